@@ -1,0 +1,81 @@
+# make            build/twin          make check       unit, data and theory tests under sanitizers
+# make check-live tests on real services (root)        make bench, accuracy, corpus   the figures
+# make CC=clang   the other compiler  make top, deps   what to read again; which room includes which
+CC       ?= gcc
+ifeq ($(origin CC),default)
+CC       := gcc
+endif
+PKGS     := jansson libpq libseccomp libnl-3.0 libnl-route-3.0 sqlite3 libfyaml libcurl libsodium libcrypto
+WARN     := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla
+WERROR   ?= -Werror
+OPT      ?= -O2
+BASE     := -std=gnu11 -D_GNU_SOURCE -g -Iinclude -ffile-prefix-map=$(CURDIR)=. -fstack-protector-strong \
+            -D_FORTIFY_SOURCE=2 -fPIE $(shell pkg-config --cflags $(PKGS))
+LIBS     := $(shell pkg-config --libs $(PKGS)) -lcgroup -lpg_query -lm -lpthread
+SAN      ?=
+ifeq ($(SAN),asan)
+VARIANT  := build/asan
+BASE     := $(filter-out -D_FORTIFY_SOURCE=2,$(BASE)) -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+OPT      := -O1
+LDEXTRA  := -fsanitize=address,undefined
+else
+VARIANT  := build/$(if $(filter clang%,$(CC)),clang,obj)
+LDEXTRA  :=
+endif
+CFLAGS   += $(BASE) $(OPT) $(WARN) $(WERROR)
+LDFLAGS  += -pie -Wl,-z,relro,-z,now $(LDEXTRA)
+
+SRC      := $(sort $(wildcard src/*/*/*.c))
+MAIN     := src/app/cmd/main.c
+OBJ      := $(patsubst %.c,$(VARIANT)/%.o,$(filter-out $(MAIN),$(SRC)))
+MAINOBJ  := $(patsubst %.c,$(VARIANT)/%.o,$(MAIN))
+TESTS    := unit theory live
+BENCHSRC := $(wildcard tests/bench/*.c)
+test_obj  = $(patsubst %.c,$(VARIANT)/%.o,$(sort $(wildcard tests/$(1)/*.c)))
+ROOMTAGS  = -Isrc/foundation -Isrc/world -Isrc/lab -Isrc/model -Isrc/app
+
+.DEFAULT_GOAL := all
+.PHONY: all check check-live bench accuracy corpus format top deps clean tests install
+all: build/twin
+
+build/twin: $(VARIANT)/twin
+	@mkdir -p build && ln -f $< $@ 2>/dev/null || cp -f $< $@
+$(VARIANT)/twin: $(MAINOBJ) $(VARIANT)/libtwin.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+$(VARIANT)/libtwin.a: $(OBJ)
+	@rm -f $@
+	@ar rcs $@ $^
+$(VARIANT)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(ROOMTAGS) -MMD -MP -c -o $@ $<
+
+define TEST_RULE
+$$(VARIANT)/tests/$(1).bin: $$(call test_obj,$(1)) $$(VARIANT)/libtwin.a
+	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LIBS) -lcriterion
+endef
+$(foreach t,$(TESTS),$(eval $(call TEST_RULE,$(t))))
+$(VARIANT)/bench/%: $(VARIANT)/tests/bench/%.o $(VARIANT)/libtwin.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+.PRECIOUS: $(VARIANT)/tests/bench/%.o
+
+tests: $(foreach t,$(TESTS),$(VARIANT)/tests/$(t).bin)
+check:
+	scripts/run-tests unit theory
+check-live: all
+	scripts/run-tests live
+bench: all $(patsubst tests/bench/%.c,$(VARIANT)/bench/%,$(BENCHSRC))
+	scripts/bench
+accuracy: all
+	scripts/accuracy
+corpus: all
+	scripts/corpus
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+top:
+	@scripts/top
+deps:
+	@scripts/deps
+clean:
+	rm -rf build
+-include $(OBJ:.o=.d) $(MAINOBJ:.o=.d) $(foreach t,$(TESTS),$(patsubst %.o,%.d,$(call test_obj,$(t))))

@@ -1,0 +1,461 @@
+/* The nouns that travel between rooms, as plain structs with one JSON form.
+ *
+ * Units   named in the field; *_ns monotonic nanoseconds, *_wall_ns since 1970, *_s seconds
+ * Shapes  TW_ARRAY(T): items points to count elements, in the noun's arena
+ * Errors  tw_*_from_json: -EINVAL with the JSON Pointer, what was expected and the nearest key
+ * Owns    every string and array of a noun lives in the arena it was made with; a struct that
+ *         carries its own arena says "owned: tw_X_free"
+ * Unknown is NaN, NULL or an absent key, never 0 */
+#ifndef TW_SPEC_H
+#define TW_SPEC_H
+
+#include "tw/base.h"
+
+#include <jansson.h>
+
+#define TW_SCHEMA 1
+
+/* ---- enums, each with a table of names: tw_<enum>_names[] ---- */
+
+enum tw_tier { TW_TIER_DEV, TW_TIER_STAGING, TW_TIER_PRODUCTION, TW_TIER_COUNT };
+enum tw_data_mode { TW_DATA_LIKENESS, TW_DATA_CLONE, TW_DATA_EMPTY, TW_DATA_COUNT };
+enum tw_status {
+    TW_CREATED,
+    TW_QUEUED,
+    TW_RUNNING,
+    TW_SUCCESS,
+    TW_FAILED,
+    TW_CANCELLED,
+    TW_STATUS_COUNT
+};
+enum tw_severity {
+    TW_INFO,
+    TW_LOW,
+    TW_MEDIUM,
+    TW_HIGH,
+    TW_CRITICAL,
+    TW_SEVERITY_COUNT
+};
+enum tw_verdict { TW_PROCEED, TW_REVIEW, TW_BLOCK, TW_VERDICT_COUNT };
+enum tw_arm { TW_BASELINE, TW_CANDIDATE, TW_ARM_COUNT };
+extern const char *const tw_tier_names[TW_TIER_COUNT];           /* dev staging production */
+extern const char *const tw_data_mode_names[TW_DATA_COUNT];      /* likeness clone empty */
+extern const char *const tw_status_names[TW_STATUS_COUNT];       /* created … cancelled */
+extern const char *const tw_severity_names[TW_SEVERITY_COUNT];   /* info low … critical */
+extern const char *const tw_verdict_names[TW_VERDICT_COUNT];     /* proceed review block */
+extern const char *const tw_arm_names[TW_ARM_COUNT];             /* baseline candidate */
+
+/* ---- numbers with their uncertainty ---- */
+
+/* value in [low, high] with probability level; from n observations; NaN where unknown. */
+struct tw_estimate {
+    double value, low, high;
+    double level; /* 0..1 */
+    int64_t n;
+    const char *method; /* static text: "pair median, confidence sequence" */
+};
+extern const struct tw_estimate tw_unknown; /* all NaN, n 0 */
+
+/* ---- environment and target ---- */
+
+struct tw_target {
+    const char *environment, *name, *type; /* type: a row of service/list.h: "postgresql" */
+    enum tw_tier tier;
+    enum tw_data_mode data;
+    const char *data_dir, *dsn, *file, *config, *project, *container; /* NULL: not given */
+    int64_t memory_bytes; /* of the host the target runs on; 0: not known */
+    double cpus;          /* of that host; 0: not known */
+};
+json_t *tw_target_to_json(const struct tw_target *t); /* new reference */
+int tw_target_from_json(struct tw_arena *a, const json_t *json, struct tw_target *ret_target,
+                        struct tw_err *err);
+
+/* ---- change request (SPEC.md §3) ---- */
+
+struct tw_setting_change {
+    const char *name;
+    const char *value;   /* as the user wrote it; NULL means RESET to the default */
+    const char *pointer; /* JSON Pointer or "--set": where it came from, for errors */
+};
+struct tw_file_change {
+    const char *path;    /* NULL: a fragment, appended as the last include */
+    const char *content; /* whole text */
+    const char *origin;  /* how the user named it: "new.conf", for findings */
+    bool append;         /* append to the file at path instead of replacing it */
+};
+struct tw_request {
+    const char *type, *target, *environment; /* environment NULL: find it */
+    TW_ARRAY(struct tw_setting_change) settings;
+    TW_ARRAY(struct tw_file_change) files;
+    TW_ARRAY(const char *) sql;
+    double hours;              /* horizon */
+    const char *scenario;      /* "diurnal" by default */
+    const char *profile;       /* path of a CSV "hour,rate_per_s", or NULL */
+    double rate_per_s;         /* peak of the scenario; NaN: from statistics or capacity */
+    const char *risk_level;    /* low medium high critical, or NULL: by tier */
+    const char *engine;        /* "map" (default) or "full" */
+    uint64_t seed;             /* 0: drawn, and recorded */
+    double budget_s;           /* measuring budget; NaN: by policy */
+    TW_ARRAY(const char *) mixes; /* load: "select-only", "tpcb", path of a pgbench script; empty:
+                                     the target's own mix */
+    bool refresh_data;         /* take a new seed whatever its age */
+    bool keep;                 /* leave the twins standing */
+    const char *metadata;      /* any JSON object as text, given back; NULL */
+};
+/* From the body of create/run (the change itself, or {"change_request": …}); unknown and duplicate
+ * keys are errors. Defaults are filled in. */
+int tw_request_from_json(struct tw_arena *a, const json_t *json, struct tw_request *ret_request,
+                         struct tw_err *err);
+json_t *tw_request_to_json(const struct tw_request *r);
+void tw_request_init(struct tw_request *r); /* the defaults */
+
+/* ---- snapshot: what sync stored of a target ---- */
+
+struct tw_setting {
+    const char *name, *value; /* value as the service shows it, in unit; secrets redacted */
+    const char *unit;         /* "8kB", "ms", NULL */
+    const char *type;         /* bool integer real enum string */
+    const char *context;      /* postmaster sighup superuser user internal backend */
+    const char *source, *file;
+    int line;                 /* 0: not from a file */
+    const char *boot_value, *min, *max; /* NULL where there is none */
+    const char *enum_values;  /* comma-separated, NULL for others */
+    bool list;                /* GUC_LIST_INPUT: elements are split and quoted one by one */
+    bool pending_restart;
+};
+struct tw_file {
+    const char *path;         /* absolute, as the target names it */
+    const char *text;         /* redacted */
+    unsigned mode;
+};
+struct tw_hba_rule {
+    int line;
+    const char *file, *type, *databases, *users, *address, *method, *error; /* NULL: none */
+};
+struct tw_table {             /* one per user table, by size */
+    const char *database, *schema, *name;
+    int64_t bytes, index_bytes, rows;
+    int64_t seq_scans, seq_rows, idx_scans, inserts, updates, hot_updates, deletes, dead_rows;
+};
+struct tw_statement {         /* one per row of pg_stat_statements, by total time */
+    const char *database, *user, *text; /* normalised: no literals */
+    int64_t query_id, calls;
+    double total_ms, mean_ms, rows_per_call, blocks_per_call;
+};
+struct tw_snapshot {
+    char sha256[65];          /* of the canonical JSON without taken_at */
+    int64_t taken_wall_ns;
+    const char *target, *environment, *type;
+    const char *version;      /* "15.18 (Debian 15.18-0+deb12u1)" */
+    int version_num;          /* 150018; 0 unknown */
+    const char *how;          /* "stopped", "running", "crashed": how it was found */
+    const char *system_identifier;
+    int64_t catalog_version;
+    const char *data_dir;     /* absolute, at the target */
+    const char *config_file, *hba_file, *ident_file;
+    int64_t data_bytes;       /* of the data directory, tablespaces and pg_wal */
+    unsigned owner_uid, owner_gid;
+    const char *owner_name;
+    int64_t memory_bytes;     /* of the target's host or its cgroup limit; 0 unknown */
+    double cpus;
+    int port;
+    const char *socket_dir;   /* NULL: none */
+    TW_ARRAY(struct tw_setting) settings;
+    TW_ARRAY(struct tw_file) files;
+    TW_ARRAY(struct tw_hba_rule) hba;
+    TW_ARRAY(const char *) extensions; /* "pg_stat_statements 1.10" */
+    TW_ARRAY(const char *) databases;
+    TW_ARRAY(const char *) tablespaces; /* absolute locations */
+    TW_ARRAY(struct tw_table) tables;
+    TW_ARRAY(struct tw_statement) statements;
+    double rate_per_s;        /* transactions per second since the statistics were reset; NaN */
+    double commit_share;      /* commits / (commits + rollbacks); NaN */
+    int connections_used;     /* at the time of the snapshot; -1 unknown */
+    double max_slot_lag_bytes; /* WAL kept by slots; NaN unknown, 0 none */
+    struct {                  /* what the sync did to production */
+        int statements;
+        int64_t bytes;
+        double seconds;
+    } cost;
+};
+json_t *tw_snapshot_to_json(const struct tw_snapshot *s);
+/* Borrowed, or NULL. */
+const struct tw_setting *tw_snapshot_setting(const struct tw_snapshot *s, const char *name);
+
+/* ---- issues: findings with evidence ---- */
+
+struct tw_issue {
+    enum tw_severity severity;
+    const char *code;      /* "start.failed", "plan.flip": a row of docs/FINDINGS.md */
+    const char *title;     /* one sentence */
+    const char *evidence;  /* the service's own words, a measurement, a computation */
+    const char *remedy;    /* what to do */
+    const char *reproduce; /* command that shows it again; NULL */
+    /* What the finding means for the decision, whatever its severity. */
+    enum tw_verdict at_least; /* TW_PROCEED: says nothing; TW_BLOCK: forces a block */
+    double probability;    /* that it is true: 1 for a service's own refusal */
+};
+struct tw_issues {
+    TW_ARRAY(struct tw_issue) list;
+};
+/* Appends; all texts are copied into the arena. */
+struct tw_issue *tw_issue_add(struct tw_arena *a, struct tw_issues *issues,
+                              enum tw_severity severity, enum tw_verdict at_least,
+                              const char *code, const char *title, const char *evidence,
+                              const char *remedy);
+
+/* ---- plan ---- */
+
+enum tw_step_kind {
+    TW_STEP_SETTING,  /* name, value (NULL: RESET): the service's own way of setting it */
+    TW_STEP_FILE,     /* path, value = content: replaces */
+    TW_STEP_APPEND,   /* path, value = content: appends */
+    TW_STEP_FRAGMENT, /* value = content: the last include of the main configuration */
+    TW_STEP_SQL,      /* value = statement */
+    TW_STEP_KIND_COUNT
+};
+extern const char *const tw_step_kind_names[TW_STEP_KIND_COUNT];
+struct tw_plan_step {
+    enum tw_step_kind kind;
+    const char *name, *path, *value, *origin; /* NULL where the kind has none */
+};
+struct tw_plan {
+    char sha256[65]; /* of the canonical JSON: what an approval binds */
+    const char *type, *target, *environment;
+    TW_ARRAY(struct tw_plan_step) steps;
+    bool needs_restart;        /* by the context of the settings */
+    int64_t twin_memory_bytes; /* limit of one twin; 0: none can be set */
+    double twin_cpus;
+    double hours;
+    const char *scenario, *profile, *engine;
+    double rate_per_s;         /* NaN: from statistics or capacity */
+    uint64_t seed;
+    double budget_s;           /* measuring at most */
+    int min_pairs;             /* slot pairs at least: 10 */
+    int64_t min_requests;      /* per arm at least: 5,000 */
+    TW_ARRAY(const char *) mixes;
+    const char *risk_level;
+};
+json_t *tw_plan_to_json(const struct tw_plan *p);
+
+/* ---- series: what was measured, slot by slot ---- */
+
+/* Log-linear histogram of latencies, 3 significant digits: see tw/num.h. */
+struct tw_hist;
+
+/* One slot: one arm under one load for one short time. NaN where not measured. */
+struct tw_slot {
+    enum tw_arm arm;
+    int pair;               /* both slots of a pair carry the same number; -1: none (probe) */
+    double level;           /* share of the smaller capacity offered, 0..1; NaN closed loop */
+    int clients;            /* connections used */
+    int64_t start_ns, length_ns;
+    double offered_per_s;   /* NaN closed loop */
+    int64_t sent, done, errors, late; /* late: not answered when the slot ended */
+    double p50_s, p95_s, p99_s, mean_s, max_s; /* of the latency from the intended start */
+    double lag99_s;         /* dispatch lag of the generator */
+    double generator_cpu_s; /* CPU of the generator, this slot */
+    double cpu_s;           /* CPU of the twin's cgroup, this slot */
+    double throttled_s;
+    double wal_bytes, read_bytes, write_bytes, temp_bytes; /* this slot */
+    double memory_bytes, anon_bytes; /* at its end */
+    double foreign_cpu_s;   /* busy time of the twin's cores that was not the twin's */
+    uint64_t seed;
+    struct tw_hist *latency; /* owned by the trial */
+    const int64_t *starts_ns; /* intended starts relative to start_ns, ascending; NULL: not kept */
+    size_t start_count;
+    bool dropped;           /* its pair was gated out */
+    const char *why_dropped;
+};
+
+/* ---- model: what calib learned of one arm ---- */
+
+#define TW_MODEL_LEVELS 8
+#define TW_MODEL_SAMPLES 4096
+struct tw_model {
+    int level_count;                       /* (set) all by calib */
+    double rate_per_s[TW_MODEL_LEVELS];    /* offered at each level, ascending */
+    double demand_s[TW_MODEL_LEVELS];      /* CPU seconds per request at each level: s(lambda) */
+    double q_measured[TW_MODEL_LEVELS][3]; /* p50 p95 p99 in seconds at each level, isotonic */
+    double residual[TW_MODEL_LEVELS][3];   /* log(measured/simulated) at each level */
+    double capacity_per_s;                 /* mu: saturated throughput */
+    double capacity_low, capacity_high;    /* 90 % */
+    int servers;                           /* cores the twin may use */
+    int pool;                              /* connections: tokens of the processor sharing queue */
+    bool processor_sharing;                /* PS, else FCFS, whichever fitted */
+    double delay_s;                        /* D: offset outside the CPU (flush, network) */
+    double stall;                          /* >= 1: time lost off-CPU at saturation */
+    double timeout_s;                      /* NaN: none */
+    int sample_count;                      /* S: service requirement / mean, ascending */
+    float sample[TW_MODEL_SAMPLES];
+    double wal_per_request_bytes;          /* w0, without full-page images; NaN */
+    double wal_pages;                      /* P: pages of the updated set; NaN */
+    double memory_base_bytes, memory_per_connection_bytes; /* NaN unknown */
+    double temp_bytes_per_request;         /* NaN */
+    double read_bytes_per_request, write_bytes_per_request;
+    double drift;                          /* sd of log p50 between the halves of the run */
+    int64_t requests;                      /* it was learned from */
+};
+
+/* ---- forecast: the horizon as simulated for one arm ---- */
+
+struct tw_bin {             /* one time bin of the horizon */
+    double from_h, hours;
+    double rate_per_s;      /* offered */
+    double utilisation;     /* 0.. ; over 1 is overload */
+    double p50_s, p95_s, p99_s; /* NaN: not predictable here (why in forecast.notes) */
+    double throughput_per_s, errors_per_s, cpu_cores, wal_bytes_per_s, memory_bytes,
+        connections, backlog;
+};
+struct tw_forecast {
+    TW_ARRAY(struct tw_bin) bins;
+    double requests;            /* simulated or represented */
+    int64_t histogram_count;    /* requests that the histogram of the day adds up to */
+    struct tw_estimate p50_s, p95_s, p99_s, throughput_per_s, cpu_cores, wal_bytes, memory_bytes,
+        connections, errors;    /* over the whole horizon */
+    double engine_seconds;      /* CPU time that the engine needed */
+    double acceleration;        /* horizon / engine_seconds */
+    const char *engine;         /* "map" or "full" */
+    TW_ARRAY(const char *) notes;
+};
+
+/* ---- impact (SPEC.md §8) ---- */
+
+struct tw_effect {              /* one metric before and after */
+    const char *metric;         /* "p95_ms": a row of impact's table */
+    const char *unit;           /* "ms", "per s", "bytes", "cores" */
+    double before, after;
+    struct tw_estimate ratio;   /* candidate / baseline; NaN unknown */
+    bool higher_is_better;
+    const char *verdict;        /* "better" "worse" "equivalent" "inconclusive" "at least N times" */
+    double noise_floor;         /* |log ratio| that baseline against baseline shows; NaN */
+};
+struct tw_failure {
+    const char *kind;           /* "start", "oom", "disk_full", "overload", "connections", … */
+    double at_hours, low, high; /* NaN: not a time (at start: 0) */
+    double probability;         /* within the horizon */
+    const char *evidence;
+};
+struct tw_risk_part {
+    const char *name;
+    double points;              /* 0..100 */
+    const char *why;
+};
+struct tw_bottleneck {
+    const char *resource;       /* "cpu" "wal_flush" "locks" "temp_files" "connections" "io" … */
+    const char *statement;      /* normalised; NULL */
+    double statement_share;     /* of total time, 0..1; NaN */
+    const char *plan_node, *wait_event; /* NULL */
+    double saturates_at_per_s;  /* NaN */
+    double headroom;            /* saturates_at / peak rate; NaN */
+    const char *next;           /* the resource after it; NULL */
+    const char *evidence;
+};
+struct tw_cost {
+    double before_per_day, after_per_day, benefit_per_day; /* NaN: no rates given */
+    const char *currency, *basis;
+};
+struct tw_apply {
+    const char *how;            /* "reload" "restart" "none" */
+    double outage_s;            /* NaN unknown */
+    int sessions_dropped;       /* -1 unknown */
+    double cold_s;              /* time until level again after a restart; NaN */
+    TW_ARRAY(const char *) commands, undo;
+};
+struct tw_statement_effect {    /* one statement of the mix, both arms */
+    const char *text;
+    double share;               /* of total time before */
+    double before_ms, after_ms, rows;
+    const char *plan_before, *plan_after; /* one line each: "Index Scan using …" */
+    double cost_before, cost_after;
+    bool plan_changed, plan_worse;
+};
+struct tw_impact {
+    double risk_score;          /* 0..100; < 50 proceed, 50..79 review, >= 80 block */
+    const char *risk_level;     /* low medium high critical */
+    TW_ARRAY(struct tw_risk_part) risk_parts;
+    struct tw_issues issues;
+    TW_ARRAY(struct tw_effect) performance, resources;
+    double apdex_before, apdex_after, failed_before, failed_after; /* NaN unknown */
+    TW_ARRAY(struct tw_failure) failures;
+    struct tw_bottleneck bottleneck;
+    struct tw_cost cost;
+    double confidence;          /* 0..1 that the decision is right */
+    bool calibrated;            /* from the coverage table */
+    int64_t calibrated_n;
+    const char *confidence_why;
+    struct tw_apply apply;
+    struct tw_forecast forecast[TW_ARM_COUNT];
+    TW_ARRAY(struct tw_statement_effect) statements;
+    TW_ARRAY(const char *) twin_differences;
+    const char *safer;          /* a safer value that was tried; NULL */
+};
+
+/* ---- decision ---- */
+
+struct tw_decision {
+    enum tw_verdict verdict;
+    TW_ARRAY(const char *) reasons;
+    const char *policy;         /* name of the policy that decided */
+};
+
+/* ---- what was measured ---- */
+
+struct tw_stage_time {
+    const char *name;           /* "clone", "boot", "warm-up", … */
+    double seconds;
+};
+struct tw_measured {
+    int pairs, pairs_dropped;
+    int64_t requests[TW_ARM_COUNT];
+    int64_t transactions[TW_ARM_COUNT]; /* as pg_stat_database of the clones counts them */
+    double seconds;                     /* measuring */
+    double noise_floor;                 /* sd of log p50 ratio, baseline against baseline; NaN */
+    const char *stopped_because;        /* "decided" "budget" "failed at start" … */
+    double capacity_per_s[TW_ARM_COUNT];
+    const char *mix;                    /* what was sent, and from what it was taken */
+    double mix_coverage;                /* share of the source's total time reproduced; NaN */
+    double generator_share;             /* CPU of the generator / length; NaN */
+    const char *host;                   /* "2 cores, 23 GB, cgroup v1, kernel 6.18" */
+    TW_ARRAY(struct tw_stage_time) stages;
+};
+
+/* ---- the simulation: one body, as create, run, GET, -o json and the store have it ---- */
+
+struct tw_simulation {
+    struct tw_arena *arena;     /* owned */
+    char id[TW_ID_LEN + 1];
+    enum tw_status status;
+    const char *error;          /* one sentence, NULL while there is none */
+    struct tw_err problem;      /* code 0: none */
+    struct tw_target target;
+    struct tw_request request;
+    struct tw_snapshot snapshot;
+    struct tw_plan plan;
+    struct tw_impact impact;
+    bool has_impact;
+    struct tw_decision decision;
+    struct tw_measured measured;
+    TW_ARRAY(struct tw_slot) slots; /* raw series, kept beside */
+    int64_t created_wall_ns, started_wall_ns, ended_wall_ns;
+    double elapsed_s;
+};
+struct tw_simulation *tw_simulation_new(void); /* owned: tw_simulation_free */
+void tw_simulation_free(struct tw_simulation *s);
+TW_AUTO_DEFINE(tw_simulation)
+/* The contract of SPEC.md §10: new reference. */
+json_t *tw_simulation_to_json(const struct tw_simulation *s);
+
+/* ---- helpers for JSON forms ---- */
+
+/* NaN and infinities become null. */
+json_t *tw_json_real(double value);
+json_t *tw_json_text(const char *text); /* NULL becomes null; invalid UTF-8 is replaced */
+json_t *tw_estimate_to_json(const struct tw_estimate *e);
+/* Fails with the nearest known key when object has a key that is not among names. */
+int tw_json_known_keys(const json_t *object, const char *pointer, const char *const *names,
+                       size_t n, struct tw_err *err);
+/* Parses strictly: duplicate keys, depth and size are errors with line and column. */
+int tw_json_parse(const char *text, size_t len, json_t **ret_json, struct tw_err *err);
+
+#endif
