@@ -85,9 +85,9 @@ char *tw_arena_printf(struct tw_arena *a, const char *fmt, ...) TW_PRINTF(2, 3);
  * TW_PUSH(arena, array, element) appends; element may be a compound literal in parentheses.
  * An array grown by doubling leaves its old copies in the arena: fine for reading once. */
 void *tw_arena_grow(struct tw_arena *a, void *items, size_t count, size_t size);
-#define TW_ARRAY(type)                                                                   \
+#define TW_ARRAY(...)                                                                    \
     struct {                                                                             \
-        type *items;                                                                     \
+        __VA_ARGS__ *items;                                                              \
         size_t count;                                                                    \
     }
 #define TW_PUSH(arena, array, ...)                                                       \

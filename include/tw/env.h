@@ -1,0 +1,27 @@
+/* Finds targets and takes their snapshots, secrets redacted. One file per source.
+ *
+ * Errors  -ENOENT unknown target (nearest named), -EINVAL a declaration that lacks something
+ *         (which), -EEXIST already there, -ENOTUNIQ in several environments (named)
+ * Owns    results live in the arena given
+ * Where   <state>/environments.json, written as a whole; declarations of twin.yaml come first */
+#ifndef TW_ENV_H
+#define TW_ENV_H
+
+#include "tw/spec.h"
+
+struct tw_env_list {
+    TW_ARRAY(struct tw_target) targets;
+};
+int tw_env_load(struct tw_arena *a, const char *state_dir, struct tw_env_list *ret,
+                struct tw_err *err);
+int tw_env_add(const char *state_dir, const struct tw_target *target, struct tw_err *err);
+int tw_env_remove(const char *state_dir, const char *environment, const char *name,
+                  struct tw_err *err);
+/* environment NULL: the only one with that target. */
+int tw_env_find(const struct tw_env_list *list, const char *environment, const char *name,
+                struct tw_target *ret, struct tw_err *err);
+/* The target as it is now: dispatches to its kind, adds host limits, hashes. Host memory and cpus
+ * of a local target are read where the declaration does not say. */
+int tw_env_snapshot(struct tw_arena *a, const struct tw_target *target,
+                    struct tw_snapshot *ret, struct tw_err *err);
+#endif

@@ -1,0 +1,49 @@
+/* Baseline against candidate: performance, resources, failures, bottleneck, risk, confidence. Pure.
+ *
+ * Units   as in struct tw_impact
+ * Owns    everything lives in the arena given; inputs are borrowed while it lives
+ * Source  SPEC.md §8; coverage table: tests of `make accuracy` */
+#ifndef TW_IMPACT_H
+#define TW_IMPACT_H
+
+#include "tw/predict.h"
+#include "tw/spec.h"
+
+/* Wait events of an arm: event, share of active samples. */
+struct tw_impact_wait {
+    const char *event, *statement;
+    double share;
+};
+/* What is known of the two arms, gathered by run from trial, calib and predict. */
+struct tw_impact_facts {
+    const struct tw_plan *plan;
+    const struct tw_snapshot *snapshot;
+    const struct tw_measured *measured;   /* pairs 0: nothing was measured */
+    const struct tw_issues *issues;       /* found so far: start, reload, files, plans */
+    bool baseline_started, candidate_started, candidate_reloaded, candidate_restarted;
+    double start_s[TW_ARM_COUNT], stop_s; /* NaN unknown */
+    double cold_s;
+    int sessions;                         /* dropped by a restart; -1 unknown */
+    TW_ARRAY(struct tw_effect) effects;   /* of the trial */
+    bool decided;                         /* the trial stopped because it was certain */
+    TW_ARRAY(struct tw_statement_effect) statements;
+    TW_ARRAY(struct tw_impact_wait) waits[TW_ARM_COUNT];
+    const struct tw_model *model[TW_ARM_COUNT];       /* NULL: none */
+    const struct tw_forecast *forecast[TW_ARM_COUNT];
+    const struct tw_failures *failures[TW_ARM_COUNT]; /* of the laws, both arms */
+    double peak_rate_per_s;
+    bool peak_assumed;                    /* nobody said it: 60 % of the measured capacity */
+    double cpu_share[TW_ARM_COUNT], throttled_share[TW_ARM_COUNT]; /* at the highest level */
+    double temp_bytes_per_request[TW_ARM_COUNT], io_wait_share[TW_ARM_COUNT];
+    double memory_limit_bytes;
+    double price_cpu_hour, price_memory_gb_hour, price_disk_gb_month; /* NaN: none given */
+    const char *currency;
+    TW_ARRAY(const char *) twin_differences;
+    struct tw_trial_margins_view {
+        double throughput, p50, p95, p99, effect;
+    } margins;
+    double detection_sensitivity;         /* 0.7: a failure is told from p >= 1 - this on */
+};
+int tw_impact_make(struct tw_arena *a, const struct tw_impact_facts *facts,
+                   struct tw_impact *ret, struct tw_err *err);
+#endif

@@ -1,0 +1,55 @@
+/* PostgreSQL over libpq: connect, query, errors, SQL texts. Nothing that knows about twins.
+ *
+ * Units   deadlines in nanoseconds of the monotonic clock
+ * Errors  -ECONNREFUSED nobody listens, -EACCES login refused, -ETIMEDOUT, -EPROTO the server said
+ *         an error (SQLSTATE and text in err), -ENODATA no row
+ * Owns    connections: tw_pg_close; result rows live in the arena given */
+#ifndef TW_PG_H
+#define TW_PG_H
+
+#include "tw/base.h"
+
+typedef struct pg_conn PGconn;
+
+struct tw_pg; /* a connection */
+/* as_uid: connect under this effective uid (peer authentication), or (unsigned)-1. */
+int tw_pg_open(const char *conninfo, unsigned as_uid, int64_t deadline_ns, struct tw_pg **ret,
+               struct tw_err *err); /* owned: tw_pg_close */
+void tw_pg_close(struct tw_pg *pg);
+PGconn *tw_pg_raw(struct tw_pg *pg); /* borrowed */
+int tw_pg_version(struct tw_pg *pg); /* 150018 */
+
+struct tw_pg_rows {
+    int rows, columns;
+    const char **cells; /* row-major; NULL is SQL NULL */
+};
+const char *tw_pg_cell(const struct tw_pg_rows *r, int row, int column);
+/* params: count text parameters; NULL when none. */
+int tw_pg_query(struct tw_pg *pg, struct tw_arena *a, const char *sql, int count,
+                const char *const *params, struct tw_pg_rows *ret, struct tw_err *err);
+int tw_pg_exec(struct tw_pg *pg, const char *sql, struct tw_err *err);
+int tw_pg_double(struct tw_pg *pg, const char *sql, double *ret, struct tw_err *err);
+/* SQLSTATE of the last error, "" when none. */
+const char *tw_pg_sqlstate(const struct tw_pg *pg);
+
+/* Statements sent and bytes received over this connection: what a sync did to production. */
+void tw_pg_cost(const struct tw_pg *pg, int *ret_statements, int64_t *ret_bytes);
+
+char *tw_pg_quote_ident(struct tw_arena *a, const char *s);
+char *tw_pg_quote_literal(struct tw_arena *a, const char *s);
+
+/* ---- SQL texts (libpg_query) ---- */
+/* "ALTER SYSTEM SET x = 1", "x = 1", "SET x TO 1", several lines: name/value pairs into the arena;
+ * value NULL means RESET. -EINVAL with line and column. */
+struct tw_pg_assignment {
+    const char *name, *value;
+    int line;
+};
+struct tw_pg_assignments {
+    TW_ARRAY(struct tw_pg_assignment) list;
+};
+int tw_pg_parse_assignments(struct tw_arena *a, const char *text, struct tw_pg_assignments *ret,
+                            struct tw_err *err);
+/* Literals replaced by $n. The text itself, shortened, when it cannot be parsed. */
+char *tw_pg_normalize(struct tw_arena *a, const char *sql);
+#endif

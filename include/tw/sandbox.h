@@ -1,0 +1,80 @@
+/* Builds, enters, bounds and removes an isolated twin. One file per backend; "native" is namespaces
+ * and cgroups. Every step is named (sandbox.cgroup.made, sandbox.init.started, …).
+ *
+ * Units   bytes, cores, nanoseconds
+ * Errors  -EPERM/-ENOSYS what this kernel or user may not (text says what is needed),
+ *         -ETIMEDOUT, -ECHILD the init of the sandbox died
+ * Owns    a sandbox owns its processes, cgroups and links; closing it kills and removes them all
+ * Source  SANDBOX.md §2.3; bubblewrap, nsjail for the order of steps */
+#ifndef TW_SANDBOX_H
+#define TW_SANDBOX_H
+
+#include "tw/priv.h"
+#include "tw/spec.h"
+
+struct tw_sandbox_mount {
+    const char *from; /* path on the host as the supervisor sees it */
+    const char *to;   /* absolute path inside; parents are made */
+    bool writable;
+};
+struct tw_sandbox_spec {
+    const char *id;           /* simulation id: label of everything made */
+    const char *name;         /* "baseline", "candidate", "client": short, [a-z0-9-] */
+    unsigned uid, gid;        /* of the processes inside; never 0 */
+    const char *user_name;    /* for the synthetic /etc/passwd */
+    const char *hostname;
+    int64_t memory_bytes;     /* 0: no limit */
+    double cpus;              /* quota; 0: none */
+    const char *cpuset;       /* "0" or "0-1"; NULL: any */
+    int64_t cpu_weight;       /* v1 shares (2..262144); 0: default */
+    int pids_max;             /* 0: default 4096 */
+    int64_t shm_bytes, tmp_bytes; /* sizes of /dev/shm and /tmp */
+    const char *address;      /* IPv4 of eth0 in the twin network, "10.213.0.2"; NULL: lo only */
+    TW_ARRAY(const char *) more_addresses; /* put on lo too: what the service binds to */
+    TW_ARRAY(struct tw_sandbox_mount) mounts; /* beside the fixed ones: /usr, /proc, /dev, /etc … */
+    bool seccomp;             /* default policy of policies/; true except in tests */
+};
+struct tw_sandbox;
+int tw_sandbox_open(struct tw_priv *priv, const struct tw_sandbox_spec *spec,
+                    struct tw_sandbox **ret_box, struct tw_err *err); /* owned: tw_sandbox_close */
+/* Kills everything inside, waits for the init, removes cgroups. NULL is fine. Links die later. */
+void tw_sandbox_close(struct tw_sandbox *box);
+
+/* One process inside, started by the sandbox's init. fds[i] becomes fd 3+i inside. */
+struct tw_process_spec {
+    const char *const *argv;  /* NULL-terminated; argv[0] absolute */
+    const char *const *env;   /* NULL-terminated; NULL: a minimal one */
+    const char *cwd;          /* NULL: "/" */
+    int stdin_fd, stdout_fd, stderr_fd; /* -1: /dev/null */
+    const int *fds;
+    int fd_count;
+    int64_t nofile;           /* RLIMIT_NOFILE; 0: inherited */
+};
+/* ret_handle names the process to the functions below. It is not a pid of this namespace. */
+int tw_sandbox_start(struct tw_sandbox *box, const struct tw_process_spec *spec,
+                     int *ret_handle, struct tw_err *err);
+int tw_sandbox_signal(struct tw_sandbox *box, int handle, int signal, struct tw_err *err);
+/* 0 and the wait status when it has ended, -ETIMEDOUT when it has not by deadline_ns
+ * (0: look only). */
+int tw_sandbox_wait(struct tw_sandbox *box, int handle, int64_t deadline_ns, int *ret_status,
+                    struct tw_err *err);
+/* Readable when a process inside ended: for poll loops. Borrowed. */
+int tw_sandbox_event_fd(const struct tw_sandbox *box);
+
+/* Stops and resumes all processes inside (freezer); their clocks stop. */
+int tw_sandbox_freeze(struct tw_sandbox *box, bool frozen, struct tw_err *err);
+
+/* Counters of its cgroup; cheap (fds kept open). NaN where this host cannot tell. */
+struct tw_usage {
+    double cpu_s, throttled_s, memory_bytes, memory_peak_bytes, anon_bytes, file_bytes,
+        shmem_bytes, read_bytes, write_bytes, cpu_pressure_s, io_pressure_s,
+        memory_pressure_s;
+    int64_t oom_kills, pids;
+};
+int tw_sandbox_usage(struct tw_sandbox *box, struct tw_usage *ret_usage, struct tw_err *err);
+int tw_sandbox_limit(struct tw_sandbox *box, int64_t memory_bytes, double cpus,
+                     struct tw_err *err); /* changes limits while it runs */
+
+/* What could not be had on this host ("no limits without root"), for twin_differences. */
+size_t tw_sandbox_missing(const struct tw_sandbox *box, const char *const **ret_texts);
+#endif

@@ -1,0 +1,95 @@
+/* One file (or folder) per kind of service: recognising it, its settings, how it starts, judges and
+ * counts. A kind knows the service, not sandboxes: it describes processes (struct tw_launch) and
+ * works on trees and connections that it is given. A further kind is a further row of list.h.
+ *
+ * Units   named in the fields
+ * Errors  -EINVAL bad value in a request (with JSON Pointer, what this very server says, nearest
+ *         name), -ENOENT no such cluster or binaries, -EACCES no permission (with the GRANT or line
+ *         that mends it), -ESTALE source not consistent
+ * Owns    results live in the arena given
+ * Source  POSTGRESQL.md */
+#ifndef TW_SERVICE_H
+#define TW_SERVICE_H
+
+#include "tw/spec.h"
+
+/* What a process of the service looks like: given to a sandbox. */
+struct tw_launch {
+    TW_ARRAY(const char *) argv, env; /* NULL-terminated too */
+    const char *cwd;
+    int stop_signal;        /* clean stop: SIGINT for PostgreSQL ("fast") */
+    int reload_signal;
+};
+/* How the target's tree stands in the sandbox: each path is a directory (or file) of the clone's
+ * root, bound at the same absolute path inside. */
+struct tw_layout {
+    TW_ARRAY(const char *) paths;
+    const char *runtime_dir; /* inside: where the private socket and our hba file are: "/tw" */
+    int64_t shm_bytes;
+    TW_ARRAY(const char *) addresses; /* addresses the service binds to */
+};
+enum tw_start_mode {
+    TW_START_PURE, /* the target's own files, nothing of ours: what is judged */
+    TW_START_LOAD, /* with our entrance: private socket, our first hba line */
+};
+/* A twin as a kind may touch it. */
+struct tw_access {
+    const struct tw_snapshot *snapshot;
+    const char *root;        /* the clone's tree on this host: root + absolute path */
+    const char *runtime;     /* host path of layout.runtime_dir: sockets, log, hba */
+    const char *log;         /* stderr of the service so far: text, borrowed */
+    int64_t memory_limit_bytes;
+    enum tw_arm arm;
+};
+enum tw_ready { TW_NOT_YET, TW_READY, TW_REFUSED };
+
+struct tw_service_kind {
+    const char *name, *summary;
+
+    /* -- at the target -- */
+    int (*snapshot)(struct tw_arena *a, const struct tw_target *t, struct tw_snapshot *ret,
+                    struct tw_err *err);
+    /* Checks the settings of the request against what this very service says; completes values.
+     * A mistake is -EINVAL; what is doubtful but valid becomes an issue. */
+    int (*validate)(struct tw_arena *a, const struct tw_snapshot *s, const struct tw_request *r,
+                    struct tw_issues *issues, struct tw_err *err);
+    /* Steps of the plan; needs_restart by the context of the settings. */
+    int (*plan)(struct tw_arena *a, const struct tw_snapshot *s, const struct tw_request *r,
+                struct tw_plan *plan, struct tw_err *err);
+
+    /* -- the seed: filled from the target, then settled in a sandbox -- */
+    const char *(*seed_key)(struct tw_arena *a, const struct tw_snapshot *s);
+    /* uid, gid: owner of the copies. Adds to differences what the seed is not. */
+    int (*seed_fill)(struct tw_arena *a, const struct tw_target *t, const struct tw_snapshot *s,
+                     const char *seed_root, unsigned uid, unsigned gid,
+                     struct tw_issues *differences, struct tw_err *err);
+    /* Launches to run one after the other to bring the seed to rest (recovery, made harmless),
+     * and SQL to run in between is done by settle_step with a connection of its own. */
+    int (*settle)(struct tw_arena *a, const struct tw_access *access,
+                  struct tw_issues *differences, struct tw_err *err);
+
+    /* -- in a sandbox -- */
+    int (*layout)(struct tw_arena *a, const struct tw_snapshot *s, struct tw_layout *ret,
+                  struct tw_err *err);
+    /* Writes what the mode needs (hba) below access->runtime and describes the process. */
+    int (*launch)(struct tw_arena *a, const struct tw_access *access, enum tw_start_mode mode,
+                  bool settling, struct tw_launch *ret, struct tw_err *err);
+    enum tw_ready (*ready)(const struct tw_access *access);
+    /* Applies one step of a plan to the files (the service is stopped or about to reload). */
+    int (*apply)(struct tw_arena *a, const struct tw_access *access,
+                 const struct tw_plan_step *step, struct tw_err *err);
+    /* The log since offset log_from, and the state of files, made into findings: after a start
+     * (started tells how it went) or after a reload. */
+    void (*judge_start)(struct tw_arena *a, const struct tw_access *access, size_t log_from,
+                        bool started, int wait_status, struct tw_issues *issues);
+    void (*judge_reload)(struct tw_arena *a, const struct tw_access *access, size_t log_from,
+                         const struct tw_plan *plan, struct tw_issues *issues);
+    /* Found without starting: arithmetic against limits, silent dangers, overridden lines. */
+    void (*judge_files)(struct tw_arena *a, const struct tw_access *access,
+                        const struct tw_plan *plan, struct tw_issues *issues);
+};
+extern const struct tw_service_kind *const tw_service_kinds[];
+extern const size_t tw_service_kind_count;
+/* Borrowed, or NULL; nearest (may be NULL) gets the nearest name. */
+const struct tw_service_kind *tw_service_kind_find(const char *name, const char **nearest);
+#endif

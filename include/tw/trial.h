@@ -1,0 +1,55 @@
+/* The experiment: warm-up until level, capacity probes, ABBA slots at several load levels, gating,
+ * anytime-valid stopping, noise floor. Both twins are running; the load is open.
+ *
+ * Units   seconds, requests per second; levels are shares of the smaller capacity
+ * Errors  -ECANCELED, -ETIMEDOUT, -ENODATA nothing could be measured (why)
+ * Owns    results live in the arena; histograms of slots are freed by tw_trial_result_done
+ * Source  PREDICTION.md §5, §6, §8 steps 1, 2 */
+#ifndef TW_TRIAL_H
+#define TW_TRIAL_H
+
+#include "tw/load.h"
+#include "tw/sample.h"
+#include "tw/spec.h"
+#include "tw/twin.h"
+
+/* Figures while it runs: for progress lines and the stream. */
+struct tw_trial_progress {
+    int pairs;
+    double elapsed_s, budget_s;
+    double p50_ms[TW_ARM_COUNT], p95_ms[TW_ARM_COUNT], throughput_per_s[TW_ARM_COUNT];
+    double confidence; /* 0 until known */
+};
+struct tw_trial_margins { /* of the policy: how much worse is still harmless */
+    double throughput, p50, p95, p99; /* 0.10 0.25 0.50 0.50 */
+    double effect;                    /* 0.05: an effect smaller than this is called none */
+};
+struct tw_trial_spec {
+    const struct tw_plan *plan;
+    struct tw_twin *twins[TW_ARM_COUNT];
+    struct tw_load *load;
+    const struct tw_load_mix *mix;
+    struct tw_trial_margins margins;
+    double target_rate_per_s;          /* the target's own rate, NaN: unknown */
+    void (*progress)(void *arg, const struct tw_trial_progress *p);
+    void *arg;
+    const volatile bool *cancel;       /* looked at between slots; NULL: never */
+};
+struct tw_trial_result {
+    TW_ARRAY(struct tw_slot) slots;    /* in the order run, probes included */
+    struct tw_measured measured;       /* what the trial knows of it */
+    TW_ARRAY(struct tw_effect) effects; /* throughput p50 p95 p99 mean, cpu per request, wal per
+                                          request, errors: pair medians with their intervals */
+    struct tw_counters before[TW_ARM_COUNT], after[TW_ARM_COUNT];
+    struct tw_waits waits[TW_ARM_COUNT];
+    struct tw_load_failures failures;
+    double memory_base_bytes[TW_ARM_COUNT], memory_per_connection_bytes[TW_ARM_COUNT];
+    double cold_s[TW_ARM_COUNT];       /* from ready until level */
+    double cold_ratio[TW_ARM_COUNT];   /* throughput of the first step / level; NaN */
+    double outlier_slots[TW_ARM_COUNT]; /* slots with p99 over 5 times the median: stalls */
+    bool decided;
+};
+int tw_trial_run(struct tw_arena *a, const struct tw_trial_spec *spec,
+                 struct tw_trial_result *ret, struct tw_err *err);
+void tw_trial_result_done(struct tw_trial_result *r);
+#endif
