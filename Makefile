@@ -25,7 +25,7 @@ endif
 CFLAGS   += $(BASE) $(OPT) $(WARN) $(WERROR)
 LDFLAGS  += -pie -Wl,-z,relro,-z,now $(LDEXTRA)
 
-SRC      := $(sort $(wildcard src/*/*/*.c))
+SRC      := $(sort $(wildcard src/*/*/*.c src/*/*/*/*.c))
 MAIN     := src/app/cmd/main.c
 OBJ      := $(patsubst %.c,$(VARIANT)/%.o,$(filter-out $(MAIN),$(SRC)))
 MAINOBJ  := $(patsubst %.c,$(VARIANT)/%.o,$(MAIN))
