@@ -35,6 +35,12 @@ const char *tw_pg_sqlstate(const struct tw_pg *pg);
 /* Statements sent and bytes received over this connection: what a sync did to production. */
 void tw_pg_cost(const struct tw_pg *pg, int *ret_statements, int64_t *ret_bytes);
 
+/* The conninfo without its password (NULL: none), for programs whose command line all can read. */
+int tw_pg_split_password(struct tw_arena *a, const char *conninfo, const char **ret_conninfo,
+                         const char **ret_password, struct tw_err *err);
+/* The value of one keyword of a conninfo, or NULL. */
+const char *tw_pg_conninfo_value(struct tw_arena *a, const char *conninfo, const char *keyword);
+
 char *tw_pg_quote_ident(struct tw_arena *a, const char *s);
 char *tw_pg_quote_literal(struct tw_arena *a, const char *s);
 
