@@ -24,4 +24,8 @@ int tw_env_find(const struct tw_env_list *list, const char *environment, const c
  * of a local target are read where the declaration does not say. */
 int tw_env_snapshot(struct tw_arena *a, const struct tw_target *target,
                     struct tw_snapshot *ret, struct tw_err *err);
+/* May this target's data be cloned at all? The data mode is the permission; -EINVAL says how to give
+ * it. */
+int tw_env_check_clone(const struct tw_target *target, struct tw_err *err);
+
 #endif

@@ -9,4 +9,17 @@
 
 int tw_inject(struct tw_arena *a, struct tw_twin *twin, const struct tw_plan *plan,
               struct tw_issues *issues, struct tw_err *err);
+/* The service judges the change itself, on its own files: it starts unchanged, the change is
+ * applied, it reloads, it is stopped as its supervisor would, and starts again. */
+struct tw_judged {
+    bool baseline_started; /* false: nothing else is set, issues quotes the service */
+    bool reloaded;         /* the reload took the change without complaint */
+    bool restarted;
+    double start_s, stop_s, restart_s; /* NaN: did not happen */
+    struct tw_issues issues;
+};
+/* twin is stopped before and after. Texts live in a. */
+int tw_inject_judge(struct tw_arena *a, struct tw_twin *twin, const struct tw_plan *plan,
+                    int64_t deadline_ns, struct tw_judged *ret, struct tw_err *err);
+
 #endif

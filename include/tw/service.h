@@ -29,8 +29,10 @@ struct tw_layout {
     TW_ARRAY(const char *) addresses; /* addresses the service binds to */
 };
 enum tw_start_mode {
-    TW_START_PURE, /* the target's own files, nothing of ours: what is judged */
-    TW_START_LOAD, /* with our entrance: private socket, our first hba line */
+    TW_START_PURE,   /* the target's own files, nothing of ours: what is judged */
+    TW_START_LOAD,   /* with our entrance: private socket, our first hba line */
+    TW_START_SETTLE, /* the seed's first start: our entrance, no fsync, nothing goes out */
+    TW_START_ASK,    /* not a start: the program prints what it would need, and ends */
 };
 /* A twin as a kind may touch it. */
 struct tw_access {
@@ -38,6 +40,8 @@ struct tw_access {
     const char *root;        /* the clone's tree on this host: root + absolute path */
     const char *runtime;     /* host path of layout.runtime_dir: sockets, log, hba */
     const char *log;         /* stderr of the service so far: text, borrowed */
+    const char *asked;       /* what TW_START_ASK printed; NULL: not asked */
+    int64_t oom_kills;       /* in its cgroup so far; -1 unknown */
     int64_t memory_limit_bytes;
     enum tw_arm arm;
 };
@@ -63,17 +67,24 @@ struct tw_service_kind {
     int (*seed_fill)(struct tw_arena *a, const struct tw_target *t, const struct tw_snapshot *s,
                      const char *seed_root, unsigned uid, unsigned gid,
                      struct tw_issues *differences, struct tw_err *err);
-    /* Launches to run one after the other to bring the seed to rest (recovery, made harmless),
-     * and SQL to run in between is done by settle_step with a connection of its own. */
+    /* Configuration as it is at the target now, into a tree (seed or clone), made harmless; with
+     * the files that the plan's own values name (plan may be NULL). */
+    int (*refresh)(struct tw_arena *a, const struct tw_target *t, const struct tw_snapshot *s,
+                   const struct tw_plan *plan, const char *root, unsigned uid, unsigned gid,
+                   struct tw_issues *differences, struct tw_err *err);
+    /* The seed serves (TW_START_SETTLE): makes our scratch role, drops what could act outside. */
     int (*settle)(struct tw_arena *a, const struct tw_access *access,
                   struct tw_issues *differences, struct tw_err *err);
+    /* How our own sessions reach a twin whose runtime directory stands at dir: conninfo without
+     * a database. */
+    const char *(*conninfo)(struct tw_arena *a, const struct tw_snapshot *s, const char *dir);
 
     /* -- in a sandbox -- */
-    int (*layout)(struct tw_arena *a, const struct tw_snapshot *s, struct tw_layout *ret,
-                  struct tw_err *err);
+    int (*layout)(struct tw_arena *a, const struct tw_snapshot *s, const struct tw_plan *plan,
+                  const char *root, struct tw_layout *ret, struct tw_err *err);
     /* Writes what the mode needs (hba) below access->runtime and describes the process. */
     int (*launch)(struct tw_arena *a, const struct tw_access *access, enum tw_start_mode mode,
-                  bool settling, struct tw_launch *ret, struct tw_err *err);
+                  struct tw_launch *ret, struct tw_err *err);
     enum tw_ready (*ready)(const struct tw_access *access);
     /* Applies one step of a plan to the files (the service is stopped or about to reload). */
     int (*apply)(struct tw_arena *a, const struct tw_access *access,
@@ -81,7 +92,8 @@ struct tw_service_kind {
     /* The log since offset log_from, and the state of files, made into findings: after a start
      * (started tells how it went) or after a reload. */
     void (*judge_start)(struct tw_arena *a, const struct tw_access *access, size_t log_from,
-                        bool started, int wait_status, struct tw_issues *issues);
+                        const struct tw_plan *plan, bool started, int wait_status,
+                        struct tw_issues *issues);
     void (*judge_reload)(struct tw_arena *a, const struct tw_access *access, size_t log_from,
                          const struct tw_plan *plan, struct tw_issues *issues);
     /* Found without starting: arithmetic against limits, silent dangers, overridden lines. */

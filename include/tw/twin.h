@@ -19,6 +19,7 @@ struct tw_twin_spec {
     const struct tw_service_kind *kind;
     const struct tw_snapshot *snapshot;
     const char *clone_root;
+    const struct tw_plan *plan;       /* for files its values name; NULL */
     unsigned uid, gid;
     int64_t memory_bytes;
     double cpus;
@@ -36,13 +37,14 @@ struct tw_started {
     double seconds;       /* until ready or gone */
     size_t log_from;      /* offset in the log at which this start began */
 };
-int tw_twin_start(struct tw_twin *t, enum tw_start_mode mode, bool settling, int64_t deadline_ns,
+int tw_twin_start(struct tw_twin *t, enum tw_start_mode mode, int64_t deadline_ns,
                   struct tw_started *ret, struct tw_err *err);
 /* Begin and finish apart, so that several twins start at once. */
-int tw_twin_start_begin(struct tw_twin *t, enum tw_start_mode mode, bool settling,
-                        struct tw_err *err);
+int tw_twin_start_begin(struct tw_twin *t, enum tw_start_mode mode, struct tw_err *err);
 int tw_twin_start_finish(struct tw_twin *t, int64_t deadline_ns, struct tw_started *ret,
                          struct tw_err *err);
+/* Runs the service's own program once (TW_START_ASK); access->asked is what it printed. */
+int tw_twin_ask(struct tw_twin *t, int64_t deadline_ns, struct tw_err *err);
 int tw_twin_reload(struct tw_twin *t, struct tw_err *err);
 /* Clean stop as its supervisor would; ret_seconds may be NULL. Killed at the deadline. */
 int tw_twin_stop(struct tw_twin *t, int64_t deadline_ns, double *ret_seconds,
@@ -54,8 +56,14 @@ struct tw_sandbox *tw_twin_sandbox(struct tw_twin *t);
 /* As the scratch superuser over the private socket; database NULL: "postgres". */
 int tw_twin_connect(struct tw_twin *t, const char *database, struct tw_pg **ret,
                     struct tw_err *err);
-/* How the load reaches it from the client sandbox: conninfo without dbname. Borrowed. */
-const char *tw_twin_client_conninfo(struct tw_twin *t);
+/* How a client that sees the runtime directory at dir reaches it: conninfo without dbname. */
+const char *tw_twin_conninfo_at(struct tw_twin *t, struct tw_arena *a, const char *dir);
 const char *tw_twin_runtime_dir(struct tw_twin *t); /* host path of its private socket */
 enum tw_arm tw_twin_arm(const struct tw_twin *t);
+const struct tw_service_kind *tw_twin_kind(const struct tw_twin *t);
+
+/* Brings a fresh seed to rest: a twin on the seed itself (spec->clone_root is its root) is started,
+ * recovered, made harmless and stopped cleanly. */
+int tw_twin_settle(struct tw_priv *priv, const struct tw_twin_spec *spec, struct tw_arena *a,
+                   struct tw_issues *differences, struct tw_err *err);
 #endif
