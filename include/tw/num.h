@@ -18,6 +18,8 @@ struct tw_rng {
 };
 void tw_rng_seed(struct tw_rng *rng, uint64_t seed, uint64_t stream);
 uint64_t tw_rng_u64(struct tw_rng *rng);
+/* n draws at once, the same that tw_rng_u64 would give one by one. */
+void tw_rng_fill(struct tw_rng *rng, uint64_t *ret, size_t n);
 double tw_rng_uniform(struct tw_rng *rng);             /* (0, 1) */
 uint64_t tw_rng_below(struct tw_rng *rng, uint64_t n); /* 0 .. n-1 */
 double tw_rng_exp(struct tw_rng *rng, double mean);

@@ -104,26 +104,43 @@ void tw_hist_record(struct tw_hist *h, int64_t ns)
     tw_hist_record_n(h, ns, 1);
 }
 
+/* The top ten bits of a double's mantissa are the bucket within the octave, its exponent is
+ * the octave: the same bucket as bucket_of() of the whole nanoseconds, since buckets start
+ * at whole ones. */
+static inline int bucket_of_double(double ns)
+{
+    uint64_t bits;
+
+    ns = ns > (double)MIN_NS ? ns : (double)MIN_NS;
+    ns = ns < (double)MAX_NS ? ns : (double)MAX_NS;
+    memcpy(&bits, &ns, sizeof bits);
+    return (int)(bits >> (52 - PER_OCTAVE_BITS)) - ((1023 + FIRST_BIT) << PER_OCTAVE_BITS);
+}
+
+static int64_t whole_ns(double ns)
+{
+    return ns >= 0x1p62 ? INT64_C(1) << 62 : ns > 0 ? (int64_t)ns : 0;
+}
+
 /* The engine's inner loop: bookkeeping that can wait is done once per batch. */
 void tw_hist_record_batch(struct tw_hist *h, const double *seconds, size_t n)
 {
-    int64_t min_ns = INT64_MAX, max_ns = INT64_MIN;
-    double sum = 0;
+    double min = INFINITY, max = 0, sum = 0;
 
     if (n == 0)
         return;
     for (size_t i = 0; i < n; i++) {
-        double exact_ns = seconds[i] * 1e9;
-        int64_t ns = (int64_t)exact_ns;
+        double ns = seconds[i] * 1e9;
 
-        sum += exact_ns;
-        min_ns = ns < min_ns ? ns : min_ns;
-        max_ns = ns > max_ns ? ns : max_ns;
-        h->count[bucket_of(ns)]++;
+        sum += ns;
+        min = ns < min ? ns : min;
+        max = ns > max ? ns : max;
+        h->count[bucket_of_double(ns)]++;
     }
-    note_extremes(h, min_ns, max_ns);
-    note_range(h, bucket_of(min_ns));
-    note_range(h, bucket_of(max_ns));
+    assert(!isnan(sum)); /* NaN anywhere shows here */
+    note_extremes(h, whole_ns(min), whole_ns(max));
+    note_range(h, bucket_of_double(min));
+    note_range(h, bucket_of_double(max));
     h->total += (int64_t)n;
     h->sum_ns += sum;
 }

@@ -33,9 +33,21 @@ uint64_t tw_rng_u64(struct tw_rng *rng)
     return fold(rng->state, rng->state ^ FOLD);
 }
 
+void tw_rng_fill(struct tw_rng *rng, uint64_t *ret, size_t n)
+{
+    uint64_t state = rng->state;
+
+    for (size_t i = 0; i < n; i++) {
+        state += WEYL;
+        ret[i] = fold(state, state ^ FOLD);
+    }
+    rng->state = state;
+}
+
+/* 52 bits, not 53: with 53 the largest plus a half would round up to 1. */
 double tw_rng_uniform(struct tw_rng *rng)
 {
-    return ((double)(tw_rng_u64(rng) >> 11) + 0.5) * 0x1p-53;
+    return ((double)(tw_rng_u64(rng) >> 12) + 0.5) * 0x1p-52;
 }
 
 /* Multiply and shift (D. Lemire 2019), without the rejection: the bias is n / 2^64. */
