@@ -443,8 +443,10 @@ struct tw_simulation {
 struct tw_simulation *tw_simulation_new(void); /* owned: tw_simulation_free */
 void tw_simulation_free(struct tw_simulation *s);
 TW_AUTO_DEFINE(tw_simulation)
-/* The contract of SPEC.md §10: new reference. */
+/* The contract of SPEC.md §10: new reference. Raw series stay out of it. */
 json_t *tw_simulation_to_json(const struct tw_simulation *s);
+/* Its inverse, so that a stored body can be rendered again. owned: tw_simulation_free */
+int tw_simulation_from_json(const char *json, struct tw_simulation **ret, struct tw_err *err);
 
 /* ---- helpers for JSON forms ---- */
 
@@ -456,6 +458,12 @@ json_t *tw_estimate_to_json(const struct tw_estimate *e);
 int tw_json_known_keys(const json_t *object, const char *pointer, const char *const *names,
                        size_t n, struct tw_err *err);
 /* Parses strictly: duplicate keys, depth and size are errors with line and column. */
+#define TW_JSON_MAX_BYTES ((size_t)8 << 20)
+#define TW_JSON_MAX_DEPTH 64
 int tw_json_parse(const char *text, size_t len, json_t **ret_json, struct tw_err *err);
+/* As text, reals with 15 digits; flags are jansson's (JSON_COMPACT, JSON_INDENT …). owned: free() */
+char *tw_json_dump(const json_t *json, size_t flags);
+/* SHA-256 of the canonical form: compact, keys sorted. */
+void tw_json_sha256(const json_t *json, char ret_hex[65]);
 
 #endif

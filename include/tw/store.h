@@ -26,6 +26,4 @@ struct tw_store_rows {
 };
 int tw_store_list(struct tw_store *s, struct tw_arena *a, const char *target, int limit,
                   struct tw_store_rows *ret, struct tw_err *err);
-/* Rendered again from the stored body. */
-int tw_simulation_from_json(const char *json, struct tw_simulation **ret, struct tw_err *err);
 #endif
