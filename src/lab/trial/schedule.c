@@ -1,0 +1,121 @@
+#include "trial_internal.h"
+
+#include <assert.h>
+#include <math.h>
+
+#define SHORTEST_NS    (60 * TW_MSEC_NS)
+#define LONGEST_NS     (2 * TW_SEC_NS)
+#define LONGEST_CLOSED (250 * TW_MSEC_NS)
+/* Quantiles of a slot want some 200 requests on average over the levels. */
+#define REQUESTS_PER_SLOT 200.0
+/* Time to settle of a queue is s / (1 - sqrt(rho))^2 (PREDICTION.md §6 asks for ten of
+ * them where time allows; both arms begin empty and calibration replays the slot from
+ * empty, so that five are enough for a ratio). */
+#define SETTLINGS 5.0
+/* The slots that are due take at most this share of the budget: the rest is for going on.
+ */
+#define SHARE_OF_BUDGET 0.5
+/* Fewer requests than this in an open slot say nothing about a quantile. */
+#define REQUESTS_USEFUL 5.0
+/* Target rates within these shares of the capacity are measured as they are. */
+#define TARGET_LOWEST  0.10
+#define TARGET_HIGHEST 0.60
+
+static const double default_levels[TRIAL_LEVELS] = {0.30, 0.55, 0.80};
+/* The middle level twice in eight pairs, the tails of a loaded service next. */
+static const int level_order[] = {1, 2, 0};
+
+/* The target's own rate takes the place of the level nearest to it. */
+static void put_target_level(struct trial_schedule *s, double target_rate_per_s)
+{
+    double level = target_rate_per_s / s->capacity_per_s;
+    int nearest = 0;
+
+    if (!(level >= TARGET_LOWEST && level <= TARGET_HIGHEST))
+        return;
+    for (int i = 1; i < TRIAL_LEVELS; i++)
+        if (fabs(s->level[i] - level) < fabs(s->level[nearest] - level))
+            nearest = i;
+    s->level[nearest] = level;
+}
+
+static int64_t clamp_ns(double seconds, int64_t least, int64_t most)
+{
+    double ns = seconds * (double)TW_SEC_NS;
+
+    if (!(ns > (double)least))
+        return least;
+    return ns < (double)most ? (int64_t)ns : most;
+}
+
+static void set_lengths(struct trial_schedule *s, const struct trial_schedule_spec *spec)
+{
+    double service = 1 / s->capacity_per_s, mean_level = tw_mean(s->level, TRIAL_LEVELS);
+    int64_t most = clamp_ns(SHARE_OF_BUDGET * spec->budget_s / (2.0 * s->open_min),
+                            SHORTEST_NS, LONGEST_NS);
+
+    for (int i = 0; i < TRIAL_LEVELS; i++) {
+        double slack = 1 - sqrt(s->level[i]);
+        double settle = SETTLINGS * service / (slack * slack);
+        double filled = REQUESTS_PER_SLOT * service / mean_level;
+
+        s->length_ns[i] = clamp_ns(fmax(settle, filled), SHORTEST_NS, most);
+    }
+    s->closed_ns = clamp_ns(REQUESTS_PER_SLOT * service, SHORTEST_NS,
+                            most < LONGEST_CLOSED ? most : LONGEST_CLOSED);
+    s->open_useful =
+        tw_seconds(s->length_ns[1]) * s->level[1] * s->capacity_per_s >= REQUESTS_USEFUL;
+}
+
+void trial_schedule_init(struct trial_schedule *s, const struct trial_schedule_spec *spec)
+{
+    const double *c = spec->capacity_per_s;
+
+    assert(c[TW_BASELINE] > 0 && c[TW_CANDIDATE] > 0);
+    *s = (struct trial_schedule){
+        .capacity_per_s = fmin(c[TW_BASELINE], c[TW_CANDIDATE]),
+        /* The warm-up's level steps and one closed block count as pairs too. */
+        .open_min = spec->min_pairs - 2 > 4 ? (spec->min_pairs - 1) / 2 * 2 : 4,
+        .next_pair = spec->next_pair,
+    };
+    for (int i = 0; i < TRIAL_LEVELS; i++)
+        s->level[i] = default_levels[i];
+    put_target_level(s, spec->target_rate_per_s);
+    set_lengths(s, spec);
+    tw_rng_seed(&s->rng, spec->seed, 1);
+}
+
+/* ABBA: a block of two pairs begins with either arm at random; its second pair is the
+ * mirror. */
+static enum tw_arm first_of_pair(struct trial_schedule *s, bool closed, int count)
+{
+    if (count % 2 == 0)
+        s->first[closed] = (enum tw_arm)tw_rng_below(&s->rng, TW_ARM_COUNT);
+    else
+        s->first[closed] = s->first[closed] == TW_BASELINE ? TW_CANDIDATE : TW_BASELINE;
+    return s->first[closed];
+}
+
+void trial_schedule_next(struct trial_schedule *s, bool closed, struct trial_order *ret)
+{
+    int *count = closed ? &s->closed_pairs : &s->open_pairs;
+    int level = level_order[*count / 2 % TRIAL_LEVELS];
+
+    *ret = (struct trial_order){
+        .pair = s->next_pair++,
+        .closed = closed,
+        .level = closed ? NAN : s->level[level],
+        .rate_per_s = closed ? NAN : s->level[level] * s->capacity_per_s,
+        .first = first_of_pair(s, closed, *count),
+        .length_ns = closed ? s->closed_ns : s->length_ns[level],
+        .seed = tw_rng_u64(&s->rng),
+    };
+    ++*count;
+}
+
+void trial_schedule_want(struct trial_schedule *s, int64_t missing_requests)
+{
+    if (missing_requests > 0)
+        s->closed_ns = clamp_ns((double)missing_requests / (2 * s->capacity_per_s),
+                                s->closed_ns, LONGEST_CLOSED);
+}
