@@ -30,7 +30,9 @@ struct tw_load_variable {    /* drawn anew for every request */
     double shape;
     TW_ARRAY(const char *) values;
     TW_ARRAY(double) weights;
-    const char *expression;
+    const char *expression;  /* TW_VAR_EXPRESSION: the text. TW_VAR_PICK: NULL, or the name of a row
+                                source: variables of one item with equal names and counts draw the
+                                same index, so that (a, b) is a row that exists */
 };
 struct tw_load_statement {
     const char *sql;         /* with $1 … */

@@ -1,0 +1,215 @@
+/* What the files of this room share: mixes made ready to be sent, connections, the wire between
+ * a load and its generator. */
+#ifndef LOAD_INTERNAL_H
+#define LOAD_INTERNAL_H
+
+#include "tw/load.h"
+
+/* ---- expressions of \set ---- */
+struct load_value {
+    bool real;
+    int64_t i;
+    double d;
+};
+static inline double load_value_real(const struct load_value *v)
+{
+    return v->real ? v->d : (double)v->i;
+}
+struct load_expression;
+/* names: the variables set before this one; the last of equal names counts. */
+int load_expression_compile(struct tw_arena *a, const char *text, const char *const *names,
+                            size_t count, struct load_expression **ret,
+                            struct tw_err *err);
+/* NULL when it went well, else what was wrong ("division by zero"): static text. */
+const char *load_expression_eval(const struct load_expression *e,
+                                 const struct load_value *variables, struct tw_rng *rng,
+                                 struct load_value *ret);
+/* Is it one call of random*() with constant arguments? Then the variable can be drawn
+ * without interpreting: fills kind, low, high and shape. */
+bool load_expression_simple(const struct load_expression *e,
+                            struct tw_load_variable *ret);
+/* The distributions behind both. Whole numbers in [low, high]. */
+int64_t load_draw_uniform(struct tw_rng *rng, int64_t low, int64_t high);
+int64_t load_draw_zipf(struct tw_rng *rng, int64_t low, int64_t high, double exponent);
+int64_t load_draw_gauss(struct tw_rng *rng, int64_t low, int64_t high, double width);
+int64_t load_draw_exponential(struct tw_rng *rng, int64_t low, int64_t high, double cut);
+#define LOAD_ZIPF_MIN  1.001
+#define LOAD_ZIPF_MAX  1000.0
+#define LOAD_GAUSS_MIN 2.0
+
+/* ---- pgbench scripts ---- */
+struct load_constant { /* known before the first request: "scale" */
+    const char *name;
+    int64_t value;
+};
+int load_script_parse(struct tw_arena *a, const char *name, const char *text,
+                      const struct load_constant *constants, size_t count,
+                      struct tw_load_item *ret, struct tw_err *err);
+
+/* ---- a mix made ready ---- */
+struct load_statement {
+    char name[24];  /* of the prepared statement */
+    bool sync;      /* a Sync follows: outside BEGIN … END each statement is a transaction */
+    bool empty;     /* nothing to send: a \sleep at the end of a script */
+    int64_t think_ns;
+};
+struct load_variable {
+    struct load_expression *expression; /* TW_VAR_EXPRESSION */
+    const double *cumulative;           /* TW_VAR_PICK with weights, else NULL */
+    size_t leader; /* variable whose index is drawn for this one too; itself: none */
+};
+struct load_item {
+    struct load_statement *statements;
+    struct load_variable *variables;
+};
+struct load_program {
+    const struct tw_load_mix *mix; /* borrowed */
+    struct load_item *items;
+    double *cumulative;            /* of the weights, last is 1 */
+    size_t max_variables, max_parameters;
+    bool pipeline;                 /* some item has several statements */
+};
+int load_program_new(struct tw_arena *a, const struct tw_load_mix *mix,
+                     struct load_program **ret, struct tw_err *err);
+size_t load_program_pick(const struct load_program *p, struct tw_rng *rng);
+/* The values of one request: texts[v] is what is sent for variable v. */
+#define LOAD_TEXT_MAX 32
+struct load_draw {
+    struct load_value *values;
+    const char **texts;
+    char (*room)[LOAD_TEXT_MAX];
+};
+void load_draw_init(struct tw_arena *a, const struct load_program *p,
+                    struct load_draw *ret);
+/* NULL, or why not: static text. */
+const char *load_draw_item(const struct load_program *p, size_t item, struct tw_rng *rng,
+                           struct load_draw *d);
+/* Fills the parameters $1 … of a statement from the values drawn; returns how many. */
+int load_draw_parameters(const struct tw_load_statement *s, const struct load_draw *d,
+                         const char **ret);
+
+/* ---- connections and drivers ---- */
+enum load_state { LOAD_CLOSED, LOAD_OPENING, LOAD_IDLE, LOAD_BUSY, LOAD_THINKING };
+enum load_event {
+    LOAD_NOTHING,  /* go on waiting */
+    LOAD_OPENED,   /* may take requests */
+    LOAD_ANSWERED, /* the request is done */
+    LOAD_REFUSED,  /* the request failed, the connection lives (state says when it is idle) */
+    LOAD_RESTED,   /* was tidying up after a refusal, now idle */
+    LOAD_PAUSED,   /* a \sleep: call resume at wake_ns */
+    LOAD_LOST,     /* the connection is gone, and the request with it */
+};
+struct load_conn {
+    enum load_state state;
+    int fd;              /* (driver) what to watch, -1: nothing */
+    unsigned events;     /* (driver) EPOLLIN | EPOLLOUT */
+    int64_t wake_ns;     /* thinking: when to resume; closed: when to reopen */
+    char sqlstate[6];    /* (driver) of the last failure */
+    char failure[240];
+    struct load_draw draw;
+    size_t item, statement;
+    int64_t intended_ns, sent_ns, idle_ns;
+    bool counted;        /* what it does now belongs to no request any more */
+    int watched_fd;      /* (generator) */
+    unsigned watched_events;
+    void *own;           /* (driver) */
+};
+/* A protocol. Nothing here blocks. Times come from the generator. */
+struct load_driver {
+    const char *name;
+    void (*open)(struct load_conn *c, const struct load_program *p, const char *conninfo);
+    /* Sends the request of c->item with the values of c->draw. */
+    enum load_event (*send)(struct load_conn *c, const struct load_program *p,
+                            int64_t now_ns);
+    enum load_event (*ready)(struct load_conn *c, const struct load_program *p,
+                             int64_t now_ns); /* its fd is */
+    enum load_event (*resume)(struct load_conn *c, const struct load_program *p,
+                              int64_t now_ns);
+    /* Asks for the requests of these connections to be given up; may block (it runs in a
+     * process of its own). */
+    void (*cancel)(struct load_conn *conns, size_t n);
+    void (*close)(struct load_conn *c);
+};
+/* Borrowed, or NULL. */
+const struct load_driver *load_driver_find(const char *name);
+
+/* ---- the wire: length-prefixed messages over one stream socket ---- */
+enum load_message { LOAD_MSG_HELLO = 1, LOAD_MSG_READY, LOAD_MSG_ORDER, LOAD_MSG_RESULT };
+#define LOAD_MSG_MAX ((size_t)64 * 1024 * 1024)
+int load_message_send(int fd, enum load_message type, const struct tw_buf *payload,
+                      int64_t deadline_ns);
+/* payload is overwritten. -EPIPE: the other end is gone, -ETIMEDOUT. deadline_ns 0: for ever. */
+int load_message_receive(int fd, enum load_message *ret_type, struct tw_buf *payload,
+                         int64_t deadline_ns);
+struct load_reader {
+    const char *at, *end;
+    bool bad; /* ran out of bytes */
+};
+void load_put_int(struct tw_buf *b, int64_t value);
+void load_put_real(struct tw_buf *b, double value);
+void load_put_text(struct tw_buf *b, const char *text); /* may be NULL */
+void load_put_bytes(struct tw_buf *b, const void *data, size_t len);
+int64_t load_get_int(struct load_reader *r);
+double load_get_real(struct load_reader *r);
+const char *load_get_text(struct load_reader *r, struct tw_arena *a);
+const void *load_get_bytes(struct load_reader *r, size_t *ret_len); /* borrowed */
+void load_put_mix(struct tw_buf *b, const struct tw_load_mix *mix);
+int load_get_mix(struct load_reader *r, struct tw_arena *a, struct tw_load_mix *ret);
+
+/* What a generator says of a slot, in front of histogram, starts, items and failures. */
+struct load_result {
+    int64_t start_ns, length_ns, sent, done, errors, late;
+    double lag99_s, cpu_s;
+};
+
+/* ---- making mixes ---- */
+struct load_column { /* one column as the twin's catalogue knows it */
+    const char *schema, *table, *name, *type;
+    char category;   /* pg_type.typcategory: N numeric, S string, D date/time, B boolean … */
+    bool integer, unique, leads_index, generated, has_default;
+    double rows, pages, distinct, correlation; /* rows, pages of the table */
+    double low, high;                          /* integers that lead an index; NaN unknown */
+    char typtype;
+};
+struct load_columns {
+    TW_ARRAY(struct load_column) list;
+};
+/* Columns of the tables named (any schema of the search path where schema is NULL). */
+struct load_relation {
+    const char *schema, *name, *alias; /* schema, alias may be NULL */
+};
+int load_columns_read(struct tw_arena *a, struct tw_pg *pg,
+                      const struct load_relation *relations, size_t count,
+                      struct load_columns *ret, struct tw_err *err);
+char *load_column_table(struct tw_arena *a, const struct load_column *c); /* quoted */
+/* Integers without gaps: any number between low and high is in the table. */
+bool load_column_dense(const struct load_column *c);
+/* Up to LOAD_SAMPLE rows of a table from all over it: cells row-major, count columns. */
+#define LOAD_SAMPLE 1000
+int load_sample_rows(struct tw_arena *a, struct tw_pg *pg, const struct load_column *table,
+                     const char *const *columns, size_t count, struct tw_pg_rows *ret,
+                     struct tw_err *err);
+/* The database in which the target spends its time: statements, else tables decide. */
+const char *load_main_database(const struct tw_snapshot *s);
+int load_mix_from_statements(struct tw_arena *a, const struct tw_snapshot *s,
+                             struct tw_pg *pg, struct tw_load_mix *ret,
+                             struct tw_err *err);
+int load_mix_guess(struct tw_arena *a, const struct tw_snapshot *s, struct tw_pg *pg,
+                   struct tw_load_mix *ret, struct tw_err *err);
+struct tw_load_variable *load_variable_add(struct tw_arena *a, struct tw_load_item *item,
+                                           const char *name);
+struct tw_load_statement *load_statement_add(struct tw_arena *a,
+                                             struct tw_load_item *item, const char *sql);
+
+/* ---- a statement prepared for looking at ---- */
+/* Prepares statement of item under a name of its own; returns that name in the arena. */
+int load_prepare(struct tw_arena *a, struct tw_pg *pg, const char *sql,
+                 const char **ret_name, struct tw_err *err);
+/* "EXPLAIN (options) EXECUTE name('…', …)". */
+char *load_explain_text(struct tw_arena *a, const char *options, const char *name,
+                        const char *const *parameters, int count);
+/* Is it one that EXPLAIN takes? */
+bool load_explainable(const char *sql);
+/* The first word, in lower case, of a statement: comments and blanks skipped. */
+void load_first_word(const char *sql, char *ret, size_t room);
+#endif
