@@ -407,8 +407,10 @@ struct tw_stage_time {
 };
 struct tw_measured {
     int pairs, pairs_dropped;
-    int64_t requests[TW_ARM_COUNT];
-    int64_t transactions[TW_ARM_COUNT]; /* as pg_stat_database of the clones counts them */
+    int64_t requests[TW_ARM_COUNT];     /* answered in slot pairs that were kept */
+    int64_t answered[TW_ARM_COUNT];     /* warm-up, probes and dropped slots included */
+    int64_t transactions[TW_ARM_COUNT]; /* as pg_stat_database of the clones counts them: about
+                                           answered, where a request is one transaction */
     double seconds;                     /* measuring */
     double noise_floor;                 /* sd of log p50 ratio, baseline against baseline; NaN */
     const char *stopped_because;        /* "decided" "budget" "failed at start" … */

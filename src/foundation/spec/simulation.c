@@ -241,6 +241,7 @@ static const struct spec_field measured_fields[] = {
     INT(tw_measured, pairs),
     INT(tw_measured, pairs_dropped),
     PART("requests_by_arm", tw_measured, requests, arm_counts),
+    PART("answered_by_arm", tw_measured, answered, arm_counts),
     PART("transactions_by_arm", tw_measured, transactions, arm_counts),
     REAL(tw_measured, seconds),
     REAL(tw_measured, noise_floor),

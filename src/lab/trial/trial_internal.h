@@ -10,6 +10,8 @@
 #include "tw/num.h"
 #include "tw/trial.h"
 
+#include <pthread.h>
+
 /* ---- warm-up: when has a closed loop become level? ---- */
 
 #define WARMUP_WINDOW 3 /* steps that must show no trend */
@@ -133,5 +135,19 @@ struct trial_prewarm {
 };
 void trial_prewarm(const struct tw_trial_spec *spec, int64_t deadline_ns,
                    struct trial_prewarm *ret);
+
+/* ---- wait events of an arm, sampled by a thread while a closed slot runs ---- */
+
+struct trial_watch {
+    struct tw_sampler *sampler; /* borrowed, as the next two, until trial_watch_stop */
+    struct tw_arena *arena;
+    struct tw_waits *waits;
+    pthread_t thread;
+    int stop_fd;
+    bool running;
+};
+void trial_watch_start(struct trial_watch *w, struct tw_sampler *sampler,
+                       struct tw_arena *arena, struct tw_waits *waits);
+void trial_watch_stop(struct trial_watch *w);
 
 #endif
