@@ -3,6 +3,7 @@
 #ifndef LOAD_INTERNAL_H
 #define LOAD_INTERNAL_H
 
+#include "list.h"
 #include "tw/load.h"
 
 /* ---- expressions of \set ---- */
@@ -48,9 +49,10 @@ int load_script_parse(struct tw_arena *a, const char *name, const char *text,
 
 /* ---- a mix made ready ---- */
 struct load_statement {
-    char name[24];  /* of the prepared statement */
-    bool sync;      /* a Sync follows: outside BEGIN … END each statement is a transaction */
-    bool empty;     /* nothing to send: a \sleep at the end of a script */
+    const char *name; /* of the prepared statement */
+    size_t number;    /* among all statements of the mix */
+    bool sync;        /* a Sync follows: outside BEGIN … END each statement is a transaction */
+    bool empty;       /* nothing to send: a \sleep at the end of a script */
     int64_t think_ns;
 };
 struct load_variable {
@@ -66,7 +68,7 @@ struct load_program {
     const struct tw_load_mix *mix; /* borrowed */
     struct load_item *items;
     double *cumulative;            /* of the weights, last is 1 */
-    size_t max_variables, max_parameters;
+    size_t max_variables, max_parameters, statement_count;
     bool pipeline;                 /* some item has several statements */
 };
 int load_program_new(struct tw_arena *a, const struct tw_load_mix *mix,
@@ -109,7 +111,7 @@ struct load_conn {
     struct load_draw draw;
     size_t item, statement;
     int64_t intended_ns, sent_ns, idle_ns;
-    bool counted;        /* what it does now belongs to no request any more */
+    bool requested;      /* a request that counts is under way */
     int watched_fd;      /* (generator) */
     unsigned watched_events;
     void *own;           /* (driver) */
@@ -130,6 +132,9 @@ struct load_driver {
     void (*cancel)(struct load_conn *conns, size_t n);
     void (*close)(struct load_conn *c);
 };
+#define TW_LOAD_DECLARE(name) extern const struct load_driver load_driver_##name;
+TW_LOAD_LIST(TW_LOAD_DECLARE)
+#undef TW_LOAD_DECLARE
 /* Borrowed, or NULL. */
 const struct load_driver *load_driver_find(const char *name);
 

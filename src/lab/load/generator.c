@@ -1,0 +1,752 @@
+/* The process that sends. It holds the connections to both arms, is told slot by slot what to
+ * do, and answers with what it saw.
+ *
+ * A request is due at its intended start. An idle connection takes the next one that is due; when
+ * all are busy it waits, and its latency counts from the intended start all the same. The
+ * process sleeps until shortly before a start and looks at its sockets without sleeping for the
+ * rest: how long before, it learns from how late it was woken. */
+#include "load_internal.h"
+
+#include <math.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define WIRE_FD         3
+#define EVENTS          64
+#define FAILURES        64
+#define OPEN_NS         (10 * TW_SEC_NS)
+#define REOPEN_NS       (100 * TW_MSEC_NS) /* a connection that was lost is tried again */
+#define CANCEL_NS       (2 * TW_SEC_NS)
+#define MARGIN_MOST_NS  INT64_C(100000)
+#define MARGIN_FIRST_NS INT64_C(50000)
+
+struct failure {
+    enum tw_arm arm;
+    char sqlstate[6], text[240];
+    int64_t count;
+};
+struct arm {
+    const char *conninfo; /* NULL: this arm is not used */
+    struct load_conn *conns;
+    int epoll;
+    double *item_seconds; /* since the start, from the sending on */
+    int64_t *item_counts;
+};
+struct generator {
+    int wire;
+    struct tw_arena *arena;
+    struct tw_load_mix mix;
+    struct load_program *program;
+    const struct load_driver *driver;
+    size_t connections;
+    struct arm arms[TW_ARM_COUNT];
+    struct failure failures[FAILURES];
+    size_t failure_count;
+    struct tw_hist *latency, *lag;
+    int64_t *starts;
+    size_t starts_room;
+    struct load_conn **idle; /* ring: the one idle longest is used next, so none goes cold */
+    size_t idle_head, idle_count;
+    double late_mean_ns, late_spread_ns; /* of being woken */
+    int64_t margin_ns;
+    bool coarse_waits;       /* no epoll_pwait2 here */
+};
+struct slot {
+    struct tw_load_order order;
+    struct arm *arm;
+    size_t clients;
+    bool closed_loop;
+    int64_t begin_ns, end_ns, settle_end_ns, last_answer_ns;
+    size_t start_count, next;   /* of the starts: how many, which is due next */
+    size_t outstanding;         /* requests under way */
+    size_t resting;             /* connections asleep or closed: to look after */
+    struct tw_rng rng;
+    struct load_result result;
+};
+
+/* ---- drivers ---- */
+
+const struct load_driver *load_driver_find(const char *name)
+{
+#define ROW(driver) &load_driver_##driver,
+    static const struct load_driver *const drivers[] = {TW_LOAD_LIST(ROW)};
+#undef ROW
+
+    for (size_t i = 0; i < TW_COUNT_OF(drivers); i++)
+        if (tw_streq(drivers[i]->name, name))
+            return drivers[i];
+    return NULL;
+}
+
+/* ---- failures ---- */
+
+static void count_failure(struct generator *g, enum tw_arm arm, const char *sqlstate,
+                          const char *text)
+{
+    struct failure *f;
+
+    for (size_t i = 0; i < g->failure_count; i++) {
+        f = &g->failures[i];
+        if (f->arm == arm && !strcmp(f->sqlstate, sqlstate) && !strcmp(f->text, text)) {
+            f->count++;
+            return;
+        }
+    }
+    if (g->failure_count == FAILURES) {
+        g->failures[FAILURES - 1].count++; /* more kinds than anybody reads */
+        return;
+    }
+    f = &g->failures[g->failure_count++];
+    *f = (struct failure){.arm = arm, .count = 1};
+    memcpy(f->sqlstate, sqlstate, strnlen(sqlstate, sizeof f->sqlstate - 1));
+    memcpy(f->text, text, strnlen(text, sizeof f->text - 1));
+}
+
+static void conn_failure(struct generator *g, const struct arm *arm,
+                         const struct load_conn *c)
+{
+    count_failure(g, (enum tw_arm)(arm - g->arms), c->sqlstate, c->failure);
+}
+
+/* ---- connections ---- */
+
+/* Tells the kernel what the driver waits for. While a connection is being made libpq may close
+ * its socket and open another with the same number, so there nothing is taken for granted. */
+static void watch(struct arm *arm, struct load_conn *c)
+{
+    struct epoll_event e = {.events = c->events, .data.ptr = c};
+
+    if (c->fd < 0) {
+        c->watched_fd = -1;
+        return;
+    }
+    if (c->fd == c->watched_fd && c->events == c->watched_events &&
+        c->state != LOAD_OPENING)
+        return;
+    if (epoll_ctl(arm->epoll, EPOLL_CTL_MOD, c->fd, &e) != 0)
+        (void)epoll_ctl(arm->epoll, EPOLL_CTL_ADD, c->fd, &e);
+    c->watched_fd = c->fd;
+    c->watched_events = c->events;
+}
+
+static void shut(struct generator *g, struct load_conn *c)
+{
+    if (c->watched_fd >= 0 && c->own)
+        c->watched_fd = -1; /* closing takes it out of the epoll set */
+    g->driver->close(c);
+}
+
+static void open_conn(struct generator *g, struct arm *arm, struct load_conn *c)
+{
+    g->driver->open(c, g->program, arm->conninfo);
+    if (c->state == LOAD_CLOSED) {
+        conn_failure(g, arm, c);
+        shut(g, c);
+        c->wake_ns = tw_now_ns() + REOPEN_NS;
+        return;
+    }
+    watch(arm, c);
+}
+
+static void push_idle(struct generator *g, struct slot *s, struct load_conn *c)
+{
+    if ((size_t)(c - s->arm->conns) >= s->clients)
+        return;
+    g->idle[(g->idle_head + g->idle_count++) % g->connections] = c;
+}
+
+static struct load_conn *pop_idle(struct generator *g)
+{
+    struct load_conn *c = g->idle[g->idle_head];
+
+    g->idle_head = (g->idle_head + 1) % g->connections;
+    g->idle_count--;
+    return c;
+}
+
+/* An idle connection that broke must not be given out. */
+static void forget_idle(struct generator *g, const struct load_conn *c)
+{
+    size_t n = g->idle_count;
+
+    for (size_t i = 0; i < n; i++) {
+        struct load_conn *other = pop_idle(g);
+
+        if (other != c)
+            g->idle[(g->idle_head + g->idle_count++) % g->connections] = other;
+    }
+}
+
+/* ---- requests ---- */
+
+static void end_request(struct slot *s, struct load_conn *c, int64_t now_ns)
+{
+    c->requested = false;
+    s->outstanding--;
+    s->last_answer_ns = now_ns;
+}
+
+static void answered(struct generator *g, struct slot *s, struct load_conn *c, int64_t now_ns)
+{
+    if (!c->requested)
+        return;
+    tw_hist_record(g->latency, now_ns - c->intended_ns);
+    s->arm->item_seconds[c->item] += tw_seconds(now_ns - c->sent_ns);
+    s->arm->item_counts[c->item]++;
+    s->result.done++;
+    end_request(s, c, now_ns);
+}
+
+static void refused(struct generator *g, struct slot *s, struct load_conn *c, int64_t now_ns)
+{
+    if (!c->requested)
+        return;
+    conn_failure(g, s->arm, c);
+    s->result.errors++;
+    end_request(s, c, now_ns);
+}
+
+static void handle(struct generator *g, struct slot *s, struct load_conn *c,
+                   enum load_event event, int64_t now_ns)
+{
+    switch (event) {
+    case LOAD_NOTHING:
+        break;
+    case LOAD_PAUSED:
+        s->resting++;
+        break;
+    case LOAD_ANSWERED:
+        answered(g, s, c, now_ns);
+        break;
+    case LOAD_REFUSED:
+        refused(g, s, c, now_ns);
+        break;
+    case LOAD_OPENED:
+    case LOAD_RESTED:
+        break;
+    case LOAD_LOST:
+        if (c->requested)
+            refused(g, s, c, now_ns);
+        else
+            conn_failure(g, s->arm, c);
+        forget_idle(g, c);
+        shut(g, c);
+        c->wake_ns = now_ns + REOPEN_NS;
+        s->resting++;
+        break;
+    }
+    if (c->state == LOAD_IDLE && event != LOAD_NOTHING) {
+        c->idle_ns = now_ns;
+        push_idle(g, s, c);
+    }
+    watch(s->arm, c);
+}
+
+/* The parameters are drawn in the order of the intended starts, so that both slots of a pair
+ * send the same requests. */
+static void dispatch(struct generator *g, struct slot *s, int64_t intended_ns, int64_t now_ns)
+{
+    struct load_conn *c = pop_idle(g);
+    const char *why;
+
+    c->item = load_program_pick(g->program, &s->rng);
+    why = load_draw_item(g->program, c->item, &s->rng, &c->draw);
+    s->result.sent++;
+    if (why) {
+        count_failure(g, s->order.arm, "22000", why);
+        s->result.errors++;
+        push_idle(g, s, c);
+        return;
+    }
+    c->intended_ns = intended_ns;
+    c->sent_ns = now_ns;
+    c->requested = true;
+    s->outstanding++;
+    if (!s->closed_loop)
+        tw_hist_record(g->lag,
+                       now_ns - (intended_ns > c->idle_ns ? intended_ns : c->idle_ns));
+    handle(g, s, c, g->driver->send(c, g->program, now_ns), now_ns);
+}
+
+static void dispatch_due(struct generator *g, struct slot *s)
+{
+    while (g->idle_count > 0) {
+        int64_t now = tw_now_ns();
+
+        if (s->closed_loop) {
+            if (now >= s->end_ns)
+                return;
+            dispatch(g, s, now, now);
+        } else {
+            if (s->next == s->start_count || s->begin_ns + g->starts[s->next] > now)
+                return;
+            dispatch(g, s, s->begin_ns + g->starts[s->next++], now);
+        }
+    }
+}
+
+/* Connections that sleep inside a request, and lost ones to be opened again. */
+static void look_after(struct generator *g, struct slot *s, int64_t now_ns,
+                       int64_t *ret_next_ns)
+{
+    size_t resting = 0;
+
+    for (size_t i = 0; i < s->clients && s->resting > 0; i++) {
+        struct load_conn *c = &s->arm->conns[i];
+
+        if (c->state == LOAD_THINKING && c->wake_ns <= now_ns)
+            handle(g, s, c, g->driver->resume(c, g->program, now_ns), now_ns);
+        if (c->state == LOAD_CLOSED && c->wake_ns <= now_ns)
+            open_conn(g, s->arm, c);
+        if (c->state == LOAD_THINKING || c->state == LOAD_CLOSED) {
+            resting++;
+            if (c->wake_ns < *ret_next_ns)
+                *ret_next_ns = c->wake_ns;
+        }
+    }
+    s->resting = resting;
+}
+
+/* ---- waiting ---- */
+
+static void learn_lateness(struct generator *g, int64_t late_ns)
+{
+    double late = late_ns > 0 ? (double)late_ns : 0, off = fabs(late - g->late_mean_ns);
+    double margin;
+
+    if (late > 20.0 * (double)MARGIN_MOST_NS)
+        return; /* not a wake-up: the machine was away */
+    g->late_mean_ns += (late - g->late_mean_ns) / 32;
+    g->late_spread_ns += (off - g->late_spread_ns) / 32;
+    margin = g->late_mean_ns + 2 * g->late_spread_ns;
+    g->margin_ns = margin > (double)MARGIN_MOST_NS ? MARGIN_MOST_NS : (int64_t)margin;
+}
+
+static int sleep_on(struct generator *g, int epoll, struct epoll_event *events, int64_t ns)
+{
+    struct timespec t = {.tv_sec = ns / TW_SEC_NS, .tv_nsec = ns % TW_SEC_NS};
+    int n;
+
+    if (!g->coarse_waits) {
+        n = epoll_pwait2(epoll, events, EVENTS, &t, NULL);
+        if (n >= 0 || (errno != ENOSYS && errno != EPERM))
+            return n;
+        g->coarse_waits = true;
+    }
+    return epoll_wait(epoll, events, EVENTS, (int)(ns / TW_MSEC_NS)); /* the rest is spun */
+}
+
+/* Waits for sockets until until_ns at most; precise: to be back before it rather than after. */
+static int wait_events(struct generator *g, int epoll, struct epoll_event *events,
+                       int64_t until_ns, bool precise)
+{
+    int64_t now = tw_now_ns(), target = until_ns - (precise ? g->margin_ns : 0);
+    int n;
+
+    if (target <= now)
+        return epoll_wait(epoll, events, EVENTS, 0);
+    n = sleep_on(g, epoll, events, target - now);
+    if (n == 0 && precise && !g->coarse_waits)
+        learn_lateness(g, tw_now_ns() - target);
+    return n;
+}
+
+static void handle_events(struct generator *g, struct slot *s, int64_t until_ns, bool precise)
+{
+    struct epoll_event events[EVENTS];
+    int n = wait_events(g, s->arm->epoll, events, until_ns, precise);
+    int64_t now;
+
+    if (n <= 0)
+        return;
+    now = tw_now_ns(); /* when they had arrived, however long handling them takes */
+    for (int i = 0; i < n; i++) {
+        struct load_conn *c = events[i].data.ptr;
+
+        if (c->state != LOAD_CLOSED)
+            handle(g, s, c, g->driver->ready(c, g->program, now), now);
+    }
+}
+
+/* ---- opening ---- */
+
+static size_t count_state(const struct arm *arm, size_t n, enum load_state state)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < n; i++)
+        count += arm->conns[i].state == state;
+    return count;
+}
+
+/* Opens what is closed among the first n connections, all at once. */
+static void open_arm(struct generator *g, struct arm *arm, size_t n, int64_t deadline_ns)
+{
+    struct slot s = {.arm = arm, .clients = 0};
+
+    for (size_t i = 0; i < n; i++)
+        if (arm->conns[i].state == LOAD_CLOSED)
+            open_conn(g, arm, &arm->conns[i]);
+    while (count_state(arm, n, LOAD_OPENING) > 0 && tw_now_ns() < deadline_ns)
+        handle_events(g, &s, deadline_ns, false);
+    for (size_t i = 0; i < n; i++)
+        if (arm->conns[i].state == LOAD_OPENING) {
+            count_failure(g, (enum tw_arm)(arm - g->arms), "08001",
+                          "no answer while connecting");
+            shut(g, &arm->conns[i]);
+        }
+}
+
+/* ---- a slot ---- */
+
+static int prepare_starts(struct generator *g, struct slot *s)
+{
+    double expected = s->order.rate_per_s * tw_seconds(s->order.length_ns);
+    size_t room = (size_t)(expected + 10 * sqrt(expected) + 64);
+    struct tw_rng rng;
+
+    if (!(expected >= 0 && expected < 1e8))
+        return -EINVAL;
+    if (room > g->starts_room) {
+        g->starts = tw_realloc_array(g->starts, room, sizeof *g->starts);
+        g->starts_room = room;
+    }
+    tw_rng_seed(&rng, s->order.seed, 1);
+    s->start_count = tw_poisson_starts(&rng, s->order.rate_per_s, s->order.length_ns,
+                                       g->starts, room);
+    return 0;
+}
+
+static bool finished(const struct slot *s, int64_t now_ns)
+{
+    if (now_ns >= s->settle_end_ns)
+        return true;
+    return now_ns >= s->end_ns && s->outstanding == 0 &&
+           (s->closed_loop || s->next == s->start_count);
+}
+
+static void send_requests(struct generator *g, struct slot *s)
+{
+    int64_t now, next;
+    bool precise;
+
+    for (;;) {
+        dispatch_due(g, s);
+        now = tw_now_ns();
+        if (finished(s, now))
+            return;
+        next = now < s->end_ns ? s->end_ns : s->settle_end_ns;
+        if (s->resting > 0)
+            look_after(g, s, now, &next);
+        precise = !s->closed_loop && g->idle_count > 0 && s->next < s->start_count &&
+                  s->begin_ns + g->starts[s->next] <= next;
+        if (precise)
+            next = s->begin_ns + g->starts[s->next];
+        if (s->closed_loop && g->idle_count > 0 && now < s->end_ns)
+            next = now; /* a failed draw, or one just opened: go on at once */
+        handle_events(g, s, next, precise);
+    }
+}
+
+static void record_late(struct generator *g, struct slot *s, int64_t intended_ns, int64_t now_ns)
+{
+    int64_t waited = now_ns - intended_ns;
+
+    tw_hist_record(g->latency, waited > s->order.length_ns ? waited : s->order.length_ns);
+    s->result.late++;
+}
+
+/* Asking to cancel blocks while the server does not answer, so another process does it. */
+static pid_t start_cancel(struct generator *g, struct slot *s)
+{
+    pid_t pid = fork();
+
+    if (pid != 0)
+        return pid;
+    g->driver->cancel(s->arm->conns, s->clients);
+    _exit(0);
+}
+
+static void end_cancel(pid_t pid)
+{
+    if (pid <= 0)
+        return;
+    (void)kill(pid, SIGKILL);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+}
+
+/* What is not answered by now is given up and counted as at least the slot. */
+static void give_up(struct generator *g, struct slot *s)
+{
+    int64_t now = tw_now_ns(), deadline = now + CANCEL_NS;
+    size_t n = s->clients;
+    pid_t pid;
+
+    for (; s->next < s->start_count; s->next++) {
+        record_late(g, s, s->begin_ns + g->starts[s->next], now);
+        s->result.sent++;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (s->arm->conns[i].requested) {
+            record_late(g, s, s->arm->conns[i].intended_ns, now);
+            end_request(s, &s->arm->conns[i], now);
+        }
+    if (count_state(s->arm, n, LOAD_BUSY) > 0) {
+        pid = start_cancel(g, s);
+        while (count_state(s->arm, n, LOAD_BUSY) > 0 && tw_now_ns() < deadline)
+            handle_events(g, s, deadline, false);
+        end_cancel(pid);
+    }
+    for (size_t i = 0; i < n; i++)
+        if (s->arm->conns[i].state == LOAD_BUSY || s->arm->conns[i].state == LOAD_THINKING)
+            shut(g, &s->arm->conns[i]);
+}
+
+static double cpu_seconds(void)
+{
+    struct rusage u;
+
+    (void)getrusage(RUSAGE_SELF, &u);
+    return (double)u.ru_utime.tv_sec + (double)u.ru_stime.tv_sec +
+           1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+}
+
+static int run_slot(struct generator *g, struct slot *s)
+{
+    double cpu;
+    int r;
+
+    s->arm = &g->arms[s->order.arm];
+    s->closed_loop = isnan(s->order.rate_per_s);
+    s->clients = g->connections;
+    if (s->order.clients > 0 && (size_t)s->order.clients < g->connections)
+        s->clients = (size_t)s->order.clients;
+    if (!s->arm->conninfo)
+        return -ENOTCONN;
+    r = s->closed_loop ? 0 : prepare_starts(g, s);
+    if (r < 0)
+        return r;
+    tw_rng_seed(&s->rng, s->order.seed, 2);
+    tw_hist_clear(g->latency);
+    tw_hist_clear(g->lag);
+    open_arm(g, s->arm, s->clients, tw_now_ns() + TW_SEC_NS);
+
+    cpu = cpu_seconds();
+    s->begin_ns = s->last_answer_ns = tw_now_ns();
+    s->end_ns = s->begin_ns + s->order.length_ns;
+    s->settle_end_ns = s->end_ns + (int64_t)(fmax(s->order.settle_s, 0) * 1e9);
+    g->idle_head = g->idle_count = 0;
+    for (size_t i = 0; i < s->clients; i++) {
+        struct load_conn *c = &s->arm->conns[i];
+
+        c->idle_ns = s->begin_ns;
+        if (c->state == LOAD_IDLE)
+            push_idle(g, s, c);
+        s->resting += c->state == LOAD_CLOSED;
+    }
+    send_requests(g, s);
+    give_up(g, s);
+
+    s->result.start_ns = s->begin_ns;
+    s->result.length_ns = s->order.length_ns;
+    if (s->closed_loop && s->last_answer_ns > s->end_ns)
+        s->result.length_ns = s->last_answer_ns - s->begin_ns;
+    s->result.lag99_s = tw_hist_quantile(g->lag, 0.99);
+    s->result.cpu_s = cpu_seconds() - cpu;
+    return 0;
+}
+
+/* ---- the wire ---- */
+
+static void put_failures(struct generator *g, struct tw_buf *b)
+{
+    load_put_int(b, (int64_t)g->failure_count);
+    for (size_t i = 0; i < g->failure_count; i++) {
+        load_put_int(b, g->failures[i].arm);
+        load_put_text(b, g->failures[i].sqlstate);
+        load_put_text(b, g->failures[i].text);
+        load_put_int(b, g->failures[i].count);
+    }
+    g->failure_count = 0;
+}
+
+static int send_result(struct generator *g, const struct slot *s, int code)
+{
+    tw_auto_free void *flat = tw_alloc(TW_HIST_FLAT_MAX);
+    size_t len = tw_hist_encode(g->latency, flat, TW_HIST_FLAT_MAX);
+    size_t starts = s->order.keep_starts ? s->start_count : 0;
+    size_t items = g->mix.items.count;
+    tw_auto_buf b;
+
+    tw_buf_init(&b, LOAD_MSG_MAX);
+    load_put_int(&b, code);
+    tw_buf_add(&b, &s->result, sizeof s->result);
+    load_put_bytes(&b, flat, len);
+    load_put_bytes(&b, g->starts, starts * sizeof *g->starts);
+    for (size_t a = 0; a < TW_ARM_COUNT; a++) {
+        load_put_bytes(&b, g->arms[a].item_seconds, items * sizeof(double));
+        load_put_bytes(&b, g->arms[a].item_counts, items * sizeof(int64_t));
+    }
+    put_failures(g, &b);
+    return load_message_send(g->wire, LOAD_MSG_RESULT, &b, 0);
+}
+
+static int obey(struct generator *g, struct tw_buf *payload)
+{
+    struct load_reader r = {.at = payload->data, .end = payload->data + payload->len};
+    struct slot s = {.order.arm = (enum tw_arm)load_get_int(&r)};
+
+    s.order.rate_per_s = load_get_real(&r);
+    s.order.clients = (int)load_get_int(&r);
+    s.order.length_ns = load_get_int(&r);
+    s.order.seed = (uint64_t)load_get_int(&r);
+    s.order.keep_starts = load_get_int(&r) != 0;
+    s.order.settle_s = load_get_real(&r);
+    if (r.bad || s.order.arm >= TW_ARM_COUNT || s.order.length_ns <= 0)
+        return send_result(g, &s, -EINVAL);
+    return send_result(g, &s, run_slot(g, &s));
+}
+
+static void pin(const char *cpuset)
+{
+    cpu_set_t set;
+    const char *at = cpuset;
+    char *end;
+
+    CPU_ZERO(&set);
+    while (at && *at) {
+        long low = strtol(at, &end, 10), high = low;
+
+        if (end == at)
+            return;
+        if (*end == '-')
+            high = strtol(end + 1, &end, 10);
+        for (; low >= 0 && low <= high && low < CPU_SETSIZE; low++)
+            CPU_SET((size_t)low, &set);
+        at = *end == ',' ? end + 1 : end;
+        if (*end != ',' && *end != '\0')
+            return;
+    }
+    if (cpuset)
+        (void)sched_setaffinity(0, sizeof set, &set);
+}
+
+static int open_arms(struct generator *g, struct tw_err *err)
+{
+    size_t open = 0;
+
+    for (size_t a = 0; a < TW_ARM_COUNT; a++) {
+        struct arm *arm = &g->arms[a];
+
+        arm->epoll = epoll_create1(EPOLL_CLOEXEC);
+        arm->conns = tw_arena_alloc(g->arena, g->connections * sizeof *arm->conns);
+        arm->item_seconds = tw_arena_alloc(g->arena, g->mix.items.count * sizeof(double));
+        arm->item_counts = tw_arena_alloc(g->arena, g->mix.items.count * sizeof(int64_t));
+        if (arm->epoll < 0)
+            return tw_fail_errno(err, errno, "epoll");
+        for (size_t i = 0; i < g->connections; i++) {
+            arm->conns[i].fd = arm->conns[i].watched_fd = -1;
+            load_draw_init(g->arena, g->program, &arm->conns[i].draw);
+            if (arm->conninfo)
+                open_conn(g, arm, &arm->conns[i]); /* all of both arms begin at once */
+        }
+    }
+    for (size_t a = 0; a < TW_ARM_COUNT; a++) {
+        if (!g->arms[a].conninfo)
+            continue;
+        open_arm(g, &g->arms[a], g->connections, tw_now_ns() + OPEN_NS);
+        open = count_state(&g->arms[a], g->connections, LOAD_IDLE);
+        if (open == 0)
+            return tw_fail(err, -ECONNREFUSED, "no connection to the %s: %s %s",
+                           tw_arm_names[a],
+                           g->failure_count ? g->failures[g->failure_count - 1].sqlstate : "",
+                           g->failure_count ? g->failures[g->failure_count - 1].text : "");
+    }
+    return 0;
+}
+
+static int set_up(struct generator *g, struct tw_buf *payload, struct tw_err *err)
+{
+    struct load_reader r = {.at = payload->data, .end = payload->data + payload->len};
+    const char *driver = load_get_text(&r, g->arena);
+    int code;
+
+    g->connections = (size_t)load_get_int(&r);
+    pin(load_get_text(&r, g->arena));
+    for (size_t a = 0; a < TW_ARM_COUNT; a++)
+        g->arms[a].conninfo = load_get_text(&r, g->arena);
+    code = load_get_mix(&r, g->arena, &g->mix);
+    g->driver = load_driver_find(driver);
+    if (code < 0 || !g->driver || g->connections == 0 || g->connections > 100000)
+        return tw_fail(err, -EBADMSG, "the generator does not understand its orders");
+    code = load_program_new(g->arena, &g->mix, &g->program, err);
+    if (code < 0)
+        return code;
+    g->idle = tw_arena_alloc(g->arena, g->connections * sizeof(struct load_conn *));
+    g->latency = tw_hist_new();
+    g->lag = tw_hist_new();
+    g->margin_ns = MARGIN_FIRST_NS;
+    g->late_mean_ns = (double)MARGIN_FIRST_NS;
+    return open_arms(g, err);
+}
+
+static int answer_hello(struct generator *g, struct tw_buf *payload)
+{
+    struct tw_err err = {0};
+    int code = set_up(g, payload, &err);
+    tw_auto_buf b;
+
+    tw_buf_init(&b, LOAD_MSG_MAX);
+    load_put_int(&b, code);
+    load_put_text(&b, err.text);
+    for (size_t a = 0; a < TW_ARM_COUNT; a++)
+        load_put_int(&b, code < 0 ? 0
+                                  : (int64_t)count_state(&g->arms[a], g->connections,
+                                                         LOAD_IDLE));
+    put_failures(g, &b);
+    return load_message_send(g->wire, LOAD_MSG_READY, &b, 0);
+}
+
+static void tear_down(struct generator *g)
+{
+    for (size_t a = 0; a < TW_ARM_COUNT; a++) {
+        for (size_t i = 0; g->arms[a].conns && i < g->connections; i++)
+            g->driver->close(&g->arms[a].conns[i]);
+        if (g->arms[a].epoll > 0)
+            (void)close(g->arms[a].epoll);
+    }
+    tw_hist_free(g->latency);
+    tw_hist_free(g->lag);
+    free(g->starts);
+    tw_arena_free(g->arena);
+}
+
+int tw_load_generator_main(int argc, char **argv)
+{
+    struct generator g = {.wire = WIRE_FD, .arena = tw_arena_new()};
+    enum load_message type = 0;
+    tw_auto_buf payload;
+    int r;
+
+    (void)argc, (void)argv;
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)prctl(PR_SET_TIMERSLACK, 1);
+    tw_buf_init(&payload, LOAD_MSG_MAX);
+    do {
+        r = load_message_receive(g.wire, &type, &payload, 0);
+        if (r >= 0)
+            r = type == LOAD_MSG_HELLO && !g.program ? answer_hello(&g, &payload)
+                : type == LOAD_MSG_ORDER && g.program ? obey(&g, &payload)
+                                                      : -EBADMSG;
+    } while (r >= 0);
+    tear_down(&g);
+    return r == -EPIPE ? 0 : 1; /* the load was closed: as it should be */
+}
