@@ -1,0 +1,264 @@
+/* Found without starting anything: what overrides the change, what it takes away silently, and
+ * arithmetic against limits. */
+#include "kind_pg_internal.h"
+
+#include <fcntl.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+/* ---- silent dangers: nothing fails, something is gone ---- */
+
+enum danger_test { IS_OFF, IS_ON };
+static const struct danger {
+    const char *name;
+    enum danger_test test;
+    enum tw_severity severity;
+    enum tw_verdict at_least;
+    const char *code, *title, *evidence, *remedy;
+} dangers[] = {
+    {"fsync", IS_OFF, TW_CRITICAL, TW_BLOCK, "durability.fsync",
+     "fsync=off: a crash of the host corrupts the database",
+     "without fsync the order of writes is not kept; after a power cut data files and WAL do not "
+     "fit together",
+     "keep fsync=on; for faster commits consider synchronous_commit=off, which loses the last "
+     "moments and corrupts nothing"},
+    {"full_page_writes", IS_OFF, TW_CRITICAL, TW_BLOCK, "durability.full_page_writes",
+     "full_page_writes=off: a page half written at a crash stays broken",
+     "pages are 8 kB and disks write less at once; only the page image in WAL repairs a torn one",
+     "keep full_page_writes=on; wal_compression=on makes the images smaller"},
+    {"synchronous_commit", IS_OFF, TW_MEDIUM, TW_REVIEW, "durability.window",
+     "synchronous_commit=off: the last commits before a crash are lost",
+     "a commit answers before its WAL is flushed; up to three times wal_writer_delay of commits "
+     "(0.6 s by default) are gone after a crash, without corruption",
+     "set it per role or transaction where the loss is acceptable, or accept it knowingly"},
+    {"autovacuum", IS_OFF, TW_HIGH, TW_REVIEW, "maintenance.autovacuum",
+     "autovacuum=off: dead rows are never reclaimed, tables grow until wraparound",
+     "with autovacuum off only an explicit VACUUM removes dead rows and freezes old ones",
+     "keep it on and tune cost limits instead"},
+    {"track_counts", IS_OFF, TW_HIGH, TW_REVIEW, "maintenance.autovacuum",
+     "track_counts=off: autovacuum does not know what to do any more",
+     "autovacuum works from the statistics that this setting turns off", "keep it on"},
+    {"default_transaction_read_only", IS_ON, TW_CRITICAL, TW_BLOCK, "write.read_only",
+     "default_transaction_read_only=on: every write of an ordinary session fails",
+     "ERROR: cannot execute UPDATE in a read-only transaction",
+     "set it for the roles that only read"},
+    {"zero_damaged_pages", IS_ON, TW_CRITICAL, TW_BLOCK, "durability.zero_damaged_pages",
+     "zero_damaged_pages=on: damaged pages are emptied instead of reported",
+     "rows on a page whose checksum fails are lost for good", "restore from a backup instead"},
+};
+
+static bool danger_holds(const struct danger *d, const char *value)
+{
+    bool on;
+
+    if (kind_pg_read_bool(value, &on) < 0)
+        return false;
+    return d->test == IS_ON ? on : !on;
+}
+
+/* Effective value: the last of the files, else what the snapshot knows as default. */
+static const char *effective(const struct kind_pg_conf *conf, const struct tw_snapshot *s,
+                             const char *name)
+{
+    const struct kind_pg_entry *e = kind_pg_conf_last(conf, name);
+    const struct tw_setting *known = tw_snapshot_setting(s, name);
+
+    if (e)
+        return e->value;
+    return known ? known->boot_value : NULL;
+}
+
+static void judge_dangers(struct tw_arena *a, const struct kind_pg_conf *conf,
+                          const struct tw_snapshot *s, struct tw_issues *issues)
+{
+    for (size_t i = 0; i < TW_COUNT_OF(dangers); i++) {
+        const struct danger *d = &dangers[i];
+        const char *now = effective(conf, s, d->name);
+        const struct tw_setting *before = tw_snapshot_setting(s, d->name);
+
+        if (!now || !danger_holds(d, now) ||
+            (before && before->value && danger_holds(d, before->value)))
+            continue;
+        tw_issue_add(a, issues, d->severity, d->at_least, d->code, d->title, d->evidence,
+                     d->remedy);
+    }
+}
+
+/* ---- lines that come to nothing ---- */
+
+static bool same_value(const struct tw_setting *known, const char *a, const char *b)
+{
+    double x, y;
+    bool p, q;
+
+    if (tw_streq(a, b))
+        return true;
+    if (!known || !a || !b)
+        return false;
+    if (tw_streq(known->type, "bool"))
+        return kind_pg_read_bool(a, &p) == 0 && kind_pg_read_bool(b, &q) == 0 && p == q;
+    return known->unit && kind_pg_read_number(known, a, &x, NULL) == 0 &&
+           kind_pg_read_number(known, b, &y, NULL) == 0 && x == y;
+}
+
+static void judge_overridden(struct tw_arena *a, const struct tw_access *x,
+                             const struct tw_plan_step *step, const struct kind_pg_conf *conf,
+                             struct tw_issues *issues)
+{
+    for (size_t i = 0; i < conf->entries.count; i++) {
+        const struct kind_pg_entry *e = &conf->entries.items[i];
+        const struct kind_pg_entry *last = kind_pg_conf_last(conf, e->name);
+        const struct tw_setting *known = tw_snapshot_setting(x->snapshot, e->name);
+
+        if (!tw_streq(e->file, step->path) || last == e || same_value(known, e->value, last->value))
+            continue;
+        tw_issue_add(
+            a, issues, TW_MEDIUM, TW_REVIEW, "change.overridden",
+            tw_arena_printf(a, "%s line %d (%s) has no effect: a later line overrides it",
+                            step->origin ? step->origin : step->path, e->line, e->name),
+            tw_arena_printf(a, "%s = '%s' in %s line %d is read after it", last->name,
+                            tw_redact_value(NULL, a, last->name, last->value),
+                            tw_streq(last->file, step->path) && step->origin ? step->origin
+                                                                             : last->file,
+                            last->line),
+            tw_ends_with(last->file, "postgresql.auto.conf")
+                ? tw_arena_printf(a, "ALTER SYSTEM RESET %s; first, or make the change with ALTER "
+                                     "SYSTEM",
+                                  e->name)
+                : "remove one of the two lines");
+    }
+}
+
+/* A command line option of the server wins over every file. */
+static void judge_command_line(struct tw_arena *a, const struct tw_snapshot *s,
+                               const char *name, struct tw_issues *issues)
+{
+    const struct tw_setting *known = tw_snapshot_setting(s, name);
+
+    if (!known || !tw_streq(known->source, "command line"))
+        return;
+    tw_issue_add(a, issues, TW_MEDIUM, TW_REVIEW, "change.overridden",
+                 tw_arena_printf(a, "%s is fixed on the server's command line", name),
+                 tw_arena_printf(a, "the server runs with -c %s=%s, which wins over every file",
+                                 name, known->value),
+                 "change the unit or script that starts it");
+}
+
+/* ---- arithmetic ---- */
+
+static void judge_memory(struct tw_arena *a, const struct tw_access *x,
+                         struct tw_issues *issues)
+{
+    const char *text = x->asked ? x->asked + strspn(x->asked, " \n") : "";
+    double need = *text >= '0' && *text <= '9' ? strtod(text, NULL) * 1048576 : NAN;
+    double has = (double)x->snapshot->memory_bytes;
+    double limit = (double)x->memory_limit_bytes;
+
+    if (isnan(need))
+        return;
+    if (has > 0 && need > has)
+        tw_issue_add(a, issues, TW_CRITICAL, TW_BLOCK, "memory.exceeds_target",
+                     "the shared memory asked for is more than the target's host has",
+                     tw_arena_printf(a, "postgres -C shared_memory_size says %s, the host has %s",
+                                     tw_show_bytes(a, need), tw_show_bytes(a, has)),
+                     "ask for less, or for a larger host");
+    else if (has > 0 && need > 0.75 * has)
+        tw_issue_add(a, issues, TW_HIGH, TW_REVIEW, "memory.tight",
+                     "shared memory leaves less than a quarter of the host for everything else",
+                     tw_arena_printf(a, "postgres -C shared_memory_size says %s of %s; pages are "
+                                        "taken as they are touched, so this fails under load, not "
+                                        "at start",
+                                     tw_show_bytes(a, need), tw_show_bytes(a, has)),
+                     "about a quarter of the memory is usual for shared_buffers");
+    else if (limit > 0 && need > limit)
+        tw_issue_add(a, issues, TW_HIGH, TW_REVIEW, "not_verifiable_here",
+                     "the twin's host is too small for this value",
+                     tw_arena_printf(a, "%s asked for, %s is what a twin can have here",
+                                     tw_show_bytes(a, need), tw_show_bytes(a, limit)),
+                     "run the twin on a host of the target's size");
+}
+
+/* ---- who may enter ---- */
+
+static bool is_everyone(const char *address)
+{
+    return address && (tw_starts_with(address, "0.0.0.0/0") || tw_starts_with(address, "::/0") ||
+                       tw_streq(address, "all") || tw_starts_with(address, "0.0.0.0/0.0.0.0"));
+}
+
+static bool was_open(const struct tw_snapshot *s, const char *type, const char *address)
+{
+    for (size_t i = 0; i < s->hba.count; i++)
+        if (tw_streq(s->hba.items[i].method, "trust") &&
+            tw_streq(s->hba.items[i].type, type) && is_everyone(s->hba.items[i].address) &&
+            is_everyone(address))
+            return true;
+    return false;
+}
+
+static void judge_hba_line(struct tw_arena *a, const struct tw_access *x, char *line,
+                           int number, const char *file, struct tw_issues *issues)
+{
+    char *word[6] = {0};
+    char *copy = tw_arena_strdup(a, line);
+
+    for (size_t i = 0; i < TW_COUNT_OF(word) && copy;) {
+        char *w = strsep(&copy, " \t");
+
+        if (*w)
+            word[i++] = w;
+    }
+    if (!word[4] || !tw_starts_with(word[0], "host") || !is_everyone(word[3]) ||
+        was_open(x->snapshot, word[0], word[3]))
+        return;
+    if (!tw_streq(word[4], "trust") && !tw_streq(word[5], "trust"))
+        return;
+    tw_issue_add(a, issues, TW_CRITICAL, TW_BLOCK, "exposure.trust",
+                 "anyone who reaches the port is let in without a password",
+                 tw_arena_printf(a, "%s line %d: %s", file, number, line),
+                 "use scram-sha-256, and the networks that the clients are in");
+}
+
+static void judge_hba(struct tw_arena *a, const struct tw_access *x, const struct tw_plan *plan,
+                      struct tw_issues *issues)
+{
+    bool touched = false;
+    tw_auto_free char *path = tw_strf("%s%s", x->root, x->snapshot->hba_file);
+    tw_auto_free char *text = NULL;
+    char *rest;
+    int number = 0;
+
+    for (size_t i = 0; i < plan->steps.count; i++)
+        touched |= tw_streq(plan->steps.items[i].path, x->snapshot->hba_file);
+    if (!touched || tw_read_file(AT_FDCWD, path, 4 << 20, &text, NULL, NULL) < 0)
+        return;
+    rest = text;
+    for (char *line; (line = strsep(&rest, "\n"));) {
+        number++;
+        line[strcspn(line, "#")] = '\0';
+        judge_hba_line(a, x, line, number, x->snapshot->hba_file, issues);
+    }
+}
+
+void kind_pg_judge_files(struct tw_arena *a, const struct tw_access *access,
+                         const struct tw_plan *plan, struct tw_issues *issues)
+{
+    struct kind_pg_conf conf;
+
+    kind_pg_conf_read(a, access->root, access->snapshot->config_file,
+                      access->snapshot->data_dir, &conf);
+    judge_dangers(a, &conf, access->snapshot, issues);
+    for (size_t i = 0; i < plan->steps.count; i++) {
+        const struct tw_plan_step *step = &plan->steps.items[i];
+
+        if (step->kind == TW_STEP_SETTING)
+            judge_command_line(a, access->snapshot, step->name, issues);
+        else
+            judge_overridden(a, access, step, &conf, issues);
+    }
+    judge_memory(a, access, issues);
+    judge_hba(a, access, plan, issues);
+}

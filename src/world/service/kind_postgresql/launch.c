@@ -1,0 +1,331 @@
+/* How a cluster stands in a sandbox, how it is started there, and how it is entered. */
+#include "kind_pg_internal.h"
+
+#include <fcntl.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- layout ---- */
+
+static bool covered(const struct tw_layout *l, const char *path)
+{
+    for (size_t i = 0; i < l->paths.count; i++) {
+        size_t n = strlen(l->paths.items[i]);
+
+        if (strncmp(l->paths.items[i], path, n) == 0 && (path[n] == '/' || path[n] == '\0'))
+            return true;
+    }
+    return false;
+}
+
+static void add_path(struct tw_arena *a, struct tw_layout *l, const char *root,
+                     const char *path)
+{
+    tw_auto_free char *host = tw_strf("%s%s", root, path);
+
+    if (!covered(l, path) && access(host, F_OK) == 0)
+        TW_PUSH(a, &l->paths, path);
+}
+
+static const char *parent(struct tw_arena *a, const char *path)
+{
+    return tw_arena_printf(a, "%.*s", (int)(strrchr(path, '/') - path), path);
+}
+
+/* Where a linked pg_wal leads in the clone; the link itself came with the copy. */
+static const char *wal_dir(struct tw_arena *a, const char *root, const char *data_dir)
+{
+    tw_auto_free char *link = tw_strf("%s%s/pg_wal", root, data_dir);
+    char to[4096];
+    ssize_t n = readlink(link, to, sizeof(to) - 1);
+
+    return n > 0 ? tw_arena_strndup(a, to, (size_t)n) : NULL;
+}
+
+/* Addresses that listen_addresses names one by one have to exist inside for the start to be the
+ * same as at the target. */
+static void add_addresses(struct tw_arena *a, const struct tw_snapshot *s, struct tw_layout *l)
+{
+    const struct tw_setting *listen = tw_snapshot_setting(s, "listen_addresses");
+    char *text = listen ? tw_arena_strdup(a, listen->value) : NULL;
+
+    for (char *word; text && (word = strsep(&text, ", '\""));)
+        if (*word && strspn(word, "0123456789.") == strlen(word) && !tw_streq(word, "0.0.0.0"))
+            TW_PUSH(a, &l->addresses, word);
+}
+
+int kind_pg_layout(struct tw_arena *a, const struct tw_snapshot *s, const struct tw_plan *plan,
+                   const char *root, struct tw_layout *ret, struct tw_err *err)
+{
+    struct tw_layout l = {.runtime_dir = KIND_PG_RUNTIME, .shm_bytes = 0};
+    struct kind_pg_outside outside;
+    const char *wal = wal_dir(a, root, s->data_dir);
+
+    TW_PUSH(a, &l.paths, s->data_dir);
+    for (size_t i = 0; i < s->tablespaces.count; i++)
+        add_path(a, &l, root, s->tablespaces.items[i]);
+    if (wal)
+        add_path(a, &l, root, wal);
+    for (size_t i = 0; i < s->files.count; i++)
+        if (!covered(&l, s->files.items[i].path))
+            add_path(a, &l, root, parent(a, s->files.items[i].path));
+    kind_pg_outside_files(a, s, plan, &outside);
+    for (size_t i = 0; i < outside.paths.count; i++)
+        add_path(a, &l, root, outside.paths.items[i]);
+    for (size_t i = 0; i < outside.dirs.count; i++)
+        add_path(a, &l, root, outside.dirs.items[i]);
+    for (size_t i = 0; i < l.paths.count; i++) {
+        if (!tw_starts_with(l.paths.items[i], "/usr/") && !tw_streq(l.paths.items[i], "/etc"))
+            continue;
+        return tw_fail(err, -EINVAL,
+                       "the target keeps files of its own in '%s', which a sandbox shows as the "
+                       "host's; move them to a directory of their own",
+                       l.paths.items[i]);
+    }
+    add_addresses(a, s, &l);
+    *ret = l;
+    return 0;
+}
+
+/* ---- start ---- */
+
+static void push(struct tw_arena *a, struct tw_launch *l, const char *arg)
+{
+    TW_PUSH(a, &l->argv, arg);
+}
+
+static void option(struct tw_arena *a, struct tw_launch *l, const char *set)
+{
+    push(a, l, "-c");
+    push(a, l, set);
+}
+
+/* The target's own command line beside what its files say. */
+static void own_options(struct tw_arena *a, const struct tw_snapshot *s, struct tw_launch *l)
+{
+    static const char *const ours[] = {"config_file", "data_directory", "hba_file",
+                                       "ident_file"};
+    const char *own = tw_arena_printf(a, "%s/postgresql.conf", s->data_dir);
+
+    if (!tw_streq(own, s->config_file))
+        option(a, l, tw_arena_printf(a, "config_file=%s", s->config_file));
+    for (size_t i = 0; i < s->settings.count; i++) {
+        const struct tw_setting *one = &s->settings.items[i];
+
+        if (!tw_streq(one->source, "command line") ||
+            tw_name_index(one->name, ours, TW_COUNT_OF(ours)) >= 0)
+            continue;
+        option(a, l, tw_arena_printf(a, "%s=%s%s", one->name, one->value,
+                                     one->unit && *one->unit >= 'A' ? one->unit : ""));
+    }
+}
+
+static bool logs_to_stderr(const struct tw_snapshot *s)
+{
+    const struct tw_setting *dest = tw_snapshot_setting(s, "log_destination");
+
+    return !dest || !dest->value || strstr(dest->value, "stderr");
+}
+
+/* Our entrance: a private socket and one line before the target's own rules. */
+static int write_hba(struct tw_arena *a, const struct tw_access *x, const char *who,
+                     struct tw_err *err)
+{
+    tw_auto_free char *theirs = tw_strf("%s%s", x->root, x->snapshot->hba_file);
+    tw_auto_free char *data = tw_strf("%s%s", x->root, x->snapshot->data_dir);
+    tw_auto_free char *text = NULL;
+    struct stat st;
+    int r = tw_read_file(AT_FDCWD, theirs, 4 << 20, &text, NULL, err);
+
+    if (r < 0)
+        return tw_wrap(err, r, "the clone's hba file");
+    if (stat(data, &st) < 0)
+        return tw_fail_errno(err, errno, "'%s'", data);
+    return kind_pg_put_file(x->runtime, "/hba.conf",
+                            tw_arena_printf(a, "local all %s trust\n%s", who, text), 0600,
+                            st.st_uid, st.st_gid, err);
+}
+
+static int load_options(struct tw_arena *a, const struct tw_access *x, enum tw_start_mode mode,
+                        struct tw_launch *l, struct tw_err *err)
+{
+    bool settle = mode == TW_START_SETTLE;
+    int r = write_hba(a, x, settle ? "all" : KIND_PG_ROLE, err);
+
+    if (r < 0)
+        return r;
+    option(a, l, "hba_file=" KIND_PG_RUNTIME "/hba.conf");
+    option(a, l, "unix_socket_directories=" KIND_PG_RUNTIME);
+    option(a, l, "logging_collector=off");
+    option(a, l, "log_destination=stderr");
+    option(a, l, "lc_messages=C");
+    if (!settle)
+        return 0;
+    option(a, l, "fsync=off");
+    option(a, l, "listen_addresses=");
+    option(a, l, "archive_mode=off");
+    option(a, l, "max_logical_replication_workers=0");
+    option(a, l, "autovacuum=off");
+    return 0;
+}
+
+static void judge_options(struct tw_arena *a, const struct tw_access *x, struct tw_launch *l)
+{
+    /* So that its words can be read; whatever the change says of it is still checked by the
+     * server when it reads its files. */
+    option(a, l, "lc_messages=C");
+    if (!logs_to_stderr(x->snapshot))
+        option(a, l, "log_destination=stderr");
+}
+
+int kind_pg_launch(struct tw_arena *a, const struct tw_access *access, enum tw_start_mode mode,
+                   struct tw_launch *ret, struct tw_err *err)
+{
+    const struct tw_snapshot *s = access->snapshot;
+    struct tw_launch l = {.stop_signal = SIGINT, .reload_signal = SIGHUP, .cwd = s->data_dir};
+    const char *bin;
+    int r = kind_pg_bin_dir(a, s->version_num / 10000, &bin, err);
+
+    if (r < 0)
+        return r;
+    push(a, &l, tw_arena_printf(a, "%s/postgres", bin));
+    push(a, &l, "-D");
+    push(a, &l, s->data_dir);
+    own_options(a, s, &l);
+    if (mode == TW_START_LOAD || mode == TW_START_SETTLE)
+        r = load_options(a, access, mode, &l, err);
+    else
+        judge_options(a, access, &l);
+    if (mode == TW_START_ASK) {
+        if (s->version_num < 150000)
+            return tw_fail(err, -ENODATA, "PostgreSQL before 15 does not tell the memory it needs");
+        push(a, &l, "-C");
+        push(a, &l, "shared_memory_size");
+    }
+    if (r < 0)
+        return r;
+    push(a, &l, NULL);
+    TW_PUSH(a, &l.env, "PATH=/usr/bin:/bin");
+    TW_PUSH(a, &l.env, "LC_ALL=C.UTF-8");
+    TW_PUSH(a, &l.env, NULL);
+    *ret = l;
+    return 0;
+}
+
+/* The eighth line of postmaster.pid is the server's own word: "starting", "ready", "standby". */
+enum tw_ready kind_pg_ready(const struct tw_access *access)
+{
+    tw_auto_free char *path =
+        tw_strf("%s%s/postmaster.pid", access->root, access->snapshot->data_dir);
+    char text[1024];
+    tw_auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    const char *line = text;
+
+    if (n <= 0)
+        return TW_NOT_YET;
+    text[n] = '\0';
+    for (int i = 1; i < 8 && line; i++) {
+        line = strchr(line, '\n');
+        line = line ? line + 1 : NULL;
+    }
+    return line && (tw_starts_with(line, "ready") || tw_starts_with(line, "standby"))
+               ? TW_READY
+               : TW_NOT_YET;
+}
+
+const char *kind_pg_conninfo(struct tw_arena *a, const struct tw_snapshot *s, const char *dir)
+{
+    return tw_arena_printf(a, "host='%s' port=%d user=" KIND_PG_ROLE " application_name=twin",
+                           dir, s->port);
+}
+
+/* ---- settle ---- */
+
+static const struct {
+    const char *sql, *difference; /* difference: told when it touched something */
+} harmless_sql[] = {
+    {"SELECT 'ROLLBACK PREPARED ' || quote_literal(gid) FROM pg_prepared_xacts WHERE database = "
+     "current_database()",
+     "prepared transactions are rolled back in the twin"},
+    {"SELECT 'SELECT pg_drop_replication_slot(' || quote_literal(slot_name) || ')' FROM "
+     "pg_replication_slots",
+     "replication slots are dropped in the twin; the WAL they keep is only computed"},
+    {"SELECT 'UPDATE pg_subscription SET subenabled = false WHERE oid = ' || oid FROM "
+     "pg_subscription WHERE subenabled",
+     "subscriptions are disabled in the twin"},
+    {"SELECT 'UPDATE pg_authid SET rolpassword = NULL WHERE oid = ' || oid FROM pg_authid WHERE "
+     "rolpassword IS NOT NULL",
+     "role passwords are removed from the twin"},
+};
+
+static int run_found(struct tw_arena *a, struct tw_pg *pg, size_t which,
+                     struct tw_issues *differences, struct tw_err *err)
+{
+    struct tw_pg_rows rows;
+    int r = tw_pg_query(pg, a, harmless_sql[which].sql, 0, NULL, &rows, err);
+
+    for (int i = 0; r == 0 && i < rows.rows; i++)
+        r = tw_pg_exec(pg, tw_pg_cell(&rows, i, 0), err);
+    if (r == 0 && rows.rows)
+        tw_issue_add(a, differences, TW_INFO, TW_PROCEED, "twin.harmless",
+                     harmless_sql[which].difference, "a clone must not act on what is outside",
+                     NULL);
+    return r;
+}
+
+static int open_as_superuser(struct tw_arena *a, const struct tw_access *x, struct tw_pg **ret,
+                             struct tw_err *err)
+{
+    const char *names[] = {x->snapshot->owner_name, "postgres", KIND_PG_ROLE};
+    int r = -EACCES;
+
+    for (size_t i = 0; i < TW_COUNT_OF(names); i++) {
+        const char *conninfo = tw_arena_printf(
+            a, "host='%s' port=%d user='%s' dbname=postgres application_name=twin", x->runtime,
+            x->snapshot->port, names[i]);
+        double super = 0;
+
+        r = tw_pg_open(conninfo, (unsigned)-1, tw_now_ns() + 10 * TW_SEC_NS, ret, err);
+        if (r < 0)
+            continue;
+        if (tw_pg_double(*ret, "SELECT current_setting('is_superuser')::bool::int", &super,
+                         err) == 0 &&
+            super != 0)
+            return 0;
+        tw_pg_close(*ret);
+        r = tw_fail(err, -EACCES, "role '%s' is no superuser of the cluster", names[i]);
+    }
+    return tw_wrap(err, r, "entering the seed");
+}
+
+int kind_pg_settle(struct tw_arena *a, const struct tw_access *access,
+                   struct tw_issues *differences, struct tw_err *err)
+{
+    struct tw_pg *pg;
+    double standby = 0;
+    int r = open_as_superuser(a, access, &pg, err);
+
+    if (r < 0)
+        return r;
+    r = tw_pg_double(pg, "SELECT pg_is_in_recovery()::int", &standby, err);
+    if (r == 0 && standby != 0)
+        r = tw_fail(err, -ENOTSUP,
+                    "the target is a standby: its twin cannot be entered, since nothing can be "
+                    "written to it; take the primary as the target");
+    if (r == 0)
+        r = tw_pg_exec(pg,
+                       "DROP ROLE IF EXISTS " KIND_PG_ROLE "; CREATE ROLE " KIND_PG_ROLE
+                       " SUPERUSER LOGIN",
+                       err);
+    for (size_t i = 0; i < TW_COUNT_OF(harmless_sql) && r == 0; i++)
+        r = run_found(a, pg, i, differences, err);
+    if (r == 0)
+        r = tw_pg_exec(pg, "CHECKPOINT", err);
+    tw_pg_close(pg);
+    return r;
+}

@@ -1,0 +1,2 @@
+/* Every kind of service, one per line. */
+#define TW_SERVICE_LIST(X) X(postgresql)
