@@ -1,5 +1,6 @@
-/* The ways in which people write settings: NAME=VALUE, ALTER SYSTEM SET …, lines of postgresql.conf;
- * and statements without their literals. PostgreSQL's own grammar, through libpg_query. */
+/* The ways in which people write settings: NAME=VALUE, ALTER SYSTEM SET …, lines of
+ * postgresql.conf; and statements without their literals. PostgreSQL's own grammar,
+ * through libpg_query. */
 #include "pg_internal.h"
 
 #include <ctype.h>
@@ -20,7 +21,8 @@ static char *constant(struct tw_arena *a, const json_t *arg)
 
     if (cast) /* SET TIME ZONE INTERVAL … and the like: the text inside */
         return constant(a, inside(cast, "arg"));
-    if ((v = inside(inside(c, "sval"), "sval")) || (v = inside(inside(c, "fval"), "fval")))
+    if ((v = inside(inside(c, "sval"), "sval")) ||
+        (v = inside(inside(c, "fval"), "fval")))
         return tw_arena_strdup(a, json_string_value(v));
     if (inside(c, "ival")) {
         v = inside(inside(c, "ival"), "ival");
@@ -32,7 +34,8 @@ static char *constant(struct tw_arena *a, const json_t *arg)
     return NULL;
 }
 
-/* SET name = a, b: the elements as ALTER SYSTEM writes them to its file, joined by commas. */
+/* SET name = a, b: the elements as ALTER SYSTEM writes them to its file, joined by
+ * commas. */
 static char *joined(struct tw_arena *a, const json_t *args)
 {
     tw_auto_buf out;
@@ -40,8 +43,7 @@ static char *joined(struct tw_arena *a, const json_t *args)
     json_t *arg;
 
     tw_buf_init(&out, 64 * 1024);
-    json_array_foreach(args, i, arg)
-    {
+    json_array_foreach (args, i, arg) {
         char *text = constant(a, arg);
 
         if (!text)
@@ -69,10 +71,12 @@ static int from_stmt(struct tw_arena *a, const json_t *stmt, struct tw_pg_assign
     if (tw_streq(kind, "VAR_RESET") || tw_streq(kind, "VAR_SET_DEFAULT"))
         return ret->name ? 0 : tw_fail(err, -EINVAL, "RESET of what?");
     if (!tw_streq(kind, "VAR_SET_VALUE") || !ret->name)
-        return tw_fail(err, -EINVAL, "expected ALTER SYSTEM SET name = value, or RESET name");
+        return tw_fail(err, -EINVAL,
+                       "expected ALTER SYSTEM SET name = value, or RESET name");
     ret->value = joined(a, inside(set, "args"));
-    return ret->value ? 0
-                      : tw_fail(err, -EINVAL, "'%s': the value is not a constant", ret->name);
+    return ret->value
+               ? 0
+               : tw_fail(err, -EINVAL, "'%s': the value is not a constant", ret->name);
 }
 
 static int parse_sql(struct tw_arena *a, const char *text, int line,
@@ -92,8 +96,7 @@ static int parse_sql(struct tw_arena *a, const char *text, int line,
     }
     tree = json_loads(parsed.parse_tree, 0, NULL);
     pg_query_free_parse_result(parsed);
-    json_array_foreach(inside(tree, "stmts"), i, entry)
-    {
+    json_array_foreach (inside(tree, "stmts"), i, entry) {
         struct tw_pg_assignment one = {.line = line};
 
         r = from_stmt(a, inside(entry, "stmt"), &one, err);
@@ -122,7 +125,8 @@ static bool is_sql(const char *s)
     return false;
 }
 
-/* 'it''s' or 'it\'s' -> it's; as the server's own lexer reads its file. s is after the quote. */
+/* 'it''s' or 'it\'s' -> it's; as the server's own lexer reads its file. s is after the
+ * quote. */
 static const char *quoted(struct tw_arena *a, const char *s, char **ret)
 {
     tw_auto_buf out;
@@ -171,8 +175,8 @@ static int parse_line(struct tw_arena *a, const char *s, int line,
     return 0;
 }
 
-int tw_pg_parse_assignments(struct tw_arena *a, const char *text, struct tw_pg_assignments *ret,
-                            struct tw_err *err)
+int tw_pg_parse_assignments(struct tw_arena *a, const char *text,
+                            struct tw_pg_assignments *ret, struct tw_err *err)
 {
     int line = 1;
     int r;
@@ -201,7 +205,8 @@ char *tw_pg_normalize(struct tw_arena *a, const char *sql)
     PgQueryNormalizeResult res = pg_query_normalize(sql);
     char *out;
 
-    if (res.error) /* without a parse nobody knows where literals are: only the first word */
+    if (res.error) /* without a parse nobody knows where literals are: only the first word
+                    */
         out = tw_arena_printf(a, "%.*s …", (int)strcspn(sql, " \t\n(;"), sql);
     else
         out = tw_arena_strdup(a, res.normalized_query);

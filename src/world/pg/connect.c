@@ -8,8 +8,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* The thread's own effective uid: glibc's seteuid() would change every thread of the process,
- * and other threads are at work under root meanwhile. */
+/* The thread's own effective uid: glibc's seteuid() would change every thread of the
+ * process, and other threads are at work under root meanwhile. */
 static int become(unsigned uid)
 {
     return (int)syscall(SYS_setresuid, -1, uid, -1);
@@ -71,8 +71,8 @@ static const char *one_line(char *text)
     return text;
 }
 
-int tw_pg_open(const char *conninfo, unsigned as_uid, int64_t deadline_ns, struct tw_pg **ret,
-               struct tw_err *err)
+int tw_pg_open(const char *conninfo, unsigned as_uid, int64_t deadline_ns,
+               struct tw_pg **ret, struct tw_err *err)
 {
     struct tw_pg *pg = tw_alloc(sizeof(*pg));
     bool switched = as_uid != (unsigned)-1 && as_uid != geteuid();
@@ -94,7 +94,8 @@ int tw_pg_open(const char *conninfo, unsigned as_uid, int64_t deadline_ns, struc
         abort();
     }
     if (r < 0) {
-        tw_auto_free char *text = strdup(pg->conn ? PQerrorMessage(pg->conn) : "no memory");
+        tw_auto_free char *text =
+            strdup(pg->conn ? PQerrorMessage(pg->conn) : "no memory");
 
         if (r == -ECONNREFUSED && pg->conn)
             r = why_refused(pg->conn);
@@ -136,10 +137,11 @@ void tw_pg_cost(const struct tw_pg *pg, int *ret_statements, int64_t *ret_bytes)
     *ret_bytes = pg->bytes;
 }
 
-/* The conninfo without its password, which goes to ret_password (NULL: none): for programs whose
- * command line everyone can read. */
-int tw_pg_split_password(struct tw_arena *a, const char *conninfo, const char **ret_conninfo,
-                         const char **ret_password, struct tw_err *err)
+/* The conninfo without its password, which goes to ret_password (NULL: none): for
+ * programs whose command line everyone can read. */
+int tw_pg_split_password(struct tw_arena *a, const char *conninfo,
+                         const char **ret_conninfo, const char **ret_password,
+                         struct tw_err *err)
 {
     char *why = NULL;
     PQconninfoOption *options = PQconninfoParse(conninfo, &why);
@@ -171,7 +173,8 @@ int tw_pg_split_password(struct tw_arena *a, const char *conninfo, const char **
 }
 
 /* The value of one keyword of a conninfo, or NULL. */
-const char *tw_pg_conninfo_value(struct tw_arena *a, const char *conninfo, const char *keyword)
+const char *tw_pg_conninfo_value(struct tw_arena *a, const char *conninfo,
+                                 const char *keyword)
 {
     PQconninfoOption *options = PQconninfoParse(conninfo, NULL);
     const char *value = NULL;

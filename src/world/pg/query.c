@@ -26,7 +26,8 @@ static void copy_rows(struct tw_pg *pg, struct tw_arena *a, const PGresult *res,
 {
     ret->rows = PQntuples(res);
     ret->columns = PQnfields(res);
-    ret->cells = tw_arena_alloc(a, (size_t)(ret->rows * ret->columns + 1) * sizeof(char *));
+    ret->cells =
+        tw_arena_alloc(a, (size_t)(ret->rows * ret->columns + 1) * sizeof(char *));
     for (int i = 0; i < ret->rows; i++) {
         for (int j = 0; j < ret->columns; j++) {
             if (PQgetisnull(res, i, j))
@@ -40,8 +41,9 @@ static void copy_rows(struct tw_pg *pg, struct tw_arena *a, const PGresult *res,
 int tw_pg_query(struct tw_pg *pg, struct tw_arena *a, const char *sql, int count,
                 const char *const *params, struct tw_pg_rows *ret, struct tw_err *err)
 {
-    PGresult *res = count ? PQexecParams(pg->conn, sql, count, NULL, params, NULL, NULL, 0)
-                          : PQexec(pg->conn, sql);
+    PGresult *res = count
+                        ? PQexecParams(pg->conn, sql, count, NULL, params, NULL, NULL, 0)
+                        : PQexec(pg->conn, sql);
     ExecStatusType status = PQresultStatus(res);
     int r = 0;
 
@@ -84,8 +86,8 @@ int tw_pg_double(struct tw_pg *pg, const char *sql, double *ret, struct tw_err *
     return tw_parse_double(tw_pg_cell(&rows, 0, 0), ret, err);
 }
 
-/* Identifiers and literals without a connection: standard_conforming_strings is on by default and
- * a backslash makes it an escape string, so both are safe anywhere. */
+/* Identifiers and literals without a connection: standard_conforming_strings is on by
+ * default and a backslash makes it an escape string, so both are safe anywhere. */
 static char *quote(struct tw_arena *a, const char *s, char q, const char *prefix)
 {
     tw_auto_buf out;

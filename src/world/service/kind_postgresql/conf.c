@@ -1,5 +1,6 @@
-/* postgresql.conf and what it includes, read as the server reads it. A mistake in a file is not an
- * error here: the server itself will judge it; this reader only has to know what stands where. */
+/* postgresql.conf and what it includes, read as the server reads it. A mistake in a file
+ * is not an error here: the server itself will judge it; this reader only has to know
+ * what stands where. */
 #include "kind_pg_internal.h"
 
 #include <ctype.h>
@@ -119,8 +120,8 @@ static void read_dir(struct reading *r, const char *path, int depth)
     free(names);
 }
 
-static void take_line(struct reading *r, const char *file, int depth, const struct line *l,
-                      int number)
+static void take_line(struct reading *r, const char *file, int depth,
+                      const struct line *l, int number)
 {
     const char *path;
 
@@ -193,8 +194,8 @@ static void add_quoted(struct tw_buf *out, const char *value)
     tw_buf_puts(out, "'");
 }
 
-char *kind_pg_conf_rewrite(struct tw_arena *a, const char *text, kind_pg_rewrite_fn *value,
-                           void *arg)
+char *kind_pg_conf_rewrite(struct tw_arena *a, const char *text,
+                           kind_pg_rewrite_fn *value, void *arg)
 {
     tw_auto_buf out;
 
@@ -207,7 +208,8 @@ char *kind_pg_conf_rewrite(struct tw_arena *a, const char *text, kind_pg_rewrite
         if (now) {
             tw_buf_add(&out, s, l.value_at);
             add_quoted(&out, now);
-            tw_buf_add(&out, s + l.value_at + l.value_len, end - l.value_at - l.value_len);
+            tw_buf_add(&out, s + l.value_at + l.value_len,
+                       end - l.value_at - l.value_len);
         } else {
             tw_buf_add(&out, s, end);
         }

@@ -1,5 +1,5 @@
-/* Configuration files put into a tree: as they are at the target now, made harmless, with the owner
- * and mode rules of the server. */
+/* Configuration files put into a tree: as they are at the target now, made harmless, with
+ * the owner and mode rules of the server. */
 #include "kind_pg_internal.h"
 
 #include <fcntl.h>
@@ -9,14 +9,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Commands and connections by which a cluster acts on the world outside. In a clone they become a
- * success that does nothing; a value in the change itself is applied after this and runs as it is. */
+/* Commands and connections by which a cluster acts on the world outside. In a clone they
+ * become a success that does nothing; a value in the change itself is applied after this
+ * and runs as it is. */
 static const struct {
     const char *name, *harmless;
 } outward[] = {
-    {"archive_command", "/bin/true"},       {"archive_library", ""},
+    {"archive_command", "/bin/true"},         {"archive_library", ""},
     {"archive_cleanup_command", "/bin/true"}, {"restore_command", "/bin/true"},
-    {"recovery_end_command", "/bin/true"},  {"primary_conninfo", ""},
+    {"recovery_end_command", "/bin/true"},    {"primary_conninfo", ""},
     {"ssl_passphrase_command", ""},
 };
 
@@ -32,9 +33,10 @@ static const char *make_harmless(void *arg, const char *name)
     for (size_t i = 0; i < TW_COUNT_OF(outward); i++) {
         if (strcasecmp(name, outward[i].name) != 0)
             continue;
-        tw_issue_add(h->a, h->differences, TW_INFO, TW_PROCEED, "twin.harmless",
-                     tw_arena_printf(h->a, "%s is '%s' in the twin", name, outward[i].harmless),
-                     "a clone must not reach what the target reaches", NULL);
+        tw_issue_add(
+            h->a, h->differences, TW_INFO, TW_PROCEED, "twin.harmless",
+            tw_arena_printf(h->a, "%s is '%s' in the twin", name, outward[i].harmless),
+            "a clone must not reach what the target reaches", NULL);
         return outward[i].harmless;
     }
     return NULL;
@@ -72,9 +74,9 @@ int kind_pg_put_file(const char *root, const char *path, const char *text, unsig
     return 0;
 }
 
-/* The server takes a key of its own user with 0600 or less, of root with 0640 or less. In a clone
- * all belongs to its user, so a key of root that was fine has to stay fine, and one that was not
- * must stay refused. */
+/* The server takes a key of its own user with 0600 or less, of root with 0640 or less. In
+ * a clone all belongs to its user, so a key of root that was fine has to stay fine, and
+ * one that was not must stay refused. */
 static unsigned clone_mode(const struct stat *st, unsigned owner_uid)
 {
     unsigned mode = st->st_mode & 07777;
@@ -98,9 +100,9 @@ static int copy_file(struct tw_arena *a, const char *path, const struct tw_snaps
     r = tw_read_file(AT_FDCWD, path, 4 << 20, &text, NULL, err);
     if (r < 0)
         return r;
-    return kind_pg_put_file(root, path,
-                            conf ? kind_pg_conf_rewrite(a, text, make_harmless, &h) : text,
-                            clone_mode(&st, s->owner_uid), uid, gid, err);
+    return kind_pg_put_file(
+        root, path, conf ? kind_pg_conf_rewrite(a, text, make_harmless, &h) : text,
+        clone_mode(&st, s->owner_uid), uid, gid, err);
 }
 
 /* Settings that name what a start needs outside the data directory. */
@@ -108,10 +110,10 @@ static const struct {
     const char *name;
     enum { NEEDS_FILE, NEEDS_DIR, NEEDS_DIRS, NEEDS_PARENT } what;
 } outside_settings[] = {
-    {"ssl_cert_file", NEEDS_FILE},      {"ssl_key_file", NEEDS_FILE},
-    {"ssl_ca_file", NEEDS_FILE},        {"ssl_crl_file", NEEDS_FILE},
-    {"ssl_dh_params_file", NEEDS_FILE}, {"krb_server_keyfile", NEEDS_FILE},
-    {"log_directory", NEEDS_DIR},       {"unix_socket_directories", NEEDS_DIRS},
+    {"ssl_cert_file", NEEDS_FILE},       {"ssl_key_file", NEEDS_FILE},
+    {"ssl_ca_file", NEEDS_FILE},         {"ssl_crl_file", NEEDS_FILE},
+    {"ssl_dh_params_file", NEEDS_FILE},  {"krb_server_keyfile", NEEDS_FILE},
+    {"log_directory", NEEDS_DIR},        {"unix_socket_directories", NEEDS_DIRS},
     {"external_pid_file", NEEDS_PARENT}, {"stats_temp_directory", NEEDS_DIR},
 };
 
@@ -131,12 +133,14 @@ static void add_outside(struct tw_arena *a, const struct tw_snapshot *s, const c
     char *text, *path;
     size_t row = 0;
 
-    while (row < TW_COUNT_OF(outside_settings) && !tw_streq(outside_settings[row].name, name))
+    while (row < TW_COUNT_OF(outside_settings) &&
+           !tw_streq(outside_settings[row].name, name))
         row++;
     if (row == TW_COUNT_OF(outside_settings) || !value)
         return;
     text = tw_arena_strdup(a, value);
-    while ((path = strsep(&text, outside_settings[row].what == NEEDS_DIRS ? ", \"" : ""))) {
+    while (
+        (path = strsep(&text, outside_settings[row].what == NEEDS_DIRS ? ", \"" : ""))) {
         if (*path != '/' || tw_starts_with(path, below))
             continue;
         if (outside_settings[row].what == NEEDS_PARENT)
@@ -179,8 +183,9 @@ static int make_dir(const char *root, const char *path, unsigned uid, unsigned g
     return make_parents(root, inside, uid, gid, err);
 }
 
-int kind_pg_refresh(struct tw_arena *a, const struct tw_target *t, const struct tw_snapshot *s,
-                    const struct tw_plan *plan, const char *root, unsigned uid, unsigned gid,
+int kind_pg_refresh(struct tw_arena *a, const struct tw_target *t,
+                    const struct tw_snapshot *s, const struct tw_plan *plan,
+                    const char *root, unsigned uid, unsigned gid,
                     struct tw_issues *differences, struct tw_err *err)
 {
     struct kind_pg_outside outside;
@@ -195,7 +200,8 @@ int kind_pg_refresh(struct tw_arena *a, const struct tw_target *t, const struct 
     }
     kind_pg_outside_files(a, s, plan, &outside);
     for (size_t i = 0; i < outside.paths.count && r == 0; i++)
-        r = copy_file(a, outside.paths.items[i], s, root, uid, gid, false, differences, err);
+        r = copy_file(a, outside.paths.items[i], s, root, uid, gid, false, differences,
+                      err);
     for (size_t i = 0; i < outside.dirs.count && r == 0; i++)
         r = make_dir(root, outside.dirs.items[i], uid, gid, err);
     return r;
@@ -232,9 +238,11 @@ static char *current(struct tw_arena *a, const struct tw_access *x, const char *
 static int apply_setting(struct tw_arena *a, const struct tw_access *x,
                          const struct tw_plan_step *step, struct tw_err *err)
 {
-    const char *path = tw_arena_printf(a, "%s/postgresql.auto.conf", x->snapshot->data_dir);
+    const char *path =
+        tw_arena_printf(a, "%s/postgresql.auto.conf", x->snapshot->data_dir);
 
-    return rewrite(a, x, path, kind_pg_conf_set(a, current(a, x, path), step->name, step->value),
+    return rewrite(a, x, path,
+                   kind_pg_conf_set(a, current(a, x, path), step->name, step->value),
                    err);
 }
 
@@ -267,12 +275,13 @@ static int apply_fragment(struct tw_arena *a, const struct tw_access *x,
 
     if (r < 0)
         return r;
-    return rewrite(a, x, main_file,
-                   tw_arena_printf(a, "%sinclude '%s'\n", text, strrchr(step->path, '/') + 1),
-                   err);
+    return rewrite(
+        a, x, main_file,
+        tw_arena_printf(a, "%sinclude '%s'\n", text, strrchr(step->path, '/') + 1), err);
 }
 
-static int (*const appliers[TW_STEP_KIND_COUNT])(struct tw_arena *a, const struct tw_access *x,
+static int (*const appliers[TW_STEP_KIND_COUNT])(struct tw_arena *a,
+                                                 const struct tw_access *x,
                                                  const struct tw_plan_step *step,
                                                  struct tw_err *err) = {
     [TW_STEP_SETTING] = apply_setting,

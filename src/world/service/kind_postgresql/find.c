@@ -186,10 +186,11 @@ static int find_config(struct tw_arena *a, struct kind_pg_place *p, struct tw_er
         return 0;
     p->config_file = access(own, F_OK) == 0 ? own : debian_config(a, p->data_dir);
     if (!p->config_file)
-        return tw_fail(err, -ENOENT,
-                       "no postgresql.conf: neither in '%s' nor under /etc/postgresql with "
-                       "that data_directory",
-                       p->data_dir);
+        return tw_fail(
+            err, -ENOENT,
+            "no postgresql.conf: neither in '%s' nor under /etc/postgresql with "
+            "that data_directory",
+            p->data_dir);
     return 0;
 }
 
@@ -255,7 +256,8 @@ static int control_state(struct tw_arena *a, struct kind_pg_place *p, struct tw_
     at = strstr(out, "Database cluster state:");
     at = at ? at + strlen("Database cluster state:") : "";
     at += strspn(at, " ");
-    p->state = tw_starts_with(at, "shut down") && !tw_starts_with(at, "shut down in rec") &&
+    p->state = tw_starts_with(at, "shut down") &&
+                       !tw_starts_with(at, "shut down in rec") &&
                        !tw_starts_with(at, "shutting")
                    ? KIND_PG_STOPPED
                    : KIND_PG_CRASHED;
@@ -278,13 +280,15 @@ int kind_pg_find(struct tw_arena *a, const char *data_dir, struct kind_pg_place 
         return tw_fail_errno(err, errno, "data directory '%s'", data_dir);
     r = tw_read_file(AT_FDCWD, path, 64, &version, NULL, err);
     if (r == -EACCES || r == -EPERM)
-        return tw_fail(err, -EACCES,
-                       "data directory '%s' is not readable for this user; run as root or as "
-                       "its owner '%s'",
-                       data_dir, owner_name(a, st.st_uid));
+        return tw_fail(
+            err, -EACCES,
+            "data directory '%s' is not readable for this user; run as root or as "
+            "its owner '%s'",
+            data_dir, owner_name(a, st.st_uid));
     if (r < 0)
         return tw_fail(err, -ENOENT,
-                       "'%s' is not a PostgreSQL data directory: it has no PG_VERSION", data_dir);
+                       "'%s' is not a PostgreSQL data directory: it has no PG_VERSION",
+                       data_dir);
     p.data_dir = tw_arena_strdup(a, real);
     p.major = atoi(version);
     p.uid = st.st_uid;

@@ -1,6 +1,6 @@
-/* The server's own words made into findings: what it says when it starts, when it reloads, when it
- * dies. Rows of patterns only choose a name and a remedy for what it said; anything it dies of is a
- * finding, known pattern or not. */
+/* The server's own words made into findings: what it says when it starts, when it
+ * reloads, when it dies. Rows of patterns only choose a name and a remedy for what it
+ * said; anything it dies of is a finding, known pattern or not. */
 #include "kind_pg_internal.h"
 
 #include <math.h>
@@ -18,7 +18,8 @@ struct entries {
     TW_ARRAY(struct entry) list;
 };
 
-static const char *const severities[] = {"PANIC", "FATAL", "ERROR", "WARNING", "LOG", "NOTICE"};
+static const char *const severities[] = {"PANIC",   "FATAL", "ERROR",
+                                         "WARNING", "LOG",   "NOTICE"};
 static const char *const continued[] = {"DETAIL", "HINT"};
 
 /* "<prefix>WORD:  text": whatever log_line_prefix says before it. */
@@ -63,7 +64,8 @@ static struct entries read_log(struct tw_arena *a, const struct tw_access *x, si
 }
 
 /* "twin-change-1.conf" is our name for what the user calls new.conf. */
-static const char *users_words(struct tw_arena *a, const struct tw_plan *plan, const char *text)
+static const char *users_words(struct tw_arena *a, const struct tw_plan *plan,
+                               const char *text)
 {
     tw_auto_buf out;
 
@@ -83,7 +85,8 @@ static const char *users_words(struct tw_arena *a, const struct tw_plan *plan, c
     return tw_redact_text(NULL, a, text);
 }
 
-static const char *show(struct tw_arena *a, const struct tw_plan *plan, const struct entry *e)
+static const char *show(struct tw_arena *a, const struct tw_plan *plan,
+                        const struct entry *e)
 {
     char *text = tw_arena_printf(a, "%s: %s%s%s%s%s", e->severity, e->message,
                                  e->detail ? " DETAIL: " : "", e->detail ? e->detail : "",
@@ -100,32 +103,40 @@ struct pattern {
 };
 static const struct pattern patterns[] = {
     {"anonymous shared memory", "start.memory",
-     "ask for less shared memory (shared_buffers, max_connections, huge_pages), or for a larger "
+     "ask for less shared memory (shared_buffers, max_connections, huge_pages), or for a "
+     "larger "
      "host"},
-    {"could not resize shared memory", "start.memory", "enlarge /dev/shm, or ask for less"},
+    {"could not resize shared memory", "start.memory",
+     "enlarge /dev/shm, or ask for less"},
     {"could not access file", "start.library",
      "install the library on the server, or check its spelling"},
-    {"could not load library", "start.library", "install a build of it for this major version"},
+    {"could not load library", "start.library",
+     "install a build of it for this major version"},
     {"certificate file", "start.tls", "put the certificate there before the change"},
     {"private key file", "start.tls",
-     "put the key there, owned by the server's user with mode 0600, or by root with 0640"},
-    {"could not load pg_hba.conf", "start.hba", "correct the line; pg_hba_file_rules shows it"},
+     "put the key there, owned by the server's user with mode 0600, or by root with "
+     "0640"},
+    {"could not load pg_hba.conf", "start.hba",
+     "correct the line; pg_hba_file_rules shows it"},
     {"pg_hba.conf", "start.hba", "correct the line; pg_hba_file_rules shows it"},
     {"could not create any TCP/IP sockets", "start.listen",
      "use an address that this host has, and a port that is free"},
     {"could not create any Unix-domain sockets", "start.listen",
      "make the directory, writable for the server"},
-    {"could not create lock file", "start.listen", "make the directory, writable for the server"},
+    {"could not create lock file", "start.listen",
+     "make the directory, writable for the server"},
     {"outside the valid range", "start.value", "use a value within the range"},
     {"invalid value for parameter", "start.value", "use a value that the server takes"},
-    {"unrecognized configuration parameter", "start.unknown_setting", "check the spelling"},
+    {"unrecognized configuration parameter", "start.unknown_setting",
+     "check the spelling"},
     {"syntax error in file", "start.syntax", "correct the line"},
     {"incompatible with server", "start.version",
      "use binaries of the data's major version, or pg_upgrade"},
     {"insufficient parameter settings", "start.standby",
      "raise the setting on the standby first, then on the primary"},
     {"requires wal_level", "start.wal_level", "change wal_level together with it"},
-    {"could not open log file", "start.log", "make the directory, writable for the server"},
+    {"could not open log file", "start.log",
+     "make the directory, writable for the server"},
     {"No space left", "start.disk", "free or add space"},
 };
 
@@ -147,7 +158,8 @@ static bool is_complaint(const struct entry *e)
             strstr(e->message, "contains errors") || strstr(e->message, "could not "));
 }
 
-/* Which line of the change sets that name, for words in which the server gives no line. */
+/* Which line of the change sets that name, for words in which the server gives no line.
+ */
 static const char *line_in_change(struct tw_arena *a, const struct tw_plan *plan,
                                   const char *message)
 {
@@ -167,14 +179,16 @@ static const char *line_in_change(struct tw_arena *a, const struct tw_plan *plan
             continue;
         for (size_t j = lines.list.count; j-- > 0;)
             if (tw_streq(lines.list.items[j].name, name))
-                return tw_arena_printf(a, "%s line %d: ", step->origin ? step->origin : step->path,
-                                       lines.list.items[j].line);
+                return tw_arena_printf(
+                    a, "%s line %d: ", step->origin ? step->origin : step->path,
+                    lines.list.items[j].line);
     }
     return NULL;
 }
 
 static const char *join_complaints(struct tw_arena *a, const struct tw_plan *plan,
-                                   const struct entries *log, const struct pattern **ret_kind)
+                                   const struct entries *log,
+                                   const struct pattern **ret_kind)
 {
     tw_auto_buf text;
     int shown = 0;
@@ -217,7 +231,8 @@ static void judge_dead(struct tw_arena *a, const struct tw_access *x,
     if (x->oom_kills > 0)
         tw_issue_add(a, issues, TW_CRITICAL, TW_BLOCK, "start.oom",
                      "the server is killed for lack of memory while it starts",
-                     tw_arena_printf(a, "the kernel killed %lld processes at a limit of %s",
+                     tw_arena_printf(a,
+                                     "the kernel killed %lld processes at a limit of %s",
                                      (long long)x->oom_kills,
                                      tw_show_bytes(a, (double)x->memory_limit_bytes)),
                      "ask for less memory, or raise the limit");
@@ -228,9 +243,9 @@ static void judge_dead(struct tw_arena *a, const struct tw_access *x,
                      kind ? kind->remedy : "correct what the server names");
 }
 
-void kind_pg_judge_start(struct tw_arena *a, const struct tw_access *access, size_t log_from,
-                         const struct tw_plan *plan, bool started, int wait_status,
-                         struct tw_issues *issues)
+void kind_pg_judge_start(struct tw_arena *a, const struct tw_access *access,
+                         size_t log_from, const struct tw_plan *plan, bool started,
+                         int wait_status, struct tw_issues *issues)
 {
     struct entries log = read_log(a, access, log_from);
 
@@ -259,8 +274,9 @@ static bool is_waiting_for_restart(const char *message)
     return strstr(message, "cannot be changed without restarting the server");
 }
 
-void kind_pg_judge_reload(struct tw_arena *a, const struct tw_access *access, size_t log_from,
-                          const struct tw_plan *plan, struct tw_issues *issues)
+void kind_pg_judge_reload(struct tw_arena *a, const struct tw_access *access,
+                          size_t log_from, const struct tw_plan *plan,
+                          struct tw_issues *issues)
 {
     struct entries log = read_log(a, access, log_from);
     struct entries bad = {0};
@@ -271,8 +287,8 @@ void kind_pg_judge_reload(struct tw_arena *a, const struct tw_access *access, si
     for (size_t i = 0; i < log.list.count; i++) {
         const struct entry *e = &log.list.items[i];
 
-        /* A parameter that waits for the restart is counted as an error by the server's summary,
-         * and is none. */
+        /* A parameter that waits for the restart is counted as an error by the server's
+         * summary, and is none. */
         if (is_waiting_for_restart(e->message))
             waits = true;
         else if (strstr(e->message, "unaffected changes were applied") && waits &&

@@ -1,5 +1,5 @@
-/* Found without starting anything: what overrides the change, what it takes away silently, and
- * arithmetic against limits. */
+/* Found without starting anything: what overrides the change, what it takes away
+ * silently, and arithmetic against limits. */
 #include "kind_pg_internal.h"
 
 #include <fcntl.h>
@@ -21,19 +21,24 @@ static const struct danger {
 } dangers[] = {
     {"fsync", IS_OFF, TW_CRITICAL, TW_BLOCK, "durability.fsync",
      "fsync=off: a crash of the host corrupts the database",
-     "without fsync the order of writes is not kept; after a power cut data files and WAL do not "
+     "without fsync the order of writes is not kept; after a power cut data files and "
+     "WAL do not "
      "fit together",
-     "keep fsync=on; for faster commits consider synchronous_commit=off, which loses the last "
+     "keep fsync=on; for faster commits consider synchronous_commit=off, which loses the "
+     "last "
      "moments and corrupts nothing"},
     {"full_page_writes", IS_OFF, TW_CRITICAL, TW_BLOCK, "durability.full_page_writes",
      "full_page_writes=off: a page half written at a crash stays broken",
-     "pages are 8 kB and disks write less at once; only the page image in WAL repairs a torn one",
+     "pages are 8 kB and disks write less at once; only the page image in WAL repairs a "
+     "torn one",
      "keep full_page_writes=on; wal_compression=on makes the images smaller"},
     {"synchronous_commit", IS_OFF, TW_MEDIUM, TW_REVIEW, "durability.window",
      "synchronous_commit=off: the last commits before a crash are lost",
-     "a commit answers before its WAL is flushed; up to three times wal_writer_delay of commits "
+     "a commit answers before its WAL is flushed; up to three times wal_writer_delay of "
+     "commits "
      "(0.6 s by default) are gone after a crash, without corruption",
-     "set it per role or transaction where the loss is acceptable, or accept it knowingly"},
+     "set it per role or transaction where the loss is acceptable, or accept it "
+     "knowingly"},
     {"autovacuum", IS_OFF, TW_HIGH, TW_REVIEW, "maintenance.autovacuum",
      "autovacuum=off: dead rows are never reclaimed, tables grow until wraparound",
      "with autovacuum off only an explicit VACUUM removes dead rows and freezes old ones",
@@ -47,7 +52,8 @@ static const struct danger {
      "set it for the roles that only read"},
     {"zero_damaged_pages", IS_ON, TW_CRITICAL, TW_BLOCK, "durability.zero_damaged_pages",
      "zero_damaged_pages=on: damaged pages are emptied instead of reported",
-     "rows on a page whose checksum fails are lost for good", "restore from a backup instead"},
+     "rows on a page whose checksum fails are lost for good",
+     "restore from a backup instead"},
 };
 
 static bool danger_holds(const struct danger *d, const char *value)
@@ -105,15 +111,16 @@ static bool same_value(const struct tw_setting *known, const char *a, const char
 }
 
 static void judge_overridden(struct tw_arena *a, const struct tw_access *x,
-                             const struct tw_plan_step *step, const struct kind_pg_conf *conf,
-                             struct tw_issues *issues)
+                             const struct tw_plan_step *step,
+                             const struct kind_pg_conf *conf, struct tw_issues *issues)
 {
     for (size_t i = 0; i < conf->entries.count; i++) {
         const struct kind_pg_entry *e = &conf->entries.items[i];
         const struct kind_pg_entry *last = kind_pg_conf_last(conf, e->name);
         const struct tw_setting *known = tw_snapshot_setting(x->snapshot, e->name);
 
-        if (!tw_streq(e->file, step->path) || last == e || same_value(known, e->value, last->value))
+        if (!tw_streq(e->file, step->path) || last == e ||
+            same_value(known, e->value, last->value))
             continue;
         tw_issue_add(
             a, issues, TW_MEDIUM, TW_REVIEW, "change.overridden",
@@ -121,13 +128,16 @@ static void judge_overridden(struct tw_arena *a, const struct tw_access *x,
                             step->origin ? step->origin : step->path, e->line, e->name),
             tw_arena_printf(a, "%s = '%s' in %s line %d is read after it", last->name,
                             tw_redact_value(NULL, a, last->name, last->value),
-                            tw_streq(last->file, step->path) && step->origin ? step->origin
-                                                                             : last->file,
+                            tw_streq(last->file, step->path) && step->origin
+                                ? step->origin
+                                : last->file,
                             last->line),
             tw_ends_with(last->file, "postgresql.auto.conf")
-                ? tw_arena_printf(a, "ALTER SYSTEM RESET %s; first, or make the change with ALTER "
-                                     "SYSTEM",
-                                  e->name)
+                ? tw_arena_printf(
+                      a,
+                      "ALTER SYSTEM RESET %s; first, or make the change with ALTER "
+                      "SYSTEM",
+                      e->name)
                 : "remove one of the two lines");
     }
 }
@@ -140,11 +150,12 @@ static void judge_command_line(struct tw_arena *a, const struct tw_snapshot *s,
 
     if (!known || !tw_streq(known->source, "command line"))
         return;
-    tw_issue_add(a, issues, TW_MEDIUM, TW_REVIEW, "change.overridden",
-                 tw_arena_printf(a, "%s is fixed on the server's command line", name),
-                 tw_arena_printf(a, "the server runs with -c %s=%s, which wins over every file",
-                                 name, known->value),
-                 "change the unit or script that starts it");
+    tw_issue_add(
+        a, issues, TW_MEDIUM, TW_REVIEW, "change.overridden",
+        tw_arena_printf(a, "%s is fixed on the server's command line", name),
+        tw_arena_printf(a, "the server runs with -c %s=%s, which wins over every file",
+                        name, known->value),
+        "change the unit or script that starts it");
 }
 
 /* ---- arithmetic ---- */
@@ -160,19 +171,22 @@ static void judge_memory(struct tw_arena *a, const struct tw_access *x,
     if (isnan(need))
         return;
     if (has > 0 && need > has)
-        tw_issue_add(a, issues, TW_CRITICAL, TW_BLOCK, "memory.exceeds_target",
-                     "the shared memory asked for is more than the target's host has",
-                     tw_arena_printf(a, "postgres -C shared_memory_size says %s, the host has %s",
-                                     tw_show_bytes(a, need), tw_show_bytes(a, has)),
-                     "ask for less, or for a larger host");
+        tw_issue_add(
+            a, issues, TW_CRITICAL, TW_BLOCK, "memory.exceeds_target",
+            "the shared memory asked for is more than the target's host has",
+            tw_arena_printf(a, "postgres -C shared_memory_size says %s, the host has %s",
+                            tw_show_bytes(a, need), tw_show_bytes(a, has)),
+            "ask for less, or for a larger host");
     else if (has > 0 && need > 0.75 * has)
-        tw_issue_add(a, issues, TW_HIGH, TW_REVIEW, "memory.tight",
-                     "shared memory leaves less than a quarter of the host for everything else",
-                     tw_arena_printf(a, "postgres -C shared_memory_size says %s of %s; pages are "
-                                        "taken as they are touched, so this fails under load, not "
-                                        "at start",
-                                     tw_show_bytes(a, need), tw_show_bytes(a, has)),
-                     "about a quarter of the memory is usual for shared_buffers");
+        tw_issue_add(
+            a, issues, TW_HIGH, TW_REVIEW, "memory.tight",
+            "shared memory leaves less than a quarter of the host for everything else",
+            tw_arena_printf(a,
+                            "postgres -C shared_memory_size says %s of %s; pages are "
+                            "taken as they are touched, so this fails under load, not "
+                            "at start",
+                            tw_show_bytes(a, need), tw_show_bytes(a, has)),
+            "about a quarter of the memory is usual for shared_buffers");
     else if (limit > 0 && need > limit)
         tw_issue_add(a, issues, TW_HIGH, TW_REVIEW, "not_verifiable_here",
                      "the twin's host is too small for this value",
@@ -185,16 +199,17 @@ static void judge_memory(struct tw_arena *a, const struct tw_access *x,
 
 static bool is_everyone(const char *address)
 {
-    return address && (tw_starts_with(address, "0.0.0.0/0") || tw_starts_with(address, "::/0") ||
-                       tw_streq(address, "all") || tw_starts_with(address, "0.0.0.0/0.0.0.0"));
+    return address &&
+           (tw_starts_with(address, "0.0.0.0/0") || tw_starts_with(address, "::/0") ||
+            tw_streq(address, "all") || tw_starts_with(address, "0.0.0.0/0.0.0.0"));
 }
 
 static bool was_open(const struct tw_snapshot *s, const char *type, const char *address)
 {
     for (size_t i = 0; i < s->hba.count; i++)
         if (tw_streq(s->hba.items[i].method, "trust") &&
-            tw_streq(s->hba.items[i].type, type) && is_everyone(s->hba.items[i].address) &&
-            is_everyone(address))
+            tw_streq(s->hba.items[i].type, type) &&
+            is_everyone(s->hba.items[i].address) && is_everyone(address))
             return true;
     return false;
 }
@@ -222,8 +237,8 @@ static void judge_hba_line(struct tw_arena *a, const struct tw_access *x, char *
                  "use scram-sha-256, and the networks that the clients are in");
 }
 
-static void judge_hba(struct tw_arena *a, const struct tw_access *x, const struct tw_plan *plan,
-                      struct tw_issues *issues)
+static void judge_hba(struct tw_arena *a, const struct tw_access *x,
+                      const struct tw_plan *plan, struct tw_issues *issues)
 {
     bool touched = false;
     tw_auto_free char *path = tw_strf("%s%s", x->root, x->snapshot->hba_file);

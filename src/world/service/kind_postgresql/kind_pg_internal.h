@@ -1,8 +1,9 @@
 /* Shared by the files of the kind "postgresql".
  *
- * Place   where a cluster is and in what state: read from its own files, nothing is asked of it
- * Conf    postgresql.conf and what it includes, in the order in which the server reads it
- * Source  POSTGRESQL.md; PostgreSQL documentation, chapter 20 "Server Configuration" */
+ * Place   where a cluster is and in what state: read from its own files, nothing is asked
+ * of it Conf    postgresql.conf and what it includes, in the order in which the server
+ * reads it Source  POSTGRESQL.md; PostgreSQL documentation, chapter 20 "Server
+ * Configuration" */
 #ifndef KIND_PG_INTERNAL_H
 #define KIND_PG_INTERNAL_H
 
@@ -14,18 +15,19 @@
 #define KIND_PG_RUNTIME "/tw"          /* inside a sandbox: private socket, hba of ours */
 
 enum kind_pg_state { KIND_PG_STOPPED, KIND_PG_RUNNING, KIND_PG_CRASHED };
-extern const char *const kind_pg_state_names[3]; /* stopped running crashed: snapshot.how */
+extern const char
+    *const kind_pg_state_names[3]; /* stopped running crashed: snapshot.how */
 
 struct kind_pg_place {
     const char *data_dir, *config_file; /* absolute, without links at the end */
     int major;
     const char *bin_dir; /* of that major version */
     unsigned uid, gid;
-    const char *owner;   /* NULL: the uid has no name here */
+    const char *owner; /* NULL: the uid has no name here */
     enum kind_pg_state state;
-    int port;            /* of postmaster.pid; 0 unknown */
+    int port;                        /* of postmaster.pid; 0 unknown */
     const char *socket_dir, *listen; /* NULL unknown */
-    const char *wal_dir; /* where a linked pg_wal leads; NULL: not linked */
+    const char *wal_dir;             /* where a linked pg_wal leads; NULL: not linked */
     TW_ARRAY(const char *) tablespaces;
     TW_ARRAY(const char *) options; /* of postmaster.opts, beside -D and config_file */
 };
@@ -33,7 +35,8 @@ int kind_pg_find(struct tw_arena *a, const char *data_dir, struct kind_pg_place 
                  struct tw_err *err);
 /* The data directory is complete when the server answers for itself too. */
 int kind_pg_bin_dir(struct tw_arena *a, int major, const char **ret, struct tw_err *err);
-/* A program of bin_dir run as the owner of the cluster, in the C locale: its standard output. */
+/* A program of bin_dir run as the owner of the cluster, in the C locale: its standard
+ * output. */
 int kind_pg_program(struct tw_arena *a, const struct kind_pg_place *place,
                     const char *const *argv, const char **ret_out, struct tw_err *err);
 
@@ -44,89 +47,99 @@ struct kind_pg_entry {
     int line;
 };
 struct kind_pg_conf {
-    TW_ARRAY(struct kind_pg_entry) entries; /* in reading order: the last of a name holds */
-    TW_ARRAY(const char *) files;           /* every file read, the main one first */
-    const char *problem;                    /* first thing that could not be read; NULL */
+    TW_ARRAY(struct kind_pg_entry)
+    entries;                      /* in reading order: the last of a name holds */
+    TW_ARRAY(const char *) files; /* every file read, the main one first */
+    const char *problem;          /* first thing that could not be read; NULL */
 };
-/* root is put before every path ("" for the target itself); auto.conf of data_dir is read last. */
+/* root is put before every path ("" for the target itself); auto.conf of data_dir is read
+ * last. */
 void kind_pg_conf_read(struct tw_arena *a, const char *root, const char *config_file,
                        const char *data_dir, struct kind_pg_conf *ret);
 const struct kind_pg_entry *kind_pg_conf_last(const struct kind_pg_conf *conf,
                                               const char *name);
-/* Rewrites values in place, line by line, so that line numbers stay true. value(arg, name) gives
- * the new value or NULL to leave the line. */
+/* Rewrites values in place, line by line, so that line numbers stay true. value(arg,
+ * name) gives the new value or NULL to leave the line. */
 typedef const char *kind_pg_rewrite_fn(void *arg, const char *name);
-char *kind_pg_conf_rewrite(struct tw_arena *a, const char *text, kind_pg_rewrite_fn *value,
-                           void *arg);
+char *kind_pg_conf_rewrite(struct tw_arena *a, const char *text,
+                           kind_pg_rewrite_fn *value, void *arg);
 /* Sets (value) or removes (NULL) one name, as ALTER SYSTEM does with its own file. */
 char *kind_pg_conf_set(struct tw_arena *a, const char *text, const char *name,
                        const char *value);
 
 /* ---- settings ---- */
 
-/* What PostgreSQL says of its settings, for servers that cannot be asked: units are stable. */
-const char *kind_pg_unit_of(const char *name);     /* NULL: none */
+/* What PostgreSQL says of its settings, for servers that cannot be asked: units are
+ * stable. */
+const char *kind_pg_unit_of(const char *name);            /* NULL: none */
 bool kind_pg_is_list(const char *name, bool *ret_quoted); /* GUC_LIST_INPUT, _QUOTE */
-/* A value as the server would read it, in the setting's own unit. -EINVAL with the server's kind of
- * words; ret may be NULL. */
+/* A value as the server would read it, in the setting's own unit. -EINVAL with the
+ * server's kind of words; ret may be NULL. */
 int kind_pg_read_number(const struct tw_setting *s, const char *value, double *ret,
                         struct tw_err *err);
 int kind_pg_read_bool(const char *value, bool *ret);
-int kind_pg_check_value(const struct tw_setting *s, const char *value, struct tw_err *err);
+int kind_pg_check_value(const struct tw_setting *s, const char *value,
+                        struct tw_err *err);
 /* bytes of a memory setting's value; NaN when it has none. */
 double kind_pg_bytes(const struct tw_setting *s, const char *value);
 
 /* ---- parts of the row ---- */
 
-int kind_pg_snapshot(struct tw_arena *a, const struct tw_target *t, struct tw_snapshot *ret,
-                     struct tw_err *err);
+int kind_pg_snapshot(struct tw_arena *a, const struct tw_target *t,
+                     struct tw_snapshot *ret, struct tw_err *err);
 /* A session at the target: as the owner of the cluster where the socket asks for that. */
 int kind_pg_connect(struct tw_arena *a, const struct tw_target *t,
                     const struct kind_pg_place *place, const char *database,
                     struct tw_pg **ret, const char **ret_conninfo, struct tw_err *err);
 int kind_pg_validate(struct tw_arena *a, const struct tw_snapshot *s,
-                     const struct tw_request *r, struct tw_issues *issues, struct tw_err *err);
-int kind_pg_plan(struct tw_arena *a, const struct tw_snapshot *s, const struct tw_request *r,
-                 struct tw_plan *plan, struct tw_err *err);
+                     const struct tw_request *r, struct tw_issues *issues,
+                     struct tw_err *err);
+int kind_pg_plan(struct tw_arena *a, const struct tw_snapshot *s,
+                 const struct tw_request *r, struct tw_plan *plan, struct tw_err *err);
 const char *kind_pg_seed_key(struct tw_arena *a, const struct tw_snapshot *s);
 int kind_pg_seed_fill(struct tw_arena *a, const struct tw_target *t,
                       const struct tw_snapshot *s, const char *seed_root, unsigned uid,
                       unsigned gid, struct tw_issues *differences, struct tw_err *err);
-int kind_pg_refresh(struct tw_arena *a, const struct tw_target *t, const struct tw_snapshot *s,
-                    const struct tw_plan *plan, const char *root, unsigned uid, unsigned gid,
+int kind_pg_refresh(struct tw_arena *a, const struct tw_target *t,
+                    const struct tw_snapshot *s, const struct tw_plan *plan,
+                    const char *root, unsigned uid, unsigned gid,
                     struct tw_issues *differences, struct tw_err *err);
 int kind_pg_settle(struct tw_arena *a, const struct tw_access *access,
                    struct tw_issues *differences, struct tw_err *err);
 const char *kind_pg_conninfo(struct tw_arena *a, const struct tw_snapshot *s,
                              const char *dir);
-int kind_pg_layout(struct tw_arena *a, const struct tw_snapshot *s, const struct tw_plan *plan,
-                   const char *root, struct tw_layout *ret, struct tw_err *err);
-int kind_pg_launch(struct tw_arena *a, const struct tw_access *access, enum tw_start_mode mode,
-                   struct tw_launch *ret, struct tw_err *err);
+int kind_pg_layout(struct tw_arena *a, const struct tw_snapshot *s,
+                   const struct tw_plan *plan, const char *root, struct tw_layout *ret,
+                   struct tw_err *err);
+int kind_pg_launch(struct tw_arena *a, const struct tw_access *access,
+                   enum tw_start_mode mode, struct tw_launch *ret, struct tw_err *err);
 enum tw_ready kind_pg_ready(const struct tw_access *access);
 int kind_pg_apply(struct tw_arena *a, const struct tw_access *access,
                   const struct tw_plan_step *step, struct tw_err *err);
-void kind_pg_judge_start(struct tw_arena *a, const struct tw_access *access, size_t log_from,
-                         const struct tw_plan *plan, bool started, int wait_status,
-                         struct tw_issues *issues);
-void kind_pg_judge_reload(struct tw_arena *a, const struct tw_access *access, size_t log_from,
-                          const struct tw_plan *plan, struct tw_issues *issues);
+void kind_pg_judge_start(struct tw_arena *a, const struct tw_access *access,
+                         size_t log_from, const struct tw_plan *plan, bool started,
+                         int wait_status, struct tw_issues *issues);
+void kind_pg_judge_reload(struct tw_arena *a, const struct tw_access *access,
+                          size_t log_from, const struct tw_plan *plan,
+                          struct tw_issues *issues);
 void kind_pg_judge_files(struct tw_arena *a, const struct tw_access *access,
                          const struct tw_plan *plan, struct tw_issues *issues);
 
-/* Where a file of the change stands at the target: "postgresql.conf", "pg_hba.conf" and the like by
- * their usual names, else absolute, else below the data directory. */
-const char *kind_pg_path_of(struct tw_arena *a, const struct tw_snapshot *s, const char *path);
+/* Where a file of the change stands at the target: "postgresql.conf", "pg_hba.conf" and
+ * the like by their usual names, else absolute, else below the data directory. */
+const char *kind_pg_path_of(struct tw_arena *a, const struct tw_snapshot *s,
+                            const char *path);
 /* The n-th fragment's file inside, and how the user calls it. */
 const char *kind_pg_fragment_path(struct tw_arena *a, const struct tw_snapshot *s, int n);
-/* What the settings of a snapshot and a plan name outside the data directory: files (keys,
- * certificates), and directories (sockets, log) that only have to be there. */
+/* What the settings of a snapshot and a plan name outside the data directory: files
+ * (keys, certificates), and directories (sockets, log) that only have to be there. */
 struct kind_pg_outside {
     TW_ARRAY(const char *) paths, dirs;
 };
 void kind_pg_outside_files(struct tw_arena *a, const struct tw_snapshot *s,
                            const struct tw_plan *plan, struct kind_pg_outside *ret);
-/* Makes the parents of path (below root, owned by uid) and writes it with that mode and owner. */
+/* Makes the parents of path (below root, owned by uid) and writes it with that mode and
+ * owner. */
 int kind_pg_put_file(const char *root, const char *path, const char *text, unsigned mode,
                      unsigned uid, unsigned gid, struct tw_err *err);
 

@@ -16,7 +16,8 @@ static bool covered(const struct tw_layout *l, const char *path)
     for (size_t i = 0; i < l->paths.count; i++) {
         size_t n = strlen(l->paths.items[i]);
 
-        if (strncmp(l->paths.items[i], path, n) == 0 && (path[n] == '/' || path[n] == '\0'))
+        if (strncmp(l->paths.items[i], path, n) == 0 &&
+            (path[n] == '/' || path[n] == '\0'))
             return true;
     }
     return false;
@@ -46,20 +47,23 @@ static const char *wal_dir(struct tw_arena *a, const char *root, const char *dat
     return n > 0 ? tw_arena_strndup(a, to, (size_t)n) : NULL;
 }
 
-/* Addresses that listen_addresses names one by one have to exist inside for the start to be the
- * same as at the target. */
-static void add_addresses(struct tw_arena *a, const struct tw_snapshot *s, struct tw_layout *l)
+/* Addresses that listen_addresses names one by one have to exist inside for the start to
+ * be the same as at the target. */
+static void add_addresses(struct tw_arena *a, const struct tw_snapshot *s,
+                          struct tw_layout *l)
 {
     const struct tw_setting *listen = tw_snapshot_setting(s, "listen_addresses");
     char *text = listen ? tw_arena_strdup(a, listen->value) : NULL;
 
     for (char *word; text && (word = strsep(&text, ", '\""));)
-        if (*word && strspn(word, "0123456789.") == strlen(word) && !tw_streq(word, "0.0.0.0"))
+        if (*word && strspn(word, "0123456789.") == strlen(word) &&
+            !tw_streq(word, "0.0.0.0"))
             TW_PUSH(a, &l->addresses, word);
 }
 
-int kind_pg_layout(struct tw_arena *a, const struct tw_snapshot *s, const struct tw_plan *plan,
-                   const char *root, struct tw_layout *ret, struct tw_err *err)
+int kind_pg_layout(struct tw_arena *a, const struct tw_snapshot *s,
+                   const struct tw_plan *plan, const char *root, struct tw_layout *ret,
+                   struct tw_err *err)
 {
     struct tw_layout l = {.runtime_dir = KIND_PG_RUNTIME, .shm_bytes = 0};
     struct kind_pg_outside outside;
@@ -79,12 +83,14 @@ int kind_pg_layout(struct tw_arena *a, const struct tw_snapshot *s, const struct
     for (size_t i = 0; i < outside.dirs.count; i++)
         add_path(a, &l, root, outside.dirs.items[i]);
     for (size_t i = 0; i < l.paths.count; i++) {
-        if (!tw_starts_with(l.paths.items[i], "/usr/") && !tw_streq(l.paths.items[i], "/etc"))
+        if (!tw_starts_with(l.paths.items[i], "/usr/") &&
+            !tw_streq(l.paths.items[i], "/etc"))
             continue;
-        return tw_fail(err, -EINVAL,
-                       "the target keeps files of its own in '%s', which a sandbox shows as the "
-                       "host's; move them to a directory of their own",
-                       l.paths.items[i]);
+        return tw_fail(
+            err, -EINVAL,
+            "the target keeps files of its own in '%s', which a sandbox shows as the "
+            "host's; move them to a directory of their own",
+            l.paths.items[i]);
     }
     add_addresses(a, s, &l);
     *ret = l;
@@ -105,7 +111,8 @@ static void option(struct tw_arena *a, struct tw_launch *l, const char *set)
 }
 
 /* The target's own command line beside what its files say. */
-static void own_options(struct tw_arena *a, const struct tw_snapshot *s, struct tw_launch *l)
+static void own_options(struct tw_arena *a, const struct tw_snapshot *s,
+                        struct tw_launch *l)
 {
     static const char *const ours[] = {"config_file", "data_directory", "hba_file",
                                        "ident_file"};
@@ -119,8 +126,9 @@ static void own_options(struct tw_arena *a, const struct tw_snapshot *s, struct 
         if (!tw_streq(one->source, "command line") ||
             tw_name_index(one->name, ours, TW_COUNT_OF(ours)) >= 0)
             continue;
-        option(a, l, tw_arena_printf(a, "%s=%s%s", one->name, one->value,
-                                     one->unit && *one->unit >= 'A' ? one->unit : ""));
+        option(a, l,
+               tw_arena_printf(a, "%s=%s%s", one->name, one->value,
+                               one->unit && *one->unit >= 'A' ? one->unit : ""));
     }
 }
 
@@ -150,8 +158,8 @@ static int write_hba(struct tw_arena *a, const struct tw_access *x, const char *
                             st.st_uid, st.st_gid, err);
 }
 
-static int load_options(struct tw_arena *a, const struct tw_access *x, enum tw_start_mode mode,
-                        struct tw_launch *l, struct tw_err *err)
+static int load_options(struct tw_arena *a, const struct tw_access *x,
+                        enum tw_start_mode mode, struct tw_launch *l, struct tw_err *err)
 {
     bool settle = mode == TW_START_SETTLE;
     int r = write_hba(a, x, settle ? "all" : KIND_PG_ROLE, err);
@@ -173,20 +181,22 @@ static int load_options(struct tw_arena *a, const struct tw_access *x, enum tw_s
     return 0;
 }
 
-static void judge_options(struct tw_arena *a, const struct tw_access *x, struct tw_launch *l)
+static void judge_options(struct tw_arena *a, const struct tw_access *x,
+                          struct tw_launch *l)
 {
-    /* So that its words can be read; whatever the change says of it is still checked by the
-     * server when it reads its files. */
+    /* So that its words can be read; whatever the change says of it is still checked by
+     * the server when it reads its files. */
     option(a, l, "lc_messages=C");
     if (!logs_to_stderr(x->snapshot))
         option(a, l, "log_destination=stderr");
 }
 
-int kind_pg_launch(struct tw_arena *a, const struct tw_access *access, enum tw_start_mode mode,
-                   struct tw_launch *ret, struct tw_err *err)
+int kind_pg_launch(struct tw_arena *a, const struct tw_access *access,
+                   enum tw_start_mode mode, struct tw_launch *ret, struct tw_err *err)
 {
     const struct tw_snapshot *s = access->snapshot;
-    struct tw_launch l = {.stop_signal = SIGINT, .reload_signal = SIGHUP, .cwd = s->data_dir};
+    struct tw_launch l = {
+        .stop_signal = SIGINT, .reload_signal = SIGHUP, .cwd = s->data_dir};
     const char *bin;
     int r = kind_pg_bin_dir(a, s->version_num / 10000, &bin, err);
 
@@ -202,7 +212,8 @@ int kind_pg_launch(struct tw_arena *a, const struct tw_access *access, enum tw_s
         judge_options(a, access, &l);
     if (mode == TW_START_ASK) {
         if (s->version_num < 150000)
-            return tw_fail(err, -ENODATA, "PostgreSQL before 15 does not tell the memory it needs");
+            return tw_fail(err, -ENODATA,
+                           "PostgreSQL before 15 does not tell the memory it needs");
         push(a, &l, "-C");
         push(a, &l, "shared_memory_size");
     }
@@ -216,7 +227,8 @@ int kind_pg_launch(struct tw_arena *a, const struct tw_access *access, enum tw_s
     return 0;
 }
 
-/* The eighth line of postmaster.pid is the server's own word: "starting", "ready", "standby". */
+/* The eighth line of postmaster.pid is the server's own word: "starting", "ready",
+ * "standby". */
 enum tw_ready kind_pg_ready(const struct tw_access *access)
 {
     tw_auto_free char *path =
@@ -238,10 +250,11 @@ enum tw_ready kind_pg_ready(const struct tw_access *access)
                : TW_NOT_YET;
 }
 
-const char *kind_pg_conninfo(struct tw_arena *a, const struct tw_snapshot *s, const char *dir)
+const char *kind_pg_conninfo(struct tw_arena *a, const struct tw_snapshot *s,
+                             const char *dir)
 {
-    return tw_arena_printf(a, "host='%s' port=%d user=" KIND_PG_ROLE " application_name=twin",
-                           dir, s->port);
+    return tw_arena_printf(
+        a, "host='%s' port=%d user=" KIND_PG_ROLE " application_name=twin", dir, s->port);
 }
 
 /* ---- settle ---- */
@@ -249,7 +262,8 @@ const char *kind_pg_conninfo(struct tw_arena *a, const struct tw_snapshot *s, co
 static const struct {
     const char *sql, *difference; /* difference: told when it touched something */
 } harmless_sql[] = {
-    {"SELECT 'ROLLBACK PREPARED ' || quote_literal(gid) FROM pg_prepared_xacts WHERE database = "
+    {"SELECT 'ROLLBACK PREPARED ' || quote_literal(gid) FROM pg_prepared_xacts WHERE "
+     "database = "
      "current_database()",
      "prepared transactions are rolled back in the twin"},
     {"SELECT 'SELECT pg_drop_replication_slot(' || quote_literal(slot_name) || ')' FROM "
@@ -258,7 +272,8 @@ static const struct {
     {"SELECT 'UPDATE pg_subscription SET subenabled = false WHERE oid = ' || oid FROM "
      "pg_subscription WHERE subenabled",
      "subscriptions are disabled in the twin"},
-    {"SELECT 'UPDATE pg_authid SET rolpassword = NULL WHERE oid = ' || oid FROM pg_authid WHERE "
+    {"SELECT 'UPDATE pg_authid SET rolpassword = NULL WHERE oid = ' || oid FROM "
+     "pg_authid WHERE "
      "rolpassword IS NOT NULL",
      "role passwords are removed from the twin"},
 };
@@ -273,28 +288,28 @@ static int run_found(struct tw_arena *a, struct tw_pg *pg, size_t which,
         r = tw_pg_exec(pg, tw_pg_cell(&rows, i, 0), err);
     if (r == 0 && rows.rows)
         tw_issue_add(a, differences, TW_INFO, TW_PROCEED, "twin.harmless",
-                     harmless_sql[which].difference, "a clone must not act on what is outside",
-                     NULL);
+                     harmless_sql[which].difference,
+                     "a clone must not act on what is outside", NULL);
     return r;
 }
 
-static int open_as_superuser(struct tw_arena *a, const struct tw_access *x, struct tw_pg **ret,
-                             struct tw_err *err)
+static int open_as_superuser(struct tw_arena *a, const struct tw_access *x,
+                             struct tw_pg **ret, struct tw_err *err)
 {
     const char *names[] = {x->snapshot->owner_name, "postgres", KIND_PG_ROLE};
     int r = -EACCES;
 
     for (size_t i = 0; i < TW_COUNT_OF(names); i++) {
         const char *conninfo = tw_arena_printf(
-            a, "host='%s' port=%d user='%s' dbname=postgres application_name=twin", x->runtime,
-            x->snapshot->port, names[i]);
+            a, "host='%s' port=%d user='%s' dbname=postgres application_name=twin",
+            x->runtime, x->snapshot->port, names[i]);
         double super = 0;
 
         r = tw_pg_open(conninfo, (unsigned)-1, tw_now_ns() + 10 * TW_SEC_NS, ret, err);
         if (r < 0)
             continue;
-        if (tw_pg_double(*ret, "SELECT current_setting('is_superuser')::bool::int", &super,
-                         err) == 0 &&
+        if (tw_pg_double(*ret, "SELECT current_setting('is_superuser')::bool::int",
+                         &super, err) == 0 &&
             super != 0)
             return 0;
         tw_pg_close(*ret);
@@ -314,9 +329,10 @@ int kind_pg_settle(struct tw_arena *a, const struct tw_access *access,
         return r;
     r = tw_pg_double(pg, "SELECT pg_is_in_recovery()::int", &standby, err);
     if (r == 0 && standby != 0)
-        r = tw_fail(err, -ENOTSUP,
-                    "the target is a standby: its twin cannot be entered, since nothing can be "
-                    "written to it; take the primary as the target");
+        r = tw_fail(
+            err, -ENOTSUP,
+            "the target is a standby: its twin cannot be entered, since nothing can be "
+            "written to it; take the primary as the target");
     if (r == 0)
         r = tw_pg_exec(pg,
                        "DROP ROLE IF EXISTS " KIND_PG_ROLE "; CREATE ROLE " KIND_PG_ROLE

@@ -1,6 +1,6 @@
-/* The first copy of a target's data: consistent by construction, never a copy of files that change.
- * A stopped or crashed cluster is copied from its files, a running one by pg_basebackup, else by
- * the low-level backup functions. */
+/* The first copy of a target's data: consistent by construction, never a copy of files
+ * that change. A stopped or crashed cluster is copied from its files, a running one by
+ * pg_basebackup, else by the low-level backup functions. */
 #include "kind_pg_internal.h"
 
 #include "tw/io.h"
@@ -39,7 +39,8 @@ struct filling {
 
 static void differs(const struct filling *f, const char *title, const char *why)
 {
-    tw_issue_add(f->a, f->differences, TW_INFO, TW_PROCEED, "twin.data", title, why, NULL);
+    tw_issue_add(f->a, f->differences, TW_INFO, TW_PROCEED, "twin.data", title, why,
+                 NULL);
 }
 
 /* ---- from files ---- */
@@ -47,7 +48,8 @@ static void differs(const struct filling *f, const char *title, const char *why)
 /* Files of a running server, and what must not be taken along: slots keep WAL. */
 static bool skip_runtime(void *arg, const char *relative)
 {
-    static const char *const names[] = {"postmaster.pid", "postmaster.opts", "pg_replslot/"};
+    static const char *const names[] = {"postmaster.pid", "postmaster.opts",
+                                        "pg_replslot/"};
 
     (void)arg;
     for (size_t i = 0; i < TW_COUNT_OF(names); i++)
@@ -71,7 +73,8 @@ static int copy(const struct filling *f, const char *path, tw_copy_skip_fn *skip
     int64_t bytes;
     int r = tw_make_dirs(parent, 0755, err);
 
-    return r < 0 ? r : tw_pool_copy_tree(path, to, f->uid, f->gid, skip, NULL, &bytes, err);
+    return r < 0 ? r
+                 : tw_pool_copy_tree(path, to, f->uid, f->gid, skip, NULL, &bytes, err);
 }
 
 static int copy_parts(const struct filling *f, tw_copy_skip_fn *skip, struct tw_err *err)
@@ -109,13 +112,15 @@ static int fill_from_files(const struct filling *f, struct tw_err *err)
     if (!before || !after || before_len != after_len ||
         memcmp(before, after, before_len) != 0 ||
         (f->place->state == KIND_PG_STOPPED && access(pid, F_OK) == 0))
-        return tw_fail(err, -ESTALE,
-                       "the cluster '%s' was started while it was copied; run again, it is then "
-                       "taken as a running one",
-                       f->place->data_dir);
+        return tw_fail(
+            err, -ESTALE,
+            "the cluster '%s' was started while it was copied; run again, it is then "
+            "taken as a running one",
+            f->place->data_dir);
     if (f->place->state == KIND_PG_CRASHED)
-        differs(f, "the data is a crash image",
-                "the source was not shut down cleanly; its twin went through crash recovery");
+        differs(
+            f, "the data is a crash image",
+            "the source was not shut down cleanly; its twin went through crash recovery");
     return 0;
 }
 
@@ -139,8 +144,8 @@ static int chown_tree(const char *path, unsigned uid, unsigned gid, struct tw_er
     return r;
 }
 
-/* pg_basebackup runs as the owner of the cluster (peer authentication), so the directories it
- * writes into are its own until it has ended. */
+/* pg_basebackup runs as the owner of the cluster (peer authentication), so the
+ * directories it writes into are its own until it has ended. */
 static int prepare_dir(const struct filling *f, const char *path, struct tw_err *err)
 {
     tw_auto_free char *to = tw_strf("%s%s", f->root, path);
@@ -162,7 +167,8 @@ static int open_path_for_owner(const struct filling *f, struct tw_err *err)
             chmod(dir, (st.st_mode & 07777) | 0011) < 0)
             return tw_fail_errno(err, errno, "chmod '%s'", dir);
     }
-    return chmod(f->root, 0711) < 0 ? tw_fail_errno(err, errno, "chmod '%s'", f->root) : 0;
+    return chmod(f->root, 0711) < 0 ? tw_fail_errno(err, errno, "chmod '%s'", f->root)
+                                    : 0;
 }
 
 static int relink_tablespaces(const struct filling *f, struct tw_err *err)
@@ -185,19 +191,23 @@ static int relink_tablespaces(const struct filling *f, struct tw_err *err)
         to[n] = '\0';
         if (!tw_starts_with(to, f->root))
             continue;
-        if (unlink(e->fts_accpath) < 0 || symlink(to + strlen(f->root), e->fts_accpath) < 0)
+        if (unlink(e->fts_accpath) < 0 ||
+            symlink(to + strlen(f->root), e->fts_accpath) < 0)
             r = tw_fail_errno(err, errno, "link '%s'", e->fts_accpath);
     }
     (void)fts_close(fts);
     return r;
 }
 
-static int run_basebackup(const struct filling *f, const char *conninfo, struct tw_err *err)
+static int run_basebackup(const struct filling *f, const char *conninfo,
+                          struct tw_err *err)
 {
     struct tw_arena *a = f->a;
     const char *plain, *password;
     TW_ARRAY(const char *) argv = {0}, env = {0};
-    struct tw_child child = {.uid = (unsigned)-1, .gid = (unsigned)-1, .cwd = "/",
+    struct tw_child child = {.uid = (unsigned)-1,
+                             .gid = (unsigned)-1,
+                             .cwd = "/",
                              .deadline_ns = tw_now_ns() + BACKUP_NS};
     struct tw_child_result res = {0};
     bool gentle = f->target->tier == TW_TIER_PRODUCTION;
@@ -213,12 +223,14 @@ static int run_basebackup(const struct filling *f, const char *conninfo, struct 
     TW_PUSH(a, &argv, "-w");
     TW_PUSH(a, &argv, "-X");
     TW_PUSH(a, &argv, "stream");
-    TW_PUSH(a, &argv, "--no-sync"); /* the seed is synced as a whole when it is committed */
+    TW_PUSH(a, &argv,
+            "--no-sync"); /* the seed is synced as a whole when it is committed */
     TW_PUSH(a, &argv, gentle ? "--checkpoint=spread" : "--checkpoint=fast");
     for (size_t i = 0; i < f->place->tablespaces.count; i++) {
         const char *from = f->place->tablespaces.items[i];
 
-        TW_PUSH(a, &argv, tw_arena_printf(a, "--tablespace-mapping=%s=%s%s", from, f->root, from));
+        TW_PUSH(a, &argv,
+                tw_arena_printf(a, "--tablespace-mapping=%s=%s%s", from, f->root, from));
     }
     TW_PUSH(a, &argv, NULL);
     TW_PUSH(a, &env, "LC_ALL=C");
@@ -272,28 +284,33 @@ struct backup_names {
 static struct backup_names names_of(int version_num)
 {
     if (version_num >= 150000)
-        return (struct backup_names){"SELECT pg_walfile_name(pg_backup_start('twin', true))",
-                                     "SELECT labelfile, spcmapfile FROM pg_backup_stop(false)"};
+        return (struct backup_names){
+            "SELECT pg_walfile_name(pg_backup_start('twin', true))",
+            "SELECT labelfile, spcmapfile FROM pg_backup_stop(false)"};
     return (struct backup_names){
         "SELECT pg_walfile_name(pg_start_backup('twin', true, false))",
         "SELECT labelfile, spcmapfile FROM pg_stop_backup(false, false)"};
 }
 
-static int copy_wal(const struct filling *f, const char *first_segment, struct tw_err *err)
+static int copy_wal(const struct filling *f, const char *first_segment,
+                    struct tw_err *err)
 {
-    const char *wal = f->place->wal_dir ? f->place->wal_dir
-                                        : tw_arena_printf(f->a, "%s/pg_wal", f->place->data_dir);
+    const char *wal = f->place->wal_dir
+                          ? f->place->wal_dir
+                          : tw_arena_printf(f->a, "%s/pg_wal", f->place->data_dir);
     tw_auto_free char *first = tw_strf("%s%s/%s", f->root, wal, first_segment);
     int r = copy(f, wal, NULL, err);
 
     if (r == 0 && access(first, F_OK) < 0)
-        r = tw_fail(err, -ESTALE,
-                    "the WAL since the start of the backup is gone already; raise wal_keep_size "
-                    "or allow the role REPLICATION");
+        r = tw_fail(
+            err, -ESTALE,
+            "the WAL since the start of the backup is gone already; raise wal_keep_size "
+            "or allow the role REPLICATION");
     return r;
 }
 
-static int fill_by_functions(const struct filling *f, struct tw_pg *pg, struct tw_err *err)
+static int fill_by_functions(const struct filling *f, struct tw_pg *pg,
+                             struct tw_err *err)
 {
     struct backup_names names = names_of(f->snapshot->version_num);
     struct tw_pg_rows rows;
@@ -316,7 +333,8 @@ static int fill_by_functions(const struct filling *f, struct tw_pg *pg, struct t
     }
     if (r < 0)
         return r;
-    return kind_pg_put_file(f->root, tw_arena_printf(f->a, "%s/backup_label", f->place->data_dir),
+    return kind_pg_put_file(f->root,
+                            tw_arena_printf(f->a, "%s/backup_label", f->place->data_dir),
                             label, 0600, f->uid, f->gid, err);
 }
 
@@ -327,14 +345,15 @@ static int refuse(const struct filling *f, const char *conninfo, const char *bas
 {
     const char *user = tw_pg_conninfo_value(f->a, conninfo, "user");
 
-    return tw_fail(err, -EACCES,
-                   "the running cluster '%s' cannot be taken consistently: pg_basebackup said "
-                   "'%s', pg_backup_start said '%s'. Allow one of them: ALTER ROLE %s "
-                   "REPLICATION and the pg_hba.conf line 'local replication %s peer' with a free "
-                   "max_wal_senders; or GRANT EXECUTE ON FUNCTION pg_backup_start, "
-                   "pg_backup_stop TO %s and run as root; or stop the cluster",
-                   f->place->data_dir, basebackup, functions, user ? user : "ROLE",
-                   user ? user : "ROLE", user ? user : "ROLE");
+    return tw_fail(
+        err, -EACCES,
+        "the running cluster '%s' cannot be taken consistently: pg_basebackup said "
+        "'%s', pg_backup_start said '%s'. Allow one of them: ALTER ROLE %s "
+        "REPLICATION and the pg_hba.conf line 'local replication %s peer' with a free "
+        "max_wal_senders; or GRANT EXECUTE ON FUNCTION pg_backup_start, "
+        "pg_backup_stop TO %s and run as root; or stop the cluster",
+        f->place->data_dir, basebackup, functions, user ? user : "ROLE",
+        user ? user : "ROLE", user ? user : "ROLE");
 }
 
 static void clear_root(const struct filling *f)

@@ -1,4 +1,5 @@
-/* A snapshot: from a running server by SQL alone, from a stopped one by its files and programs. */
+/* A snapshot: from a running server by SQL alone, from a stopped one by its files and
+ * programs. */
 #include "kind_pg_internal.h"
 
 #include <fcntl.h>
@@ -25,7 +26,7 @@ static bool is_local_socket(struct tw_arena *a, const char *conninfo)
 
 static char *socket_conninfo(struct tw_arena *a, const struct kind_pg_place *p)
 {
-    const char *host = p->socket_dir ? p->socket_dir
+    const char *host = p->socket_dir                            ? p->socket_dir
                        : tw_streq(p->listen, "*") || !p->listen ? "localhost"
                                                                 : p->listen;
 
@@ -64,7 +65,8 @@ int kind_pg_connect(struct tw_arena *a, const struct tw_target *t,
         return tw_wrap(err, r, "connecting to target '%s'", t->name);
     if (ret_conninfo)
         *ret_conninfo = tw_arena_strdup(a, tw_buf_text(&full));
-    return tw_pg_exec(*ret, "SET statement_timeout = '10s'; SET lock_timeout = '1s'", err);
+    return tw_pg_exec(*ret, "SET statement_timeout = '10s'; SET lock_timeout = '1s'",
+                      err);
 }
 
 /* ---- by SQL ---- */
@@ -85,11 +87,12 @@ static int ask_settings(struct tw_pg *pg, struct tw_arena *a, struct tw_snapshot
                         struct tw_err *err)
 {
     struct tw_pg_rows rows;
-    int r = tw_pg_query(pg, a,
-                        "SELECT name, setting, unit, vartype, context, source, sourcefile, "
-                        "sourceline, boot_val, min_val, max_val, array_to_string(enumvals, ','), "
-                        "pending_restart FROM pg_settings ORDER BY name",
-                        0, NULL, &rows, err);
+    int r = tw_pg_query(
+        pg, a,
+        "SELECT name, setting, unit, vartype, context, source, sourcefile, "
+        "sourceline, boot_val, min_val, max_val, array_to_string(enumvals, ','), "
+        "pending_restart FROM pg_settings ORDER BY name",
+        0, NULL, &rows, err);
 
     for (int i = 0; r == 0 && i < rows.rows; i++) {
         bool quoted;
@@ -120,12 +123,14 @@ static int ask_identity(struct tw_pg *pg, struct tw_arena *a, struct tw_snapshot
     int i = 0;
     int r = tw_pg_query(
         pg, a,
-        "SELECT current_setting('server_version'), current_setting('server_version_num'), "
+        "SELECT current_setting('server_version'), "
+        "current_setting('server_version_num'), "
         "current_setting('data_directory'), current_setting('config_file'), "
         "current_setting('hba_file'), current_setting('ident_file'), "
         "current_setting('port'), (SELECT system_identifier FROM pg_control_system()), "
         "(SELECT catalog_version_no FROM pg_control_system()), "
-        "(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') - 1",
+        "(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') - "
+        "1",
         0, NULL, &rows, err);
 
     if (r == -EACCES)
@@ -209,11 +214,13 @@ static int ask_load(struct tw_pg *pg, struct tw_arena *a, struct tw_snapshot *s,
         "SELECT sum(xact_commit + xact_rollback) / nullif(extract(epoch FROM now() - "
         "coalesce(min(stats_reset), pg_postmaster_start_time())), 0), "
         "sum(xact_commit)::float8 / nullif(sum(xact_commit + xact_rollback), 0), "
-        "extract(epoch FROM now() - coalesce(min(stats_reset), pg_postmaster_start_time())), "
+        "extract(epoch FROM now() - coalesce(min(stats_reset), "
+        "pg_postmaster_start_time())), "
         "sum(xact_commit + xact_rollback), "
         "(SELECT max(pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN "
         "pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, restart_lsn)) FROM "
-        "pg_replication_slots) FROM pg_stat_database WHERE datname IS NOT NULL AND datname NOT "
+        "pg_replication_slots) FROM pg_stat_database WHERE datname IS NOT NULL AND "
+        "datname NOT "
         "LIKE 'template%'",
         0, NULL, &rows, err);
 
@@ -233,7 +240,8 @@ static int ask_tables(struct tw_pg *pg, struct tw_arena *a, const char *database
         pg, a,
         "SELECT s.schemaname, s.relname, pg_relation_size(s.relid), "
         "pg_indexes_size(s.relid), c.reltuples::bigint, s.seq_scan, s.seq_tup_read, "
-        "coalesce(s.idx_scan, 0), s.n_tup_ins, s.n_tup_upd, s.n_tup_hot_upd, s.n_tup_del, "
+        "coalesce(s.idx_scan, 0), s.n_tup_ins, s.n_tup_upd, s.n_tup_hot_upd, "
+        "s.n_tup_del, "
         "s.n_dead_tup FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid "
         "ORDER BY 3 DESC LIMIT 200",
         0, NULL, &rows, err);
@@ -257,8 +265,8 @@ static int ask_tables(struct tw_pg *pg, struct tw_arena *a, const char *database
         TW_PUSH(a, &s->tables, t);
     }
     if (r == 0)
-        r = tw_pg_query(pg, a, "SELECT extname || ' ' || extversion FROM pg_extension", 0, NULL,
-                        &rows, err);
+        r = tw_pg_query(pg, a, "SELECT extname || ' ' || extversion FROM pg_extension", 0,
+                        NULL, &rows, err);
     for (int i = 0; r == 0 && i < rows.rows; i++)
         TW_PUSH(a, &s->extensions, CELL(0));
     return r;
@@ -286,12 +294,14 @@ static int ask_statements(struct tw_pg *pg, struct tw_arena *a, struct tw_snapsh
         a,
         "SELECT d.datname, r.rolname, s.query, s.queryid, s.calls, s.total_%stime, "
         "s.mean_%stime, s.rows::float8 / nullif(s.calls, 0), (s.shared_blks_hit + "
-        "s.shared_blks_read)::float8 / nullif(s.calls, 0) FROM pg_stat_statements s LEFT JOIN "
+        "s.shared_blks_read)::float8 / nullif(s.calls, 0) FROM pg_stat_statements s LEFT "
+        "JOIN "
         "pg_database d ON d.oid = s.dbid LEFT JOIN pg_roles r ON r.oid = s.userid WHERE "
         "s.calls > 0 AND s.query IS NOT NULL ORDER BY s.total_%stime DESC LIMIT 200",
         exec, exec, exec);
     r = tw_pg_query(pg, a, sql, 0, NULL, &rows, err);
-    if (tw_streq(tw_pg_sqlstate(pg), "55000")) /* made but not preloaded: there is nothing */
+    if (tw_streq(tw_pg_sqlstate(pg),
+                 "55000")) /* made but not preloaded: there is nothing */
         return 0;
     for (int i = 0; r == 0 && i < rows.rows; i++) {
         struct tw_statement one = {.database = CELL(0),
@@ -374,11 +384,14 @@ static int ask_running(struct tw_arena *a, const struct tw_target *t,
 
 /* ---- by files ---- */
 
-/* One line of postgres --describe-config: name, context, group, type, boot, min, max, texts. */
+/* One line of postgres --describe-config: name, context, group, type, boot, min, max,
+ * texts. */
 static void take_description(struct tw_arena *a, char *line, struct tw_snapshot *s)
 {
-    static const char *const types[][2] = {{"BOOLEAN", "bool"}, {"INTEGER", "integer"},
-                                           {"REAL", "real"},    {"ENUM", "enum"},
+    static const char *const types[][2] = {{"BOOLEAN", "bool"},
+                                           {"INTEGER", "integer"},
+                                           {"REAL", "real"},
+                                           {"ENUM", "enum"},
                                            {"STRING", "string"}};
     char *field[8] = {0};
     struct tw_setting one = {0};
@@ -479,7 +492,8 @@ static const char *path_setting(const struct kind_pg_conf *conf, const char *nam
 static int read_stopped(struct tw_arena *a, const struct kind_pg_place *p,
                         struct tw_snapshot *s, struct tw_err *err)
 {
-    const char *version[] = {tw_arena_printf(a, "%s/postgres", p->bin_dir), "--version", NULL};
+    const char *version[] = {tw_arena_printf(a, "%s/postgres", p->bin_dir), "--version",
+                             NULL};
     const char *describe[] = {version[0], "--describe-config", NULL};
     const char *control[] = {tw_arena_printf(a, "%s/pg_controldata", p->bin_dir), "-D",
                              p->data_dir, NULL};
@@ -491,7 +505,8 @@ static int read_stopped(struct tw_arena *a, const struct kind_pg_place *p,
         return r;
     out += strcspn(out, "0123456789");
     s->version = tw_arena_strndup(a, out, strcspn(out, "\n"));
-    s->version_num = p->major * 10000 + (strchr(out, '.') ? atoi(strchr(out, '.') + 1) : 0);
+    s->version_num =
+        p->major * 10000 + (strchr(out, '.') ? atoi(strchr(out, '.') + 1) : 0);
     r = kind_pg_program(a, p, control, &out, err);
     if (r < 0)
         return r;
@@ -508,9 +523,10 @@ static int read_stopped(struct tw_arena *a, const struct kind_pg_place *p,
     take_options(a, p, s);
     s->data_dir = p->data_dir;
     s->config_file = p->config_file;
-    beside = tw_arena_printf(a, "%.*s", (int)(strrchr(p->config_file, '/') - p->config_file),
-                             p->config_file);
-    s->hba_file = path_setting(&conf, "hba_file", tw_arena_printf(a, "%s/pg_hba.conf", beside));
+    beside = tw_arena_printf(
+        a, "%.*s", (int)(strrchr(p->config_file, '/') - p->config_file), p->config_file);
+    s->hba_file =
+        path_setting(&conf, "hba_file", tw_arena_printf(a, "%s/pg_hba.conf", beside));
     s->ident_file =
         path_setting(&conf, "ident_file", tw_arena_printf(a, "%s/pg_ident.conf", beside));
     s->port = kind_pg_conf_last(&conf, "port")
@@ -582,23 +598,25 @@ static int check_agreement(const struct tw_target *t, const struct kind_pg_place
     char real_dir[PATH_MAX];
 
     if (!realpath(s->data_dir, real_dir))
-        return tw_fail(err, -EINVAL,
-                       "the server behind the dsn of '%s' has data_directory '%s', which is "
-                       "not on this host; only local clusters can be cloned",
-                       t->name, s->data_dir);
+        return tw_fail(
+            err, -EINVAL,
+            "the server behind the dsn of '%s' has data_directory '%s', which is "
+            "not on this host; only local clusters can be cloned",
+            t->name, s->data_dir);
     if (!tw_streq(real_dir, p->data_dir))
         return tw_fail(err, -EINVAL,
-                       "data_dir and dsn of '%s' are two clusters: '%s' and '%s'", t->name,
-                       p->data_dir, real_dir);
+                       "data_dir and dsn of '%s' are two clusters: '%s' and '%s'",
+                       t->name, p->data_dir, real_dir);
     return 0;
 }
 
-static void owner_of_socket(struct tw_arena *a, const char *dsn, struct kind_pg_place *place)
+static void owner_of_socket(struct tw_arena *a, const char *dsn,
+                            struct kind_pg_place *place)
 {
     const char *host = tw_pg_conninfo_value(a, dsn, "host");
     const char *port = tw_pg_conninfo_value(a, dsn, "port");
-    const char *path = tw_arena_printf(a, "%s/.s.PGSQL.%s", host ? host : "/var/run/postgresql",
-                                       port ? port : "5432");
+    const char *path = tw_arena_printf(
+        a, "%s/.s.PGSQL.%s", host ? host : "/var/run/postgresql", port ? port : "5432");
     struct passwd pw, *found = NULL;
     char text[4096];
     struct stat st;
@@ -612,17 +630,19 @@ static void owner_of_socket(struct tw_arena *a, const char *dsn, struct kind_pg_
 }
 
 static int find_place(struct tw_arena *a, const struct tw_target *t,
-                      struct kind_pg_place *place, struct tw_snapshot *s, struct tw_err *err)
+                      struct kind_pg_place *place, struct tw_snapshot *s,
+                      struct tw_err *err)
 {
     int r;
 
     if (t->data_dir)
         return kind_pg_find(a, t->data_dir, place, err);
     if (!t->dsn)
-        return tw_fail(err, -EINVAL,
-                       "target '%s' has neither data_dir nor dsn; add it again with --data-dir "
-                       "or --dsn",
-                       t->name);
+        return tw_fail(
+            err, -EINVAL,
+            "target '%s' has neither data_dir nor dsn; add it again with --data-dir "
+            "or --dsn",
+            t->name);
     /* The server tells where it is; until then the owner is who owns its socket. */
     *place = (struct kind_pg_place){.state = KIND_PG_RUNNING};
     owner_of_socket(a, t->dsn, place);
@@ -635,8 +655,8 @@ static int find_place(struct tw_arena *a, const struct tw_target *t,
     return r < 0 ? tw_wrap(err, r, "the server's own data_directory") : 0;
 }
 
-int kind_pg_snapshot(struct tw_arena *a, const struct tw_target *t, struct tw_snapshot *ret,
-                     struct tw_err *err)
+int kind_pg_snapshot(struct tw_arena *a, const struct tw_target *t,
+                     struct tw_snapshot *ret, struct tw_err *err)
 {
     struct kind_pg_place place;
     struct tw_snapshot s = {.connections_used = -1};

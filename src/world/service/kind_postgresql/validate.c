@@ -5,7 +5,8 @@
 #include <string.h>
 #include <strings.h>
 
-static const struct tw_setting *find_setting(const struct tw_snapshot *s, const char *name)
+static const struct tw_setting *find_setting(const struct tw_snapshot *s,
+                                             const char *name)
 {
     for (size_t i = 0; i < s->settings.count; i++)
         if (strcasecmp(s->settings.items[i].name, name) == 0)
@@ -23,8 +24,8 @@ static const char *nearest_setting(struct tw_arena *a, const struct tw_snapshot 
     return tw_nearest(name, names, s->settings.count);
 }
 
-/* "auto_explain.log_min_duration" of a library that is not loaded is taken by the server as it is;
- * of a loaded one it has to be known. */
+/* "auto_explain.log_min_duration" of a library that is not loaded is taken by the server
+ * as it is; of a loaded one it has to be known. */
 static bool is_open_prefix(const struct tw_snapshot *s, const char *name)
 {
     const char *dot = strchr(name, '.');
@@ -42,10 +43,10 @@ static int unknown(struct tw_arena *a, const struct tw_snapshot *s,
 {
     const char *near = nearest_setting(a, s, c->name);
 
-    return tw_fail_at(err, -EINVAL, c->pointer,
-                      "unrecognized configuration parameter \"%s\" for PostgreSQL %s%s%s%s",
-                      c->name, s->version, near ? "; did you mean \"" : "", near ? near : "",
-                      near ? "\"?" : "");
+    return tw_fail_at(
+        err, -EINVAL, c->pointer,
+        "unrecognized configuration parameter \"%s\" for PostgreSQL %s%s%s%s", c->name,
+        s->version, near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
 }
 
 static int check_change(struct tw_arena *a, const struct tw_snapshot *s,
@@ -57,15 +58,17 @@ static int check_change(struct tw_arena *a, const struct tw_snapshot *s,
     if (!known)
         return is_open_prefix(s, c->name) ? 0 : unknown(a, s, c, err);
     if (tw_streq(known->context, "internal"))
-        return tw_fail_at(err, -EINVAL, c->pointer,
-                          "parameter \"%s\" cannot be changed: it is fixed when the cluster or "
-                          "the server is built",
-                          c->name);
+        return tw_fail_at(
+            err, -EINVAL, c->pointer,
+            "parameter \"%s\" cannot be changed: it is fixed when the cluster or "
+            "the server is built",
+            c->name);
     if (tw_streq(known->name, "data_directory") || tw_streq(known->name, "config_file"))
-        return tw_fail_at(err, -EINVAL, c->pointer,
-                          "parameter \"%s\" names where the cluster is; a twin stays where its "
-                          "clone is",
-                          c->name);
+        return tw_fail_at(
+            err, -EINVAL, c->pointer,
+            "parameter \"%s\" names where the cluster is; a twin stays where its "
+            "clone is",
+            c->name);
     if (c->value && kind_pg_check_value(known, c->value, &why) < 0)
         return tw_fail_at(err, -EINVAL, c->pointer, "%s", why.text);
     return 0;
@@ -76,12 +79,12 @@ static int check_duplicates(const struct tw_request *r, struct tw_err *err)
     for (size_t i = 0; i < r->settings.count; i++)
         for (size_t j = 0; j < i; j++)
             if (strcasecmp(r->settings.items[i].name, r->settings.items[j].name) == 0)
-                return tw_fail_at(err, -EINVAL, r->settings.items[i].pointer,
-                                  "parameter \"%s\" is given twice: \"%s\" and \"%s\"",
-                                  r->settings.items[i].name,
-                                  r->settings.items[j].value ? r->settings.items[j].value : "RESET",
-                                  r->settings.items[i].value ? r->settings.items[i].value
-                                                             : "RESET");
+                return tw_fail_at(
+                    err, -EINVAL, r->settings.items[i].pointer,
+                    "parameter \"%s\" is given twice: \"%s\" and \"%s\"",
+                    r->settings.items[i].name,
+                    r->settings.items[j].value ? r->settings.items[j].value : "RESET",
+                    r->settings.items[i].value ? r->settings.items[i].value : "RESET");
     return 0;
 }
 
@@ -107,18 +110,21 @@ static int check_files(struct tw_arena *a, const struct tw_snapshot *s,
             continue;
         path = kind_pg_path_of(a, s, path);
         if (strstr(path, "/../"))
-            return tw_fail(err, -EINVAL, "file '%s': a path without '..' was expected", path);
+            return tw_fail(err, -EINVAL, "file '%s': a path without '..' was expected",
+                           path);
         if (!belongs_to_clone(s, path))
-            return tw_fail(err, -EINVAL,
-                           "file '%s' does not belong to the target; its configuration is '%s' "
-                           "and what that includes, '%s', and files below '%s'",
-                           path, s->config_file, s->hba_file, s->data_dir);
+            return tw_fail(
+                err, -EINVAL,
+                "file '%s' does not belong to the target; its configuration is '%s' "
+                "and what that includes, '%s', and files below '%s'",
+                path, s->config_file, s->hba_file, s->data_dir);
     }
     return 0;
 }
 
 int kind_pg_validate(struct tw_arena *a, const struct tw_snapshot *s,
-                     const struct tw_request *r, struct tw_issues *issues, struct tw_err *err)
+                     const struct tw_request *r, struct tw_issues *issues,
+                     struct tw_err *err)
 {
     int rc = check_duplicates(r, err);
 
@@ -127,11 +133,11 @@ int kind_pg_validate(struct tw_arena *a, const struct tw_snapshot *s,
 
         rc = check_change(a, s, c, err);
         if (rc == 0 && !find_setting(s, c->name))
-            tw_issue_add(a, issues, TW_LOW, TW_PROCEED, "setting.placeholder",
-                         tw_arena_printf(a, "%s belongs to a library that is not loaded",
-                                         c->name),
-                         "the server keeps such a value as it is and checks nothing of it",
-                         "load the library (shared_preload_libraries), or check the spelling");
+            tw_issue_add(
+                a, issues, TW_LOW, TW_PROCEED, "setting.placeholder",
+                tw_arena_printf(a, "%s belongs to a library that is not loaded", c->name),
+                "the server keeps such a value as it is and checks nothing of it",
+                "load the library (shared_preload_libraries), or check the spelling");
     }
     return rc < 0 ? rc : check_files(a, s, r, err);
 }
@@ -145,7 +151,8 @@ static const struct {
                    {"pg_hba.conf", offsetof(struct tw_snapshot, hba_file)},
                    {"pg_ident.conf", offsetof(struct tw_snapshot, ident_file)}};
 
-const char *kind_pg_path_of(struct tw_arena *a, const struct tw_snapshot *s, const char *path)
+const char *kind_pg_path_of(struct tw_arena *a, const struct tw_snapshot *s,
+                            const char *path)
 {
     for (size_t i = 0; i < TW_COUNT_OF(usual_names); i++)
         if (tw_streq(path, usual_names[i].name))
@@ -197,7 +204,8 @@ static void add_file(struct tw_arena *a, const struct tw_snapshot *s,
     TW_PUSH(a, &plan->steps, step);
     if (tw_streq(step.path, s->hba_file) || tw_streq(step.path, s->ident_file))
         return;
-    /* Contexts of what the text sets; lines that cannot be read are the server's to judge. */
+    /* Contexts of what the text sets; lines that cannot be read are the server's to
+     * judge. */
     if (tw_pg_parse_assignments(a, f->content, &lines, NULL) < 0)
         return;
     for (size_t i = 0; i < lines.list.count; i++) {
@@ -209,14 +217,15 @@ static void add_file(struct tw_arena *a, const struct tw_snapshot *s,
     }
 }
 
-int kind_pg_plan(struct tw_arena *a, const struct tw_snapshot *s, const struct tw_request *r,
-                 struct tw_plan *plan, struct tw_err *err)
+int kind_pg_plan(struct tw_arena *a, const struct tw_snapshot *s,
+                 const struct tw_request *r, struct tw_plan *plan, struct tw_err *err)
 {
     int fragments = 0;
 
     if (r->settings.count + r->files.count == 0)
-        return tw_fail_at(err, -EINVAL, "/change",
-                          "nothing to change: give settings (--set NAME=VALUE) or a file");
+        return tw_fail_at(
+            err, -EINVAL, "/change",
+            "nothing to change: give settings (--set NAME=VALUE) or a file");
     for (size_t i = 0; i < r->settings.count; i++)
         add_setting(a, s, &r->settings.items[i], plan);
     for (size_t i = 0; i < r->files.count; i++)

@@ -1,0 +1,2 @@
+/* Every change type, one per line. */
+#define TW_CHANGE_LIST(X) X(config_change)

@@ -1,0 +1,173 @@
+/* Reload and restart, judged by the service itself on its own files. */
+#include "tw/inject.h"
+
+#include <math.h>
+#include <string.h>
+
+/* A reload has no end that can be waited for: its words are there when the log has been
+ * quiet for a moment after the first of them. */
+#define RELOAD_QUIET_NS (60 * TW_MSEC_NS)
+#define RELOAD_MOST_NS  (400 * TW_MSEC_NS)
+
+struct judging {
+    struct tw_arena *a;
+    struct tw_twin *twin;
+    const struct tw_service_kind *kind;
+    const struct tw_plan *plan;
+    int64_t deadline_ns;
+    struct tw_judged *out;
+};
+
+static size_t log_length(struct tw_twin *twin)
+{
+    const char *log = tw_twin_access(twin)->log;
+
+    return log ? strlen(log) : 0;
+}
+
+static void wait_for_words(struct judging *j, size_t from)
+{
+    int64_t begun = tw_now_ns(), quiet_since = begun;
+    size_t seen = from;
+
+    while (tw_now_ns() - begun < RELOAD_MOST_NS) {
+        size_t now = log_length(j->twin);
+
+        if (now != seen) {
+            seen = now;
+            quiet_since = tw_now_ns();
+        }
+        if (seen != from && tw_now_ns() - quiet_since > RELOAD_QUIET_NS)
+            return;
+        tw_sleep_ns(5 * TW_MSEC_NS);
+    }
+}
+
+static int start(struct judging *j, const struct tw_plan *plan, struct tw_issues *issues,
+                 bool *ret_ready, double *ret_seconds, struct tw_err *err)
+{
+    struct tw_started started;
+    int r = tw_twin_start(j->twin, TW_START_PURE, j->deadline_ns, &started, err);
+
+    if (r < 0)
+        return r;
+    *ret_ready = started.ready;
+    *ret_seconds = started.ready ? started.seconds : NAN;
+    if (started.timed_out) {
+        tw_issue_add(j->a, issues, TW_CRITICAL, TW_BLOCK, "start.hangs",
+                     "the service neither serves nor ends",
+                     tw_arena_printf(j->a, "not ready after %.1f s", started.seconds),
+                     "look at its log for what it waits for");
+        return 0;
+    }
+    j->kind->judge_start(j->a, tw_twin_access(j->twin), started.log_from, plan,
+                         started.ready, started.wait_status, issues);
+    return 0;
+}
+
+/* What it said before the change too is no news. */
+static void drop_known(struct tw_issues *issues, const struct tw_issues *known)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < issues->list.count; i++) {
+        bool old = false;
+
+        for (size_t k = 0; k < known->list.count && !old; k++)
+            old = tw_streq(known->list.items[k].evidence, issues->list.items[i].evidence);
+        if (!old)
+            issues->list.items[kept++] = issues->list.items[i];
+    }
+    issues->list.count = kept;
+}
+
+static void append(struct judging *j, const struct tw_issues *from)
+{
+    for (size_t i = 0; i < from->list.count; i++)
+        TW_PUSH(j->a, &j->out->issues.list, from->list.items[i]);
+}
+
+static int reload(struct judging *j, struct tw_err *err)
+{
+    size_t from = log_length(j->twin);
+    size_t before = j->out->issues.list.count;
+    int r = tw_twin_reload(j->twin, err);
+
+    if (r < 0)
+        return r;
+    wait_for_words(j, from);
+    j->kind->judge_reload(j->a, tw_twin_access(j->twin), from, j->plan, &j->out->issues);
+    j->out->reloaded = j->out->issues.list.count == before && tw_twin_running(j->twin);
+    if (!tw_twin_running(j->twin))
+        tw_issue_add(j->a, &j->out->issues, TW_CRITICAL, TW_BLOCK, "reload.dies",
+                     "the service dies of the reload", "its processes are gone after it",
+                     "do not reload; correct the change first");
+    tw_step("inject.reload.judged");
+    return 0;
+}
+
+/* Serves now, dies at the next restart: nobody would see it until then. */
+static void tell_latent(struct judging *j)
+{
+    struct tw_issue *last = &j->out->issues.list.items[j->out->issues.list.count - 1];
+
+    tw_issue_add(j->a, &j->out->issues, TW_CRITICAL, TW_BLOCK, "restart.latent",
+                 "the service goes on after a reload and dies at its next restart",
+                 last->evidence, last->remedy);
+}
+
+static int restart(struct judging *j, const struct tw_issues *known, struct tw_err *err)
+{
+    struct tw_issues found = {0};
+    bool survives = tw_twin_running(j->twin);
+    int r = 0;
+
+    j->out->stop_s = NAN;
+    if (survives)
+        r = tw_twin_stop(j->twin, j->deadline_ns, &j->out->stop_s, err);
+    tw_step("inject.stop.judged");
+    if (r == 0 && tw_twin_ask(j->twin, j->deadline_ns, NULL) < 0)
+        tw_log(TW_LOG_DEBUG, "the service does not tell what it would need");
+    if (r == 0) {
+        j->kind->judge_files(j->a, tw_twin_access(j->twin), j->plan, &j->out->issues);
+        r = start(j, j->plan, &found, &j->out->restarted, &j->out->restart_s, err);
+    }
+    if (r < 0)
+        return r;
+    drop_known(&found, known);
+    append(j, &found);
+    if (!j->out->restarted && survives && !j->plan->needs_restart &&
+        j->out->issues.list.count)
+        tell_latent(j);
+    tw_step("inject.restart.judged");
+    return 0;
+}
+
+int tw_inject_judge(struct tw_arena *a, struct tw_twin *twin, const struct tw_plan *plan,
+                    int64_t deadline_ns, struct tw_judged *ret, struct tw_err *err)
+{
+    struct tw_judged judged = {.start_s = NAN, .stop_s = NAN, .restart_s = NAN};
+    struct judging j = {a, twin, tw_twin_kind(twin), plan, deadline_ns, &judged};
+    struct tw_issues known = {0};
+    int r = start(&j, NULL, &known, &judged.baseline_started, &judged.start_s, err);
+
+    if (r < 0)
+        return tw_wrap(err, r, "starting the unchanged service");
+    tw_step("inject.baseline.judged");
+    if (!judged.baseline_started) {
+        judged.issues = known;
+        *ret = judged;
+        return 0;
+    }
+    r = tw_inject(a, twin, plan, &judged.issues, err);
+    if (r == 0)
+        r = reload(&j, err);
+    if (r == 0)
+        r = restart(&j, &known, err);
+    if (r == 0 && tw_twin_running(twin))
+        r = tw_twin_stop(twin, deadline_ns, NULL, err);
+    if (r < 0)
+        return tw_wrap(err, r, "judging the change");
+    *ret = judged;
+    return 0;
+}

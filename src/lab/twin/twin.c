@@ -1,0 +1,361 @@
+/* One clone, entered: its sandbox, its log, its process. */
+#include "tw/twin.h"
+
+#include <fcntl.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define LOG_MAX     ((size_t)16 << 20)
+#define POLL_NS     (2 * TW_MSEC_NS)
+#define CONNECT_NS  (5 * TW_SEC_NS)
+#define KILL_NS     (2 * TW_SEC_NS)
+
+struct tw_twin {
+    struct tw_arena *arena; /* owned: paths, launches */
+    const struct tw_service_kind *kind;
+    enum tw_arm arm;
+    struct tw_sandbox *box;
+    struct tw_layout layout;
+    struct tw_access access;
+    const char *runtime, *log_path, *ask_path; /* on this host */
+    char *log, *asked;                          /* owned */
+    int handle;                                 /* of the running service; -1: none */
+    struct tw_launch launch;                    /* of what runs */
+    int64_t started_ns;
+    size_t log_from;
+};
+
+/* ---- open and close ---- */
+
+static int make_runtime(struct tw_twin *t, const struct tw_twin_spec *spec, struct tw_err *err)
+{
+    struct tw_arena *a = t->arena;
+
+    t->runtime = tw_arena_printf(a, "%s%s", spec->clone_root, t->layout.runtime_dir);
+    t->log_path = tw_arena_printf(a, "%s/log", t->runtime);
+    t->ask_path = tw_arena_printf(a, "%s/asked", t->runtime);
+    if (strlen(t->runtime) + strlen("/.s.PGSQL.65535.lock") >=
+        sizeof(((struct sockaddr_un *)NULL)->sun_path))
+        return tw_fail(err, -ENAMETOOLONG,
+                       "the path '%s' is too long for a socket in it; use a shorter --state-dir",
+                       t->runtime);
+    if (mkdir(t->runtime, 0700) < 0 && errno != EEXIST)
+        return tw_fail_errno(err, errno, "mkdir '%s'", t->runtime);
+    if (geteuid() == 0 && chown(t->runtime, spec->uid, spec->gid) < 0)
+        return tw_fail_errno(err, errno, "chown '%s'", t->runtime);
+    return 0;
+}
+
+static void add_mounts(struct tw_twin *t, const char *root, struct tw_sandbox_spec *box)
+{
+    struct tw_sandbox_mount runtime = {t->runtime, t->layout.runtime_dir, true};
+
+    for (size_t i = 0; i < t->layout.paths.count; i++) {
+        const char *path = t->layout.paths.items[i];
+        struct tw_sandbox_mount m = {tw_arena_printf(t->arena, "%s%s", root, path), path, true};
+
+        TW_PUSH(t->arena, &box->mounts, m);
+    }
+    TW_PUSH(t->arena, &box->mounts, runtime);
+    for (size_t i = 0; i < t->layout.addresses.count; i++)
+        TW_PUSH(t->arena, &box->more_addresses, t->layout.addresses.items[i]);
+}
+
+static int open_box(struct tw_twin *t, struct tw_priv *priv, const struct tw_twin_spec *spec,
+                    struct tw_err *err)
+{
+    int64_t shm = t->layout.shm_bytes ? t->layout.shm_bytes : spec->snapshot->memory_bytes / 2;
+    struct tw_sandbox_spec box = {.id = spec->id,
+                                  .name = spec->name,
+                                  .uid = spec->uid,
+                                  .gid = spec->gid,
+                                  .user_name = spec->snapshot->owner_name,
+                                  .hostname = spec->name,
+                                  .memory_bytes = spec->memory_bytes,
+                                  .cpus = spec->cpus,
+                                  .cpuset = spec->cpuset,
+                                  .cpu_weight = 262144,
+                                  .shm_bytes = shm,
+                                  .tmp_bytes = 1 << 30,
+                                  .address = spec->address,
+                                  .seccomp = true};
+
+    add_mounts(t, spec->clone_root, &box);
+    return tw_sandbox_open(priv, &box, &t->box, err);
+}
+
+int tw_twin_open(struct tw_priv *priv, const struct tw_twin_spec *spec, struct tw_twin **ret,
+                 struct tw_err *err)
+{
+    struct tw_twin *t = tw_alloc(sizeof(*t));
+    int r;
+
+    t->arena = tw_arena_new();
+    t->kind = spec->kind;
+    t->arm = spec->arm;
+    t->handle = -1;
+    r = t->kind->layout(t->arena, spec->snapshot, spec->plan, spec->clone_root, &t->layout, err);
+    if (r == 0)
+        r = make_runtime(t, spec, err);
+    if (r == 0)
+        r = open_box(t, priv, spec, err);
+    if (r < 0) {
+        tw_twin_close(t);
+        return tw_wrap(err, r, "twin '%s'", spec->name);
+    }
+    t->access = (struct tw_access){.snapshot = spec->snapshot,
+                                   .root = tw_arena_strdup(t->arena, spec->clone_root),
+                                   .runtime = t->runtime,
+                                   .memory_limit_bytes = spec->memory_bytes,
+                                   .oom_kills = -1,
+                                   .arm = spec->arm};
+    *ret = t;
+    return 0;
+}
+
+void tw_twin_close(struct tw_twin *t)
+{
+    if (!t)
+        return;
+    tw_sandbox_close(t->box);
+    free(t->log);
+    free(t->asked);
+    tw_arena_free(t->arena);
+    free(t);
+}
+
+/* ---- what others may know ---- */
+
+const struct tw_access *tw_twin_access(struct tw_twin *t)
+{
+    struct tw_usage usage;
+
+    free(t->log);
+    t->log = NULL;
+    if (tw_read_file(AT_FDCWD, t->log_path, LOG_MAX, &t->log, NULL, NULL) < 0)
+        t->log = NULL;
+    t->access.log = t->log;
+    t->access.oom_kills =
+        tw_sandbox_usage(t->box, &usage, NULL) == 0 ? usage.oom_kills : -1;
+    return &t->access;
+}
+
+struct tw_sandbox *tw_twin_sandbox(struct tw_twin *t)
+{
+    return t->box;
+}
+
+const char *tw_twin_runtime_dir(struct tw_twin *t)
+{
+    return t->runtime;
+}
+
+enum tw_arm tw_twin_arm(const struct tw_twin *t)
+{
+    return t->arm;
+}
+
+const struct tw_service_kind *tw_twin_kind(const struct tw_twin *t)
+{
+    return t->kind;
+}
+
+const char *tw_twin_conninfo_at(struct tw_twin *t, struct tw_arena *a, const char *dir)
+{
+    return t->kind->conninfo(a, t->access.snapshot, dir);
+}
+
+int tw_twin_connect(struct tw_twin *t, const char *database, struct tw_pg **ret,
+                    struct tw_err *err)
+{
+    tw_auto(tw_arena) *a = tw_arena_new();
+    const char *info = tw_arena_printf(a, "%s dbname='%s'",
+                                       t->kind->conninfo(a, t->access.snapshot, t->runtime),
+                                       database ? database : "postgres");
+
+    return tw_pg_open(info, (unsigned)-1, tw_now_ns() + CONNECT_NS, ret, err);
+}
+
+/* ---- starting ---- */
+
+static int open_log(const char *path, int flags, struct tw_err *err)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0600);
+
+    return fd < 0 ? tw_fail_errno(err, errno, "'%s'", path) : fd;
+}
+
+static int run_launch(struct tw_twin *t, const struct tw_launch *launch, int out, int log,
+                      int *ret_handle, struct tw_err *err)
+{
+    struct tw_process_spec p = {.argv = launch->argv.items,
+                                .env = launch->env.items,
+                                .cwd = launch->cwd,
+                                .stdin_fd = -1,
+                                .stdout_fd = out,
+                                .stderr_fd = log};
+
+    return tw_sandbox_start(t->box, &p, ret_handle, err);
+}
+
+int tw_twin_start_begin(struct tw_twin *t, enum tw_start_mode mode, struct tw_err *err)
+{
+    tw_auto_close int log = open_log(t->log_path, O_APPEND, err);
+    struct stat st;
+    int r;
+
+    if (log < 0)
+        return log;
+    t->log_from = fstat(log, &st) == 0 ? (size_t)st.st_size : 0;
+    (void)tw_twin_access(t);
+    r = t->kind->launch(t->arena, &t->access, mode, &t->launch, err);
+    if (r < 0)
+        return r;
+    t->started_ns = tw_now_ns();
+    r = run_launch(t, &t->launch, log, log, &t->handle, err);
+    if (r < 0) {
+        t->handle = -1;
+        return tw_wrap(err, r, "starting the service");
+    }
+    tw_step("twin.service.started");
+    return 0;
+}
+
+static bool has_ended(struct tw_twin *t, int *ret_status)
+{
+    if (tw_sandbox_wait(t->box, t->handle, 0, ret_status, NULL) < 0)
+        return false;
+    t->handle = -1;
+    return true;
+}
+
+int tw_twin_start_finish(struct tw_twin *t, int64_t deadline_ns, struct tw_started *ret,
+                         struct tw_err *err)
+{
+    struct tw_started s = {.log_from = t->log_from};
+
+    if (t->handle < 0)
+        return tw_fail(err, -ECHILD, "the service was not started");
+    while (!s.ready && !s.timed_out) {
+        if (has_ended(t, &s.wait_status))
+            break;
+        s.ready = t->kind->ready(&t->access) == TW_READY;
+        s.timed_out = !s.ready && tw_now_ns() > deadline_ns;
+        if (!s.ready)
+            tw_sleep_ns(POLL_NS);
+    }
+    s.seconds = tw_seconds(tw_now_ns() - t->started_ns);
+    *ret = s;
+    tw_step(s.ready ? "twin.service.ready" : "twin.service.gone");
+    return 0;
+}
+
+int tw_twin_start(struct tw_twin *t, enum tw_start_mode mode, int64_t deadline_ns,
+                  struct tw_started *ret, struct tw_err *err)
+{
+    int r = tw_twin_start_begin(t, mode, err);
+
+    return r < 0 ? r : tw_twin_start_finish(t, deadline_ns, ret, err);
+}
+
+int tw_twin_ask(struct tw_twin *t, int64_t deadline_ns, struct tw_err *err)
+{
+    tw_auto_close int out = -1;
+    tw_auto_close int log = -1;
+    struct tw_launch launch;
+    int handle, status;
+    int r = t->kind->launch(t->arena, &t->access, TW_START_ASK, &launch, err);
+
+    free(t->asked);
+    t->access.asked = t->asked = NULL;
+    if (r < 0)
+        return r;
+    if ((out = open_log(t->ask_path, O_TRUNC, err)) < 0)
+        return out;
+    /* What it complains of is said again, and judged, by the start itself. */
+    r = run_launch(t, &launch, out, -1, &handle, err);
+    if (r == 0)
+        r = tw_sandbox_wait(t->box, handle, deadline_ns, &status, err);
+    if (r == 0)
+        r = tw_read_file(AT_FDCWD, t->ask_path, LOG_MAX, &t->asked, NULL, err);
+    t->access.asked = t->asked;
+    return r;
+}
+
+/* ---- running ---- */
+
+bool tw_twin_running(struct tw_twin *t)
+{
+    int status;
+
+    return t->handle >= 0 && !has_ended(t, &status);
+}
+
+int tw_twin_reload(struct tw_twin *t, struct tw_err *err)
+{
+    if (t->handle < 0)
+        return tw_fail(err, -ESRCH, "the service does not run");
+    return tw_sandbox_signal(t->box, t->handle, t->launch.reload_signal, err);
+}
+
+int tw_twin_stop(struct tw_twin *t, int64_t deadline_ns, double *ret_seconds,
+                 struct tw_err *err)
+{
+    int64_t begun = tw_now_ns();
+    int status;
+    int r;
+
+    if (t->handle < 0)
+        return 0;
+    r = tw_sandbox_signal(t->box, t->handle, t->launch.stop_signal, err);
+    if (r == 0)
+        r = tw_sandbox_wait(t->box, t->handle, deadline_ns, &status, err);
+    if (r == -ETIMEDOUT) {
+        (void)tw_sandbox_signal(t->box, t->handle, SIGKILL, NULL);
+        r = tw_sandbox_wait(t->box, t->handle, tw_now_ns() + KILL_NS, &status, err);
+        if (ret_seconds)
+            *ret_seconds = INFINITY;
+    } else if (ret_seconds) {
+        *ret_seconds = tw_seconds(tw_now_ns() - begun);
+    }
+    if (r == 0)
+        t->handle = -1;
+    tw_step("twin.service.stopped");
+    return r;
+}
+
+/* ---- settling ---- */
+
+int tw_twin_settle(struct tw_priv *priv, const struct tw_twin_spec *spec, struct tw_arena *a,
+                   struct tw_issues *differences, struct tw_err *err)
+{
+    struct tw_twin *t = NULL;
+    struct tw_started started;
+    struct tw_issues said = {0};
+    int64_t deadline = tw_now_ns() + 600 * TW_SEC_NS;
+    int r = tw_twin_open(priv, spec, &t, err);
+
+    if (r == 0)
+        r = tw_twin_start(t, TW_START_SETTLE, deadline, &started, err);
+    if (r == 0 && !started.ready) {
+        t->kind->judge_start(a, tw_twin_access(t), started.log_from, NULL, false,
+                             started.wait_status, &said);
+        r = tw_fail(err, -EIO, "the unchanged service does not start in a twin on this host: %s",
+                    said.list.count ? said.list.items[0].evidence : "it says nothing");
+    }
+    if (r == 0)
+        r = t->kind->settle(a, tw_twin_access(t), differences, err);
+    if (r == 0)
+        r = tw_twin_stop(t, deadline, NULL, err);
+    if (r == 0) {
+        (void)unlink(t->log_path);
+        tw_step("twin.seed.settled");
+    }
+    tw_twin_close(t);
+    return r;
+}

@@ -1,0 +1,250 @@
+/* Declared targets, and their snapshots. */
+#include "tw/env.h"
+#include "tw/service.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- declarations: one JSON file, written as a whole ---- */
+
+static char *file_of(const char *state_dir)
+{
+    return tw_strf("%s/environments.json", state_dir);
+}
+
+int tw_env_load(struct tw_arena *a, const char *state_dir, struct tw_env_list *ret,
+                struct tw_err *err)
+{
+    tw_auto_free char *path = file_of(state_dir);
+    tw_auto_free char *text = NULL;
+    json_auto_t *json = NULL;
+    size_t i;
+    json_t *item;
+    size_t len;
+    int r = tw_read_file(AT_FDCWD, path, 8 << 20, &text, &len, err);
+
+    *ret = (struct tw_env_list){0};
+    if (r == -ENOENT)
+        return 0;
+    if (r == 0)
+        r = tw_json_parse(text, len, &json, err);
+    if (r < 0)
+        return tw_wrap(err, r, "environments of '%s'", path);
+    json_array_foreach (json, i, item) {
+        struct tw_target t;
+
+        r = tw_target_from_json(a, item, &t, err);
+        if (r < 0)
+            return tw_wrap(err, r, "environments of '%s', entry %zu", path, i + 1);
+        TW_PUSH(a, &ret->targets, t);
+    }
+    return 0;
+}
+
+static int save(const char *state_dir, const struct tw_env_list *list, struct tw_err *err)
+{
+    tw_auto_free char *path = file_of(state_dir);
+    tw_auto_free char *text = NULL;
+    json_auto_t *json = json_array();
+    int r = tw_make_dirs(state_dir, 0750, err);
+
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < list->targets.count; i++)
+        (void)json_array_append_new(json, tw_target_to_json(&list->targets.items[i]));
+    text = json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
+    /* A dsn may carry a password. */
+    return tw_write_file(path, text, strlen(text), 0600, err);
+}
+
+static int check_declaration(const struct tw_target *t, struct tw_err *err)
+{
+    const char *nearest = NULL;
+
+    if (!t->type)
+        return tw_fail(err, -EINVAL,
+                       "target '%s' needs a type, for example --type postgresql",
+                       t->name);
+    if (!tw_service_kind_find(t->type, &nearest))
+        return tw_fail(err, -EINVAL, "unknown type '%s'%s%s%s", t->type,
+                       nearest ? "; did you mean '" : "", nearest ? nearest : "",
+                       nearest ? "'?" : "");
+    if (!t->data_dir && !t->dsn)
+        return tw_fail(
+            err, -EINVAL,
+            "target '%s' needs --data-dir DIR, or --dsn 'host=… dbname=…', or both",
+            t->name);
+    if (t->data_dir && *t->data_dir != '/')
+        return tw_fail(err, -EINVAL, "--data-dir '%s': an absolute path was expected",
+                       t->data_dir);
+    return 0;
+}
+
+int tw_env_add(const char *state_dir, const struct tw_target *target, struct tw_err *err)
+{
+    tw_auto(tw_arena) *a = tw_arena_new();
+    struct tw_env_list list;
+    int r = check_declaration(target, err);
+
+    if (r == 0)
+        r = tw_env_load(a, state_dir, &list, err);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < list.targets.count; i++)
+        if (tw_streq(list.targets.items[i].name, target->name) &&
+            tw_streq(list.targets.items[i].environment, target->environment))
+            return tw_fail(
+                err, -EEXIST,
+                "target '%s' is already in environment '%s'; remove it first: twin "
+                "env rm %s",
+                target->name, target->environment, target->name);
+    TW_PUSH(a, &list.targets, *target);
+    return save(state_dir, &list, err);
+}
+
+int tw_env_remove(const char *state_dir, const char *environment, const char *name,
+                  struct tw_err *err)
+{
+    tw_auto(tw_arena) *a = tw_arena_new();
+    struct tw_env_list list, kept = {0};
+    struct tw_target found;
+    int r = tw_env_load(a, state_dir, &list, err);
+
+    if (r == 0)
+        r = tw_env_find(&list, environment, name, &found, err);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < list.targets.count; i++)
+        if (!tw_streq(list.targets.items[i].name, found.name) ||
+            !tw_streq(list.targets.items[i].environment, found.environment))
+            TW_PUSH(a, &kept.targets, list.targets.items[i]);
+    return save(state_dir, &kept, err);
+}
+
+static int not_found(const struct tw_env_list *list, const char *environment,
+                     const char *name, struct tw_err *err)
+{
+    tw_auto(tw_arena) *a = tw_arena_new();
+    const char **names = tw_arena_alloc(a, (list->targets.count + 1) * sizeof(*names));
+    const char *near;
+
+    if (!list->targets.count)
+        return tw_fail(
+            err, -ENOENT,
+            "unknown target '%s': there is none yet; add one: twin env add %s --type "
+            "postgresql --data clone --data-dir DIR",
+            name, name);
+    for (size_t i = 0; i < list->targets.count; i++)
+        names[i] = list->targets.items[i].name;
+    near = tw_nearest(name, names, list->targets.count);
+    return tw_fail(err, -ENOENT, "unknown target '%s'%s%s%s%s%s%s", name,
+                   environment ? " in environment '" : "", environment ? environment : "",
+                   environment ? "'" : "", near ? "; did you mean '" : "",
+                   near ? near : "", near ? "'?" : "; twin env list shows what there is");
+}
+
+int tw_env_find(const struct tw_env_list *list, const char *environment, const char *name,
+                struct tw_target *ret, struct tw_err *err)
+{
+    const struct tw_target *found = NULL;
+
+    for (size_t i = 0; i < list->targets.count; i++) {
+        const struct tw_target *t = &list->targets.items[i];
+
+        if (!tw_streq(t->name, name) ||
+            (environment && !tw_streq(t->environment, environment)))
+            continue;
+        if (found)
+            return tw_fail(err, -ENOTUNIQ,
+                           "target '%s' is in environments '%s' and '%s'; say which with "
+                           "--env",
+                           name, found->environment, t->environment);
+        found = t;
+    }
+    if (!found)
+        return not_found(list, environment, name, err);
+    *ret = *found;
+    return 0;
+}
+
+/* ---- permission ---- */
+
+int tw_env_check_clone(const struct tw_target *target, struct tw_err *err)
+{
+    if (target->data == TW_DATA_CLONE)
+        return 0;
+    return tw_fail(
+        err, -EINVAL,
+        "target '%s' allows '%s' data only, and that is not available for its type; "
+        "cloning real data is a permission of its own: twin env add … --data clone, "
+        "or --data clone for this run",
+        target->name, tw_data_mode_names[target->data]);
+}
+
+/* ---- snapshot ---- */
+
+/* Both limit files say "no limit" in their own way: "max", or a number near 2^63. */
+static int64_t cgroup_limit(const char *path)
+{
+    tw_auto_free char *text = NULL;
+    int64_t bytes;
+
+    if (tw_read_file(AT_FDCWD, path, 64, &text, NULL, NULL) < 0)
+        return 0;
+    bytes = strtoll(text, NULL, 10);
+    return bytes > 0 && bytes < INT64_C(1) << 60 ? bytes : 0;
+}
+
+static void host_limits(const struct tw_target *t, struct tw_snapshot *s)
+{
+    int64_t limit = cgroup_limit("/sys/fs/cgroup/memory.max");
+
+    s->memory_bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+    if (limit && limit < s->memory_bytes)
+        s->memory_bytes = limit;
+    s->cpus = (double)sysconf(_SC_NPROCESSORS_ONLN);
+    if (t->memory_bytes)
+        s->memory_bytes = t->memory_bytes;
+    if (t->cpus > 0)
+        s->cpus = t->cpus;
+}
+
+/* Of the snapshot without what differs between two looks at the same thing. */
+static void hash(struct tw_snapshot *s)
+{
+    static const char *const passing[] = {"taken_at", "sha256", "cost", "age_s"};
+    json_auto_t *json = tw_snapshot_to_json(s);
+    tw_auto_free char *text = NULL;
+
+    for (size_t i = 0; i < TW_COUNT_OF(passing); i++)
+        (void)json_object_del(json, passing[i]);
+    text = json_dumps(json, JSON_SORT_KEYS | JSON_COMPACT | JSON_REAL_PRECISION(15));
+    tw_sha256_hex(text, strlen(text), s->sha256);
+}
+
+int tw_env_snapshot(struct tw_arena *a, const struct tw_target *target,
+                    struct tw_snapshot *ret, struct tw_err *err)
+{
+    const struct tw_service_kind *kind = tw_service_kind_find(target->type, NULL);
+    struct tw_snapshot s = {0};
+    int r;
+
+    if (!kind)
+        return tw_fail(err, -EINVAL, "target '%s' has the unknown type '%s'",
+                       target->name, target->type);
+    r = kind->snapshot(a, target, &s, err);
+    if (r < 0)
+        return r;
+    s.target = target->name;
+    s.environment = target->environment;
+    s.type = target->type;
+    s.taken_wall_ns = tw_wall_ns();
+    host_limits(target, &s);
+    hash(&s);
+    *ret = s;
+    tw_step("env.snapshot.taken");
+    return 0;
+}
