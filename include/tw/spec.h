@@ -290,6 +290,7 @@ struct tw_model {
     float sample[TW_MODEL_SAMPLES];
     double wal_per_request_bytes;          /* w0, without full-page images; NaN */
     double wal_pages;                      /* P: pages of the updated set; NaN */
+    double wal_touches_per_request;        /* of those pages, each first touch an image; NaN */
     double memory_base_bytes, memory_per_connection_bytes; /* NaN unknown */
     double temp_bytes_per_request;         /* NaN */
     double read_bytes_per_request, write_bytes_per_request;
