@@ -49,6 +49,9 @@ $(VARIANT)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(ROOMTAGS) -MMD -MP -c -o $@ $<
 
+# policies/default.yaml is compiled in by .incbin, which the compiler's -MMD does not see
+$(VARIANT)/src/model/decide/builtin.o: policies/default.yaml
+
 define TEST_RULE
 $$(VARIANT)/tests/$(1).bin: $$(call test_obj,$(1)) $$(VARIANT)/libtwin.a
 	$$(CC) $$(LDFLAGS) -o $$@ $$^ $$(LIBS) -lcriterion

@@ -8,25 +8,41 @@
 
 #include "tw/spec.h"
 
+struct tw_policy_rule {
+    const char *code; /* of an issue; may end in '*' */
+    enum tw_verdict at_least;
+};
+/* Overrides for one kind of request; NULL fits every one. */
+struct tw_policy_case {
+    const char *tier, *type, *risk_level;
+    TW_ARRAY(struct {
+        int field; /* row of the table in policy.c */
+        double value;
+    }) set;
+};
 struct tw_policy {
     const char *name, *summary, *origin; /* origin: path, or "built in" */
     double margin_throughput, margin_p50, margin_p95, margin_p99, margin_effect;
+    double margin_errors;                /* share of the requests that fail more than before */
+    double margin_block;                 /* certainly worse than this many margins: block */
     double confidence_threshold;
+    double failure_review, failure_block; /* probability within the horizon */
     double budget_s;                     /* measuring, at most */
     int min_pairs;
     int64_t min_requests;
-    TW_ARRAY(struct {
-        const char *code;                /* of an issue; may end in '*' */
-        enum tw_verdict at_least;
-    }) rules;
+    TW_ARRAY(struct tw_policy_rule) rules;
+    TW_ARRAY(struct tw_policy_case) cases;
 };
 /* The built-in default is policies/default.yaml compiled in; path NULL gives it. */
 int tw_policy_load(struct tw_arena *a, const char *path, struct tw_policy *ret,
                    struct tw_err *err);
-/* The default for a tier, change type and risk level. */
+/* Applies the cases that fit. risk_level NULL: that of the tier (dev low, staging medium, production
+ * high). */
 void tw_policy_narrow(struct tw_policy *p, enum tw_tier tier, const char *type,
                       const char *risk_level);
-/* Decides, and raises impact->risk_score and risk_parts to agree with the verdict. */
+/* Decides, and brings impact->risk_score, risk_level and risk_parts to agree with the verdict: below
+ * 50 proceed, 50..79 review, 80..100 block. impact->performance, issues, failures, statements and
+ * confidence are read; measured->pairs 0 means that nothing was measured. */
 int tw_decide(struct tw_arena *a, const struct tw_policy *policy, struct tw_impact *impact,
               const struct tw_measured *measured, struct tw_decision *ret, struct tw_err *err);
 #endif
