@@ -1,0 +1,245 @@
+#include "predict/predict_internal.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+
+/* Latency by load, simulated once on a grid of loads and kept without its units: log((T - D) / s)
+ * at fixed ranks. A resampled model looks its own load up and puts its own s and D back.
+ *
+ * The grid is even in x = -log(1 - rho), in which log latency is nearly straight (M/M/1: exactly).
+ * What noise a simulated point has comes mostly from busy times being a little longer or shorter
+ * than they should be, which moves it along the curve. So the point is moved back by a control
+ * variate (Asmussen & Glynn 2007, ch. V.2): the mean where it is known in closed form, otherwise the
+ * work that arrived; the step is the curve's own slope. */
+
+#define GRID_MAX  16
+#define LOAD_MAX  0.98
+#define LOAD_MIN  0.02
+#define GRID_STEP 0.22
+#define ROWS      (PREDICT_RANKS + 1) /* the last row is the mean */
+
+/* Dense where reports look: .5 .95 .99 are among them. */
+const double predict_ranks[PREDICT_RANKS] = {
+    0,    .01,  .02,  .04,  .06,  .08,   .1,   .15,  .2,    .25,  .3,   .35,
+    .4,   .45,  .5,   .55,  .6,   .65,   .7,   .725, .75,   .775, .8,   .82,
+    .84,  .86,  .88,  .9,   .91,  .92,   .93,  .94,  .95,   .96,  .97,  .975,
+    .98,  .985, .99,  .9925, .995, .9965, .9975, .9985, .999, .9995, .9999, 1,
+};
+
+struct predict_map {
+    int count;
+    double x[GRID_MAX];
+    double log_t[GRID_MAX][ROWS];
+    double slope[GRID_MAX][ROWS]; /* d log_t / dx */
+};
+
+/* ---- one point ---- */
+
+struct point {
+    double rate_per_s, service_s, load;
+    double asked, got; /* the control variate: log of the mean, or x */
+};
+
+/* Requests that a map may cost, by what one costs: 6, 15 and 50 ns. */
+static double budget_of(const struct tw_model *m)
+{
+    if (m->processor_sharing)
+        return 1.0e6;
+    return m->servers == 1 ? 5e6 : 2.5e6;
+}
+
+/* Variance of a mean over n requests grows as 1 / (1 - rho)^2 (Whitt 1989). */
+static double wanted_requests(double load)
+{
+    return fmax(1e4, 2e4 / ((1 - load) * (1 - load)));
+}
+
+static double cv2_of(const struct tw_model *m)
+{
+    double sum = 0, squares = 0, n = m->sample_count;
+
+    for (int i = 0; i < m->sample_count; i++) {
+        double s = (double)m->sample[i];
+
+        sum += s;
+        squares += s * s;
+    }
+    return squares * n / (sum * sum) - 1;
+}
+
+/* Closed forms hold as long as (nearly) nobody waits for a token. */
+static double known_mean_s(const struct tw_model *m, const struct point *p,
+                           const struct tw_sim_tally *t)
+{
+    bool tokens_free = (double)t->queued < 1e-3 * (double)t->arrivals;
+
+    if (m->processor_sharing)
+        return tokens_free ? tw_sim_mean_mmc(m->servers, p->rate_per_s, p->service_s) : NAN;
+    if (m->servers > 1)
+        return NAN;
+    return m->delay_s <= 0 || tokens_free
+               ? tw_sim_mean_mg1(p->rate_per_s, p->service_s, cv2_of(m))
+               : NAN;
+}
+
+static void point_simulate(const struct tw_model *m, struct point *p, double requests,
+                           uint64_t seed, uint64_t stream, struct tw_hist *hist,
+                           double ret_log_t[ROWS])
+{
+    tw_auto(tw_sim_queue) *queue = tw_sim_queue_new(&(struct tw_sim_queue_spec){
+        .servers = m->servers,
+        .pool = predict_pool(m),
+        .sharing = m->processor_sharing,
+        .delay_s = m->delay_s,
+        .timeout_s = m->timeout_s,
+        .sample = m->sample,
+        .sample_count = m->sample_count,
+        .seed = seed,
+        .stream = stream,
+    });
+    double latency_s[PREDICT_RANKS], seconds = requests / p->rate_per_s, mean_s, known_s;
+    struct tw_sim_tally t = {0};
+
+    tw_hist_clear(hist);
+    tw_sim_queue_load(queue, p->rate_per_s, p->service_s);
+    tw_sim_queue_advance(queue, seconds / 20, NULL, NULL); /* from empty to usual */
+    tw_sim_queue_advance(queue, seconds, hist, &t);
+    tw_hist_quantiles(hist, predict_ranks, PREDICT_RANKS, latency_s);
+    for (size_t k = 0; k < PREDICT_RANKS; k++)
+        ret_log_t[k] = log(fmax(latency_s[k] - m->delay_s, 1e-3 * p->service_s) / p->service_s);
+    mean_s = tw_hist_mean(hist) - m->delay_s;
+    ret_log_t[PREDICT_RANKS] = log(mean_s / p->service_s);
+
+    known_s = known_mean_s(m, p, &t);
+    p->asked = isfinite(known_s) ? log(known_s) : -log1p(-p->load);
+    p->got = isfinite(known_s) ? log(mean_s)
+                               : -log1p(-fmin(t.work_s / (seconds * m->servers), 0.999));
+}
+
+/* ---- the grid ---- */
+
+/* Loads below capacity that the profile asks for. */
+static void x_range(const struct tw_model *m, const struct tw_profile *p, double *ret_low,
+                    double *ret_high)
+{
+    double low = INFINITY, high = 0;
+
+    for (size_t i = 0; i < p->bins.count; i++) {
+        double load = predict_load(m, p->bins.items[i].rate_per_s);
+
+        load = fmin(fmax(load, LOAD_MIN), LOAD_MAX);
+        low = fmin(low, load);
+        high = fmax(high, load);
+    }
+    *ret_low = fmax(-log1p(-low) - GRID_STEP / 2, -log1p(-LOAD_MIN));
+    *ret_high = fmin(-log1p(-high) + GRID_STEP / 2, -log1p(-LOAD_MAX));
+    if (*ret_high - *ret_low < GRID_STEP) /* a profile at either end */
+        *ret_low = fmax(*ret_high - GRID_STEP, 0.01);
+}
+
+/* Three-point derivative, at the ends the chord. */
+static void slopes(struct predict_map *map)
+{
+    int n = map->count;
+
+    for (int g = 0; g < n; g++) {
+        int before = g > 0 ? g - 1 : 0, after = g + 1 < n ? g + 1 : n - 1;
+
+        for (size_t k = 0; k < ROWS; k++)
+            map->slope[g][k] = (map->log_t[after][k] - map->log_t[before][k]) /
+                               (map->x[after] - map->x[before]);
+    }
+}
+
+/* Along the curve by what the control variate was off. Slopes against the control are taken over
+ * neighbours, where both sides carry the same kind of noise, and are those of something growing. */
+static void controls_apply(struct predict_map *map, const struct point *points)
+{
+    for (int g = 0; g < map->count; g++) {
+        int before = g > 0 ? g - 1 : 0, after = g + 1 < map->count ? g + 1 : map->count - 1;
+        double run = points[after].asked - points[before].asked;
+        double off = points[g].asked - points[g].got;
+
+        for (size_t k = 0; k < ROWS; k++) {
+            double rise = map->slope[g][k] * (map->x[after] - map->x[before]);
+
+            map->log_t[g][k] += off * fmin(fmax(rise / run, 0), 3);
+        }
+    }
+    slopes(map);
+}
+
+struct predict_map *predict_map_new(const struct tw_model *m, const struct tw_profile *p,
+                                    uint64_t seed)
+{
+    struct predict_map *map = tw_alloc(sizeof *map);
+    struct point points[GRID_MAX] = {0};
+    tw_auto(tw_hist) *hist = tw_hist_new();
+    double low, high, wanted = 0, scale;
+
+    x_range(m, p, &low, &high);
+    map->count = (int)fmin(fmax(ceil((high - low) / GRID_STEP) + 1, 3), GRID_MAX);
+    for (int g = 0; g < map->count; g++) {
+        map->x[g] = low + (high - low) * g / (map->count - 1);
+        points[g].load = -expm1(-map->x[g]);
+        points[g].rate_per_s = predict_rate_at(m, points[g].load);
+        points[g].service_s = points[g].load * m->servers / points[g].rate_per_s;
+        wanted += wanted_requests(points[g].load);
+    }
+    scale = fmin(1, budget_of(m) / wanted);
+    for (int g = 0; g < map->count; g++)
+        point_simulate(m, &points[g], wanted_requests(points[g].load) * scale, seed,
+                       (uint64_t)g + 1, hist, map->log_t[g]);
+    slopes(map);
+    controls_apply(map, points);
+    return map;
+}
+
+void predict_map_free(struct predict_map *map)
+{
+    free(map);
+}
+
+/* ---- looking it up ---- */
+
+/* Cubic Hermite within the grid, straight on beyond it. */
+static void interpolate(const struct predict_map *map, double x, double ret_log_t[ROWS])
+{
+    int n = map->count, g = 0;
+    double h, t, keep, next, here_slope, next_slope;
+
+    if (x <= map->x[0] || x >= map->x[n - 1]) {
+        g = x <= map->x[0] ? 0 : n - 1;
+        for (size_t k = 0; k < ROWS; k++)
+            ret_log_t[k] = map->log_t[g][k] + map->slope[g][k] * (x - map->x[g]);
+        return;
+    }
+    while (map->x[g + 1] < x)
+        g++;
+    h = map->x[g + 1] - map->x[g];
+    t = (x - map->x[g]) / h;
+    keep = (1 + 2 * t) * (1 - t) * (1 - t);
+    next = t * t * (3 - 2 * t);
+    here_slope = t * (1 - t) * (1 - t) * h;
+    next_slope = t * t * (t - 1) * h;
+    for (size_t k = 0; k < ROWS; k++)
+        ret_log_t[k] = keep * map->log_t[g][k] + next * map->log_t[g + 1][k] +
+                       here_slope * map->slope[g][k] + next_slope * map->slope[g + 1][k];
+}
+
+void predict_map_latency(const struct predict_map *map, const struct tw_model *m,
+                         double rate_per_s, double ret_latency_s[PREDICT_RANKS],
+                         double *ret_mean_s)
+{
+    double load = fmin(fmax(predict_load(m, rate_per_s), 1e-3), 0.995);
+    double service_s = predict_service_s(m, rate_per_s), log_t[ROWS];
+
+    interpolate(map, -log1p(-load), log_t);
+    for (size_t k = 0; k < PREDICT_RANKS; k++) {
+        ret_latency_s[k] = exp(log_t[k]) * service_s + m->delay_s;
+        if (k > 0 && ret_latency_s[k] < ret_latency_s[k - 1]) /* noise between neighbours */
+            ret_latency_s[k] = ret_latency_s[k - 1];
+    }
+    *ret_mean_s = exp(log_t[PREDICT_RANKS]) * service_s + m->delay_s;
+}
