@@ -1,0 +1,117 @@
+#include "impact_internal.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Findings that are failures to come: by the beginning of their code. A restart that
+ * fails is a failed start whose hour nobody knows. */
+static const struct {
+    const char *prefix, *kind;
+    double at_hours;
+} from_codes[] = {
+    {"start.", "start", 0},      {"restart.", "start", NAN},
+    {"reload.", "reload", 0},    {"memory.", "oom", NAN},
+    {"disk.", "disk_full", NAN}, {"connections.", "connections", NAN},
+    {"crash.", "crash", NAN},
+};
+
+static struct tw_failure *find(struct tw_impact *ret, const char *kind)
+{
+    for (size_t i = 0; i < ret->failures.count; i++)
+        if (tw_streq(ret->failures.items[i].kind, kind))
+            return &ret->failures.items[i];
+    return NULL;
+}
+
+/* One failure of each kind: the more probable one, its evidence beside the other's. */
+static void add(struct impact *i, const struct tw_failure *failure)
+{
+    struct tw_failure *same = find(i->ret, failure->kind);
+
+    if (failure->probability < 1 - i->facts->detection_sensitivity)
+        return;
+    if (!same) {
+        TW_PUSH(i->arena, &i->ret->failures, *failure);
+        return;
+    }
+    if (failure->probability > same->probability) {
+        const char *evidence = same->evidence;
+
+        *same = *failure;
+        same->evidence = tw_arena_printf(i->arena, "%s; %s", failure->evidence, evidence);
+    }
+}
+
+static const struct tw_failure *of_baseline(const struct tw_impact_facts *f,
+                                            const char *kind)
+{
+    const struct tw_failures *all = f->failures[TW_BASELINE];
+
+    for (size_t i = 0; all && i < all->list.count; i++)
+        if (tw_streq(all->list.items[i].kind, kind))
+            return &all->list.items[i];
+    return NULL;
+}
+
+static void add_laws(struct impact *i)
+{
+    const struct tw_failures *laws = i->facts->failures[TW_CANDIDATE];
+
+    for (size_t k = 0; laws && k < laws->list.count; k++) {
+        struct tw_failure failure = laws->list.items[k];
+        const struct tw_failure *today = of_baseline(i->facts, failure.kind);
+
+        if (today)
+            failure.evidence = tw_arena_printf(
+                i->arena, "%s; without the change too, with probability %.2f",
+                failure.evidence ? failure.evidence : "by its law", today->probability);
+        add(i, &failure);
+    }
+}
+
+static void add_findings(struct impact *i)
+{
+    const struct tw_issues *issues = i->facts->issues;
+
+    for (size_t k = 0; issues && k < issues->list.count; k++) {
+        const struct tw_issue *issue = &issues->list.items[k];
+
+        for (size_t c = 0; c < TW_COUNT_OF(from_codes); c++) {
+            double at = from_codes[c].at_hours;
+            const struct tw_failure failure = {
+                from_codes[c].kind,
+                at,
+                at,
+                at,
+                issue->probability,
+                issue->evidence && *issue->evidence ? issue->evidence : issue->title};
+
+            if (issue->severity >= TW_HIGH &&
+                tw_starts_with(issue->code, from_codes[c].prefix))
+                add(i, &failure);
+        }
+    }
+}
+
+static void add_refusals(struct impact *i)
+{
+    const struct tw_impact_facts *f = i->facts;
+
+    if (!impact_refused(f) || find(i->ret, "start"))
+        return;
+    if (!f->candidate_started)
+        add(i, &(struct tw_failure){"start", 0, 0, 0, 1,
+                                    "the changed service did not start"});
+    else
+        add(i, &(struct tw_failure){
+                   "start", NAN, NAN, NAN, 1,
+                   "the changed service does not start again: it fails at its "
+                   "next restart, whenever that is"});
+}
+
+void impact_failures(struct impact *i)
+{
+    add_findings(i);
+    add_refusals(i);
+    add_laws(i);
+}
