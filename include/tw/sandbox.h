@@ -64,13 +64,7 @@ int tw_sandbox_event_fd(const struct tw_sandbox *box);
 /* Stops and resumes all processes inside (freezer); their clocks stop. */
 int tw_sandbox_freeze(struct tw_sandbox *box, bool frozen, struct tw_err *err);
 
-/* Counters of its cgroup; cheap (fds kept open). NaN where this host cannot tell. */
-struct tw_usage {
-    double cpu_s, throttled_s, memory_bytes, memory_peak_bytes, anon_bytes, file_bytes,
-        shmem_bytes, read_bytes, write_bytes, cpu_pressure_s, io_pressure_s,
-        memory_pressure_s;
-    int64_t oom_kills, pids;
-};
+/* Counters of its cgroup (struct tw_usage in priv.h); cheap: descriptors stay open. */
 int tw_sandbox_usage(struct tw_sandbox *box, struct tw_usage *ret_usage, struct tw_err *err);
 int tw_sandbox_limit(struct tw_sandbox *box, int64_t memory_bytes, double cpus,
                      struct tw_err *err); /* changes limits while it runs */
