@@ -20,6 +20,8 @@ struct tw_run_event {
 };
 struct tw_run_options {
     const char *state_dir, *policy_path, *backend; /* NULL: default */
+    const char *data;        /* "clone": permission for this run; NULL: as declared */
+    const char *program;     /* this program's own path, for the load generator; NULL: found */
     void (*event)(void *arg, const struct tw_run_event *e);
     void *arg;
     const volatile bool *cancel;

@@ -353,7 +353,7 @@ int tw_twin_settle(struct tw_priv *priv, const struct tw_twin_spec *spec, struct
     if (r == 0)
         r = tw_twin_stop(t, deadline, NULL, err);
     if (r == 0) {
-        (void)unlink(t->log_path);
+        (void)tw_remove_tree(t->runtime, NULL);
         tw_step("twin.seed.settled");
     }
     tw_twin_close(t);

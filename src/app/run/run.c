@@ -1,0 +1,313 @@
+/* The sequence from change to decision. */
+#include "run_internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+const char *const run_role_names[RUN_ROLE_COUNT] = {"baseline", "candidate", "judge"};
+
+struct stage {
+    const char *name;
+    int (*run)(struct run *r, struct tw_err *err);
+    bool input;     /* its errors may be the user's: bad input, nothing was cloned */
+    bool measuring; /* left out where there is nothing to measure */
+};
+
+/* Once for a command, however many variants it has … */
+static const struct stage opening[] = {
+    {"target", run_target, true, false},
+    {"snapshot", run_snapshot, true, false},
+};
+/* … for each variant, all of them before anything is cloned … */
+static const struct stage planning[] = {
+    {"plan", run_plan, true, false},
+};
+/* … once again … */
+static const struct stage taking[] = {
+    {"pool", run_pool, false, false},
+    {"seed", run_seed, false, false},
+};
+/* … and for each variant. */
+static const struct stage trying[] = {
+    {"clone", run_clone, false, false},
+    {"sandbox", run_sandbox, false, false},
+    {"start", run_start, false, false},
+    {"mix", run_mix, false, true},
+    {"plans", run_plans, false, true},
+    {"judge", run_judge, false, false},
+    {"trial", run_trial, false, true},
+    {"calibrate", run_calibrate, false, true},
+    {"predict", run_predict, false, true},
+    {"impact", run_impact, false, false},
+    {"decide", run_decide, false, false},
+};
+
+/* ---- small helpers of the stages ---- */
+
+const char *tw_state_dir_default(struct tw_arena *a)
+{
+    const char *own = getenv("TWIN_STATE_DIR");
+    const char *xdg = getenv("XDG_STATE_HOME");
+    const char *home = getenv("HOME");
+
+    if (own && *own)
+        return tw_arena_strdup(a, own);
+    if (geteuid() == 0)
+        return "/var/lib/twin";
+    if (xdg && *xdg)
+        return tw_arena_printf(a, "%s/twin", xdg);
+    return tw_arena_printf(a, "%s/.local/state/twin", home && *home ? home : "/tmp");
+}
+
+double run_thread_cpu_s(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+void run_stage_time(struct run *r, const char *name, double seconds)
+{
+    struct tw_simulation *sim = r->sims[r->current];
+    struct tw_stage_time t = {name, seconds};
+
+    TW_PUSH(sim->arena, &sim->measured.stages, t);
+}
+
+void run_add_issues(struct run *r, const struct tw_issues *from)
+{
+    for (size_t i = 0; i < from->list.count; i++)
+        TW_PUSH(r->v.sim->arena, &r->v.issues.list, from->list.items[i]);
+}
+
+bool run_can_measure(const struct run *r)
+{
+    return r->members[RUN_CANDIDATE].started.ready && !r->v.not_measured;
+}
+
+/* How far a stage is in the whole, for a line of progress: the trial is most of it. */
+static double stage_share(const char *stage)
+{
+    static const struct {
+        const char *name;
+        double done;
+    } shares[] = {{"target", 0.0}, {"seed", 0.05},      {"clone", 0.08},   {"start", 0.1},
+                  {"mix", 0.15},   {"plans", 0.18},     {"judge", 0.2},    {"trial", 0.25},
+                  {"calibrate", 0.9}, {"predict", 0.93}, {"impact", 0.97}, {"decide", 0.99}};
+    double done = 0;
+
+    for (size_t i = 0; i < TW_COUNT_OF(shares); i++)
+        if (tw_streq(shares[i].name, stage))
+            done = shares[i].done;
+    return done;
+}
+
+void run_tell(struct run *r, const struct tw_trial_progress *p)
+{
+    double elapsed = tw_seconds(tw_now_ns() - r->begun_ns);
+    struct tw_run_event e = {.id = r->sims[r->current]->id,
+                             .stage = r->stage,
+                             .done = stage_share(r->stage),
+                             .elapsed_s = elapsed,
+                             .left_s = NAN};
+
+    if (!r->options->event)
+        return;
+    for (int arm = 0; arm < TW_ARM_COUNT; arm++) {
+        e.p50_ms[arm] = p ? p->p50_ms[arm] : NAN;
+        e.p95_ms[arm] = p ? p->p95_ms[arm] : NAN;
+        e.throughput_per_s[arm] = p ? p->throughput_per_s[arm] : NAN;
+    }
+    if (p) {
+        e.pairs = p->pairs;
+        e.confidence = p->confidence;
+        e.left_s = fmax(0, p->budget_s - p->elapsed_s);
+        e.done += (0.9 - e.done) * fmin(1, p->elapsed_s / p->budget_s);
+    }
+    r->options->event(r->options->arg, &e);
+}
+
+/* ---- stages one by one ---- */
+
+static bool is_cancelled(const struct run *r)
+{
+    return r->options->cancel && *r->options->cancel;
+}
+
+static int run_stage(struct run *r, const struct stage *s, struct tw_err *err)
+{
+    int64_t begun = tw_now_ns();
+    tw_auto_free char *begin = tw_strf("run.%s.begun", s->name);
+    tw_auto_free char *end = tw_strf("run.%s.done", s->name);
+    int rc;
+
+    if (is_cancelled(r))
+        return tw_fail(err, -ECANCELED, "cancelled before stage '%s'", s->name);
+    r->stage = s->name;
+    tw_step(begin);
+    run_tell(r, NULL);
+    rc = s->run(r, err);
+    run_stage_time(r, s->name, tw_seconds(tw_now_ns() - begun));
+    if (rc == 0)
+        tw_step(end);
+    return rc;
+}
+
+static bool is_bad_input(int rc)
+{
+    static const int codes[] = {-EINVAL, -ENOENT, -ENOTUNIQ, -ERANGE, -EEXIST};
+
+    for (size_t i = 0; i < TW_COUNT_OF(codes); i++)
+        if (rc == codes[i])
+            return true;
+    return false;
+}
+
+/* ret_input: the error is the user's. */
+static int run_stages(struct run *r, const struct stage *stages, size_t n, bool *ret_input,
+                      struct tw_err *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        int rc;
+
+        if (stages[i].measuring && !run_can_measure(r))
+            continue;
+        rc = run_stage(r, &stages[i], err);
+        if (rc < 0) {
+            *ret_input = stages[i].input && is_bad_input(rc);
+            return rc;
+        }
+    }
+    return 0;
+}
+
+/* ---- one variant ---- */
+
+static void begin_sim(struct tw_simulation *sim)
+{
+    sim->status = TW_RUNNING;
+    if (!sim->created_wall_ns)
+        sim->created_wall_ns = tw_wall_ns();
+    sim->started_wall_ns = tw_wall_ns();
+}
+
+static void fail_sim(struct tw_simulation *sim, int rc, const struct tw_err *err)
+{
+    sim->status = rc == -ECANCELED ? TW_CANCELLED : TW_FAILED;
+    sim->problem = *err;
+    sim->problem.code = rc;
+    sim->error = tw_arena_strdup(sim->arena, err->text);
+}
+
+static void end_sim(struct run *r, struct tw_simulation *sim, int64_t begun_ns)
+{
+    struct tw_store *store = NULL;
+    struct tw_err why;
+
+    sim->ended_wall_ns = tw_wall_ns();
+    sim->elapsed_s = tw_seconds(tw_now_ns() - begun_ns);
+    if (r->options->dry_run)
+        return;
+    if (tw_store_open(r->state_dir, &store, &why) < 0 || tw_store_put(store, sim, &why) < 0)
+        tw_log(TW_LOG_WARNING, "the simulation could not be kept in the history: %s", why.text);
+    tw_store_close(store);
+}
+
+static void begin_variant(struct run *r, size_t i)
+{
+    r->current = i;
+    r->v = (struct run_variant){.sim = r->sims[i]};
+    begin_sim(r->sims[i]);
+}
+
+static void try_variant(struct run *r, size_t i)
+{
+    int64_t begun = i == 0 ? r->begun_ns : tw_now_ns();
+    struct tw_err err = {0};
+    bool unused;
+    struct tw_issues planned = r->sims[i]->impact.issues;
+    int rc;
+
+    begin_variant(r, i);
+    run_add_issues(r, &planned);
+    rc = run_stages(r, trying, TW_COUNT_OF(trying), &unused, &err);
+    if (rc < 0)
+        fail_sim(r->sims[i], rc, &err);
+    else
+        r->sims[i]->status = TW_SUCCESS;
+    if (!r->sims[i]->request.keep)
+        run_variant_done(r);
+    end_sim(r, r->sims[i], begun);
+}
+
+/* ---- the whole ---- */
+
+static void close_run(struct run *r)
+{
+    int64_t begun = tw_now_ns();
+
+    run_variant_done(r);
+    tw_twin_close(r->members[RUN_BASELINE].twin);
+    if (r->members[RUN_BASELINE].clone)
+        (void)tw_pool_clone_remove(r->members[RUN_BASELINE].clone, NULL);
+    tw_seed_free(r->seed);
+    tw_pool_close(r->pool);
+    tw_priv_close(r->priv);
+    tw_arena_free(r->judge_arena);
+    tw_arena_free(r->arena);
+    tw_log(TW_LOG_DEBUG, "torn down in %.3f s", tw_seconds(tw_now_ns() - begun));
+}
+
+static int prepare(struct run *r, bool *ret_input, struct tw_err *err)
+{
+    int rc = run_stages(r, opening, TW_COUNT_OF(opening), ret_input, err);
+
+    for (size_t i = 0; i < r->sim_count && rc == 0; i++) {
+        begin_variant(r, i);
+        rc = run_stages(r, planning, TW_COUNT_OF(planning), ret_input, err);
+    }
+    r->current = 0;
+    if (rc == 0 && !r->options->dry_run)
+        rc = run_stages(r, taking, TW_COUNT_OF(taking), ret_input, err);
+    return rc;
+}
+
+int tw_run_sweep(const struct tw_run_options *options, struct tw_simulation **sims, size_t n,
+                 struct tw_err *err)
+{
+    struct run r = {.options = options,
+                    .sims = sims,
+                    .sim_count = n,
+                    .arena = tw_arena_new(),
+                    .begun_ns = tw_now_ns()};
+    struct tw_err why = {0};
+    bool input = false;
+    int rc;
+
+    memcpy(r.id, sims[0]->id, sizeof(r.id));
+    r.state_dir = options->state_dir ? options->state_dir : tw_state_dir_default(r.arena);
+    begin_variant(&r, 0);
+    rc = prepare(&r, &input, &why);
+    if (rc < 0) {
+        for (size_t i = 0; i < n; i++) {
+            fail_sim(sims[i], rc, &why);
+            if (!input)
+                end_sim(&r, sims[i], r.begun_ns);
+        }
+        if (err)
+            *err = why;
+    }
+    for (size_t i = 0; i < n && rc == 0 && !options->dry_run; i++)
+        try_variant(&r, i);
+    close_run(&r);
+    return input ? rc : 0;
+}
+
+int tw_run(const struct tw_run_options *options, struct tw_simulation *sim, struct tw_err *err)
+{
+    return tw_run_sweep(options, &sim, 1, err);
+}

@@ -1,0 +1,123 @@
+/* Shared by the stages of room run: one struct that every stage reads and fills. */
+#ifndef RUN_INTERNAL_H
+#define RUN_INTERNAL_H
+
+#include "tw/calib.h"
+#include "tw/change.h"
+#include "tw/decide.h"
+#include "tw/env.h"
+#include "tw/impact.h"
+#include "tw/inject.h"
+#include "tw/load.h"
+#include "tw/pool.h"
+#include "tw/predict.h"
+#include "tw/run.h"
+#include "tw/sample.h"
+#include "tw/store.h"
+#include "tw/trial.h"
+#include "tw/twin.h"
+
+#include <pthread.h>
+
+/* The twins of a run: the two arms that are loaded, and one that is judged on its own files. */
+enum run_role { RUN_BASELINE, RUN_CANDIDATE, RUN_JUDGE, RUN_ROLE_COUNT };
+extern const char *const run_role_names[RUN_ROLE_COUNT];
+
+struct run_member {
+    struct tw_clone *clone; /* owned */
+    struct tw_twin *twin;   /* owned */
+    struct tw_started started;
+};
+
+#define RUN_RESAMPLES 12
+
+/* What belongs to one variant: reset before the next. */
+struct run_variant {
+    struct tw_simulation *sim;  /* borrowed */
+    struct tw_issues issues;    /* of the sim's arena */
+    struct tw_judged judged;
+    bool judge_joined;
+    struct tw_load_plans plans[TW_ARM_COUNT];
+    double *tries[TW_ARM_COUNT]; /* seconds per item; NULL: not tried */
+    bool plans_worse;            /* clearly: no load is needed to know */
+    struct tw_load *load;
+    struct tw_sandbox *client;
+    struct tw_trial_result trial;
+    bool measured;
+    const char *not_measured;    /* why, when it was not */
+    struct tw_model model[TW_ARM_COUNT];
+    struct tw_model *resampled[TW_ARM_COUNT];
+    int resampled_count[TW_ARM_COUNT];
+    bool has_model[TW_ARM_COUNT], has_forecast[TW_ARM_COUNT];
+    double peak_per_s;
+    bool peak_assumed;
+    struct tw_failures failures[TW_ARM_COUNT];
+};
+
+struct run {
+    const struct tw_run_options *options;
+    struct tw_simulation **sims; /* borrowed */
+    size_t sim_count, current;
+    char id[TW_ID_LEN + 1];      /* of the first: labels everything made */
+    struct tw_arena *arena;      /* owned: what the variants share */
+    const char *state_dir;
+    int64_t begun_ns;
+    const char *stage;
+
+    struct tw_target target;
+    const struct tw_service_kind *kind;
+    struct tw_policy policy;
+    struct tw_snapshot snapshot;
+    struct tw_priv *priv;        /* owned, and so are the next four */
+    struct tw_pool *pool;
+    struct tw_seed *seed;
+    struct run_member members[RUN_ROLE_COUNT];
+    unsigned uid, gid;           /* of the twins' processes */
+    struct tw_issues differences; /* what the twins are not */
+    struct tw_load_mix mix;
+    bool has_mix;
+    const char *no_mix;
+    const char *twin_cpus, *generator_cpus; /* cpusets; NULL: any */
+    double cpus;                 /* that a twin may use */
+    int64_t memory_bytes;        /* limit of one twin */
+
+    struct run_variant v;
+
+    pthread_t judge_thread;
+    bool judge_running;
+    struct tw_arena *judge_arena; /* owned: the thread's own */
+    struct tw_err judge_err;
+    int judge_result;
+};
+
+/* Stages: see the tables in run.c. -EINVAL and its kin in an input stage are bad input. */
+int run_target(struct run *r, struct tw_err *err);
+int run_snapshot(struct run *r, struct tw_err *err);
+int run_plan(struct run *r, struct tw_err *err);
+int run_pool(struct run *r, struct tw_err *err);
+int run_seed(struct run *r, struct tw_err *err);
+int run_clone(struct run *r, struct tw_err *err);
+int run_sandbox(struct run *r, struct tw_err *err);
+int run_start(struct run *r, struct tw_err *err);
+int run_mix(struct run *r, struct tw_err *err);
+int run_plans(struct run *r, struct tw_err *err);
+int run_judge(struct run *r, struct tw_err *err);
+int run_trial(struct run *r, struct tw_err *err);
+int run_calibrate(struct run *r, struct tw_err *err);
+int run_predict(struct run *r, struct tw_err *err);
+int run_impact(struct run *r, struct tw_err *err);
+int run_decide(struct run *r, struct tw_err *err);
+
+/* The judge's thread ended and its findings taken over; fine to call twice. */
+int run_judge_join(struct run *r, struct tw_err *err);
+void run_variant_done(struct run *r);
+/* The candidate serves and so there is something to measure. */
+bool run_can_measure(const struct run *r);
+struct tw_spec_issue;
+void run_add_issues(struct run *r, const struct tw_issues *from);
+void run_stage_time(struct run *r, const char *name, double seconds);
+void run_tell(struct run *r, const struct tw_trial_progress *p);
+/* Core seconds of this thread: what an engine cost. */
+double run_thread_cpu_s(void);
+
+#endif

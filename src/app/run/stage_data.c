@@ -1,0 +1,163 @@
+/* Stages: the pool opened, the seed found or made, clones taken from it. */
+#include "run_internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DATA_MAX_AGE_H 24.0
+/* Room for what three twins write while they run, beside the data itself. */
+#define WORK_ROOM      ((int64_t)512 << 20)
+
+/* One range of uids per target: a seed is owned by the same numbers on every run, and no two
+ * targets share one. Without root there is only oneself. */
+static void choose_uid(struct run *r)
+{
+    tw_auto_free char *name = tw_strf("%s/%s", r->target.environment, r->target.name);
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+    for (const char *c = name; *c; c++)
+        hash = (hash ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
+    if (tw_priv_is_root(r->priv)) {
+        unsigned base = 2000000U + 65536U * (unsigned)(hash % 8000);
+
+        r->uid = base + r->snapshot.owner_uid % 65536U;
+        r->gid = base + r->snapshot.owner_gid % 65536U;
+    } else {
+        r->uid = geteuid();
+        r->gid = getegid();
+    }
+}
+
+int run_pool(struct run *r, struct tw_err *err)
+{
+    int rc = tw_priv_open(r->state_dir, r->id, &r->priv, err);
+
+    if (rc == 0)
+        rc = tw_pool_open(r->priv, &r->pool, err);
+    if (rc < 0)
+        return rc;
+    choose_uid(r);
+    if (tw_pool_cost(r->pool))
+        tw_issue_add(r->arena, &r->differences, TW_INFO, TW_PROCEED, "twin.data",
+                     tw_arena_printf(r->arena, "clones are made by %s",
+                                     tw_pool_method(r->pool)),
+                     tw_pool_cost(r->pool), NULL);
+    return 0;
+}
+
+/* ---- what a seed is not, kept with it as JSON ---- */
+
+static char *differences_text(const struct tw_issues *list)
+{
+    json_auto_t *meta = json_object();
+    json_t *items = json_array();
+
+    for (size_t i = 0; i < list->list.count; i++)
+        (void)json_array_append_new(items,
+                                    json_pack("{s:s, s:s}", "title", list->list.items[i].title,
+                                              "evidence", list->list.items[i].evidence));
+    (void)json_object_set_new(meta, "differences", items);
+    return json_dumps(meta, JSON_COMPACT);
+}
+
+static void add_differences(struct run *r, const char *text)
+{
+    json_auto_t *meta = json_loads(text, 0, NULL);
+    size_t i;
+    json_t *item;
+
+    json_array_foreach(json_object_get(meta, "differences"), i, item)
+        tw_issue_add(r->arena, &r->differences, TW_INFO, TW_PROCEED, "twin.data",
+                     json_string_value(json_object_get(item, "title")),
+                     json_string_value(json_object_get(item, "evidence")), NULL);
+}
+
+/* ---- the seed ---- */
+
+static int make_seed(struct run *r, const char *key, struct tw_err *err)
+{
+    struct tw_issues differences = {0};
+    struct tw_twin_spec spec = {.id = r->id,
+                                .name = "seed",
+                                .arm = TW_BASELINE,
+                                .kind = r->kind,
+                                .snapshot = &r->snapshot,
+                                .uid = r->uid,
+                                .gid = r->gid};
+    tw_auto_free char *meta = NULL;
+    int rc = tw_pool_seed_begin(r->pool, key, r->snapshot.data_bytes + WORK_ROOM, &r->seed, err);
+
+    if (rc < 0)
+        return rc;
+    tw_step("run.seed.filling");
+    rc = r->kind->seed_fill(r->arena, &r->target, &r->snapshot, tw_seed_root(r->seed), r->uid,
+                            r->gid, &differences, err);
+    if (rc < 0)
+        return tw_wrap(err, rc, "taking the data of '%s'", r->target.name);
+    tw_step("run.seed.filled");
+    spec.clone_root = tw_seed_root(r->seed);
+    rc = tw_twin_settle(r->priv, &spec, r->arena, &differences, err);
+    if (rc < 0)
+        return rc;
+    meta = differences_text(&differences);
+    return tw_pool_seed_commit(r->seed, meta, err);
+}
+
+int run_seed(struct run *r, struct tw_err *err)
+{
+    const char *key = r->kind->seed_key(r->arena, &r->snapshot);
+    double age_h;
+    int rc = tw_pool_seed_find(r->pool, key, &r->seed, err);
+
+    if (rc == 0) {
+        age_h = (double)(tw_wall_ns() - tw_seed_taken_wall_ns(r->seed)) / 3600e9;
+        if (r->sims[0]->request.refresh_data || age_h > DATA_MAX_AGE_H) {
+            tw_seed_free(r->seed);
+            r->seed = NULL;
+            rc = -ENOENT;
+        }
+    }
+    if (rc == -ENOENT)
+        rc = make_seed(r, key, err);
+    if (rc < 0)
+        return rc;
+    add_differences(r, tw_seed_meta(r->seed));
+    age_h = (double)(tw_wall_ns() - tw_seed_taken_wall_ns(r->seed)) / 3600e9;
+    tw_issue_add(r->arena, &r->differences, TW_INFO, TW_PROCEED, "twin.data",
+                 tw_arena_printf(r->arena, "its data is %s old",
+                                 age_h < 1 / 60.0 ? "less than a minute"
+                                                  : tw_show_seconds(r->arena, age_h * 3600)),
+                 "settings are taken anew on every run, data on --refresh-data or after a day",
+                 NULL);
+    return 0;
+}
+
+/* ---- clones ---- */
+
+static int take_clone(struct run *r, enum run_role role, struct tw_err *err)
+{
+    struct run_member *m = &r->members[role];
+    struct tw_issues known = {0};
+    int rc;
+
+    if (m->clone)
+        return 0;
+    rc = tw_pool_clone(r->pool, r->seed, run_role_names[role], &m->clone, err);
+    if (rc == 0)
+        rc = r->kind->refresh(r->arena, &r->target, &r->snapshot,
+                              role == RUN_BASELINE ? NULL : &r->v.sim->plan,
+                              tw_clone_root(m->clone), r->uid, r->gid,
+                              role == RUN_BASELINE ? &r->differences : &known, err);
+    return rc < 0 ? tw_wrap(err, rc, "cloning the %s", run_role_names[role]) : 0;
+}
+
+int run_clone(struct run *r, struct tw_err *err)
+{
+    int rc = 0;
+
+    for (int role = 0; role < RUN_ROLE_COUNT && rc == 0; role++)
+        rc = take_clone(r, (enum run_role)role, err);
+    return rc;
+}

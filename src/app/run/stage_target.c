@@ -1,0 +1,57 @@
+/* Stages: the target found, its snapshot taken, the plan made. */
+#include "run_internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+int run_target(struct run *r, struct tw_err *err)
+{
+    const struct tw_request *q = &r->sims[0]->request;
+    struct tw_env_list list;
+    int rc = tw_env_load(r->arena, r->state_dir, &list, err);
+
+    if (rc == 0)
+        rc = tw_env_find(&list, q->environment, q->target, &r->target, err);
+    if (rc == 0)
+        rc = tw_policy_load(r->arena, r->options->policy_path, &r->policy, err);
+    if (rc < 0)
+        return rc;
+    tw_policy_narrow(&r->policy, r->target.tier, q->type, q->risk_level);
+    if (r->options->data)
+        r->target.data = (enum tw_data_mode)tw_name_index(r->options->data, tw_data_mode_names,
+                                                          TW_DATA_COUNT);
+    r->kind = tw_service_kind_find(r->target.type, NULL);
+    return tw_env_check_clone(&r->target, err);
+}
+
+int run_snapshot(struct run *r, struct tw_err *err)
+{
+    return tw_env_snapshot(r->arena, &r->target, &r->snapshot, err);
+}
+
+int run_plan(struct run *r, struct tw_err *err)
+{
+    struct tw_simulation *sim = r->v.sim;
+    int rc;
+
+    sim->target = r->target;
+    sim->snapshot = r->snapshot;
+    if (!sim->request.environment)
+        sim->request.environment = r->target.environment;
+    if (sim->request.seed == 0)
+        sim->request.seed = (uint64_t)tw_wall_ns() * UINT64_C(0x9E3779B97F4A7C15) | 1;
+    /* A request may have been read before its target was known: its scenario and profile are
+     * checked here, before anything is cloned. */
+    rc = tw_change_plan(sim->arena, &r->snapshot, &sim->request, &sim->plan, &sim->impact.issues,
+                        err);
+    if (rc < 0)
+        return rc;
+    if (isnan(sim->plan.budget_s))
+        sim->plan.budget_s = r->policy.budget_s;
+    if (r->policy.min_pairs > 0)
+        sim->plan.min_pairs = r->policy.min_pairs;
+    if (r->policy.min_requests > 0)
+        sim->plan.min_requests = r->policy.min_requests;
+    return 0;
+}
