@@ -45,6 +45,14 @@ struct tw_access {
     int64_t memory_limit_bytes;
     enum tw_arm arm;
 };
+/* What a running service says of its own bounds; NaN where it says nothing. */
+struct tw_service_limits {
+    double checkpoint_s, max_wal_bytes;
+    double max_connections, reserved_connections;
+    double shared_memory_bytes;  /* as it computes it itself */
+    double sort_memory_bytes;    /* one sort or hash of one session may take this much */
+    double written_pages;        /* pages of the tables that the target writes to */
+};
 enum tw_ready { TW_NOT_YET, TW_READY, TW_REFUSED };
 
 struct tw_service_kind {
@@ -79,6 +87,11 @@ struct tw_service_kind {
      * a database. */
     const char *(*conninfo)(struct tw_arena *a, const struct tw_snapshot *s, const char *dir);
 
+    /* What a target at rest could not tell (databases, tables, statements), asked of its baseline
+     * twin; nothing where it was running. */
+    int (*complete)(struct tw_arena *a, const struct tw_access *access, struct tw_snapshot *s,
+                    struct tw_err *err);
+
     /* -- in a sandbox -- */
     int (*layout)(struct tw_arena *a, const struct tw_snapshot *s, const struct tw_plan *plan,
                   const char *root, struct tw_layout *ret, struct tw_err *err);
@@ -86,6 +99,8 @@ struct tw_service_kind {
     int (*launch)(struct tw_arena *a, const struct tw_access *access, enum tw_start_mode mode,
                   struct tw_launch *ret, struct tw_err *err);
     enum tw_ready (*ready)(const struct tw_access *access);
+    int (*limits)(struct tw_arena *a, const struct tw_access *access,
+                  struct tw_service_limits *ret, struct tw_err *err);
     /* Applies one step of a plan to the files (the service is stopped or about to reload). */
     int (*apply)(struct tw_arena *a, const struct tw_access *access,
                  const struct tw_plan_step *step, struct tw_err *err);

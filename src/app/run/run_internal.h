@@ -37,9 +37,11 @@ struct run_variant {
     struct tw_issues issues;    /* of the sim's arena */
     struct tw_judged judged;
     bool judge_joined;
+    struct tw_service_limits limits[TW_ARM_COUNT];
     struct tw_load_plans plans[TW_ARM_COUNT];
     double *tries[TW_ARM_COUNT]; /* seconds per item; NULL: not tried */
     bool plans_worse;            /* clearly: no load is needed to know */
+    TW_ARRAY(struct tw_statement_effect) statements;
     struct tw_load *load;
     struct tw_sandbox *client;
     struct tw_trial_result trial;
@@ -113,7 +115,6 @@ int run_judge_join(struct run *r, struct tw_err *err);
 void run_variant_done(struct run *r);
 /* The candidate serves and so there is something to measure. */
 bool run_can_measure(const struct run *r);
-struct tw_spec_issue;
 void run_add_issues(struct run *r, const struct tw_issues *from);
 void run_stage_time(struct run *r, const char *name, double seconds);
 void run_tell(struct run *r, const struct tw_trial_progress *p);

@@ -106,6 +106,10 @@ int kind_pg_refresh(struct tw_arena *a, const struct tw_target *t,
                     struct tw_issues *differences, struct tw_err *err);
 int kind_pg_settle(struct tw_arena *a, const struct tw_access *access,
                    struct tw_issues *differences, struct tw_err *err);
+int kind_pg_complete(struct tw_arena *a, const struct tw_access *access, struct tw_snapshot *s,
+                     struct tw_err *err);
+int kind_pg_limits(struct tw_arena *a, const struct tw_access *access,
+                   struct tw_service_limits *ret, struct tw_err *err);
 const char *kind_pg_conninfo(struct tw_arena *a, const struct tw_snapshot *s,
                              const char *dir);
 int kind_pg_layout(struct tw_arena *a, const struct tw_snapshot *s,

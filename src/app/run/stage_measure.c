@@ -1,0 +1,409 @@
+/* Stages: the mix, the plans of its statements on both arms, the load, the trial. */
+#include "run_internal.h"
+
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LEAST_CONNECTIONS  8
+#define MOST_CONNECTIONS   64
+#define TRIES              5
+#define TRY_TIMEOUT_S      0.25
+/* A statement this many times slower, one by one and unloaded, needs no trial to be called worse. */
+#define CLEARLY_WORSE      3.0
+#define CLEAR_SHARE        0.05 /* of the requests, at least */
+
+static struct tw_twin *twin_of(const struct run *r, enum tw_arm arm)
+{
+    return r->members[arm == TW_BASELINE ? RUN_BASELINE : RUN_CANDIDATE].twin;
+}
+
+/* ---- the mix ---- */
+
+static const char *main_database(const struct run *r)
+{
+    if (r->snapshot.tables.count)
+        return r->snapshot.tables.items[0].database;
+    return r->snapshot.databases.count ? r->snapshot.databases.items[0] : "postgres";
+}
+
+int run_mix(struct run *r, struct tw_err *err)
+{
+    const struct tw_plan *plan = &r->v.sim->plan;
+    struct tw_pg *pg = NULL;
+    int rc;
+
+    if (r->has_mix || r->no_mix) {
+        r->v.not_measured = r->no_mix;
+        return 0;
+    }
+    rc = tw_twin_connect(r->members[RUN_BASELINE].twin, main_database(r), &pg, err);
+    if (rc < 0)
+        return tw_wrap(err, rc, "entering the baseline");
+    rc = tw_load_mix_make(r->arena, &r->snapshot, plan->mixes.items, plan->mixes.count, pg,
+                          &r->mix, err);
+    if (rc == 0 && tw_streq(r->mix.source, "pg_stat_statements"))
+        rc = tw_load_mix_check(r->arena, &r->mix, pg, err);
+    tw_pg_close(pg);
+    if (rc == -ENODATA) {
+        r->no_mix = "there is nothing to load: the databases are empty, so only start, files and "
+                    "arithmetic are judged";
+        r->v.not_measured = r->no_mix;
+        return 0;
+    }
+    r->has_mix = rc == 0;
+    return rc < 0 ? tw_wrap(err, rc, "finding the load") : 0;
+}
+
+/* ---- plans ---- */
+
+static int explain(struct run *r, enum tw_arm arm, struct tw_err *err)
+{
+    struct tw_arena *a = r->v.sim->arena;
+    struct tw_pg *pg;
+    int rc = tw_twin_connect(twin_of(r, arm), r->mix.database, &pg, err);
+
+    if (rc < 0)
+        return tw_wrap(err, rc, "entering the %s", tw_arm_names[arm]);
+    rc = tw_load_explain(a, &r->mix, pg, &r->v.plans[arm], err);
+    tw_pg_close(pg);
+    return rc;
+}
+
+static int try_items(struct run *r, enum tw_arm arm, struct tw_err *err)
+{
+    struct tw_pg *pg;
+    int rc = tw_twin_connect(twin_of(r, arm), r->mix.database, &pg, err);
+
+    if (rc < 0)
+        return rc;
+    rc = tw_load_try(r->v.sim->arena, &r->mix, pg, TRIES, TRY_TIMEOUT_S, &r->v.tries[arm], err);
+    tw_pg_close(pg);
+    return rc;
+}
+
+static const struct tw_load_plan *plan_of(const struct tw_load_plans *plans, size_t item,
+                                          size_t statement)
+{
+    for (size_t i = 0; i < plans->list.count; i++)
+        if (plans->list.items[i].item == item && plans->list.items[i].statement == statement)
+            return &plans->list.items[i];
+    return NULL;
+}
+
+static bool differ(const struct tw_load_plan *b, const struct tw_load_plan *c)
+{
+    return !tw_streq(b->shape, c->shape) || b->jit != c->jit || b->parallel != c->parallel;
+}
+
+static bool any_plan_changed(const struct run *r)
+{
+    const struct tw_load_plans *b = &r->v.plans[TW_BASELINE], *c = &r->v.plans[TW_CANDIDATE];
+
+    for (size_t i = 0; i < b->list.count; i++) {
+        const struct tw_load_plan *other =
+            plan_of(c, b->list.items[i].item, b->list.items[i].statement);
+
+        if (other && differ(&b->list.items[i], other))
+            return true;
+    }
+    return false;
+}
+
+/* Milliseconds per execution where it was tried; a statement that did not end in time took at
+ * least the time-out. */
+static double tried_ms(const struct run *r, enum tw_arm arm, size_t item)
+{
+    double seconds = r->v.tries[arm] ? r->v.tries[arm][item] : NAN;
+
+    if (!r->v.tries[arm])
+        return NAN;
+    return 1e3 * (isnan(seconds) ? TRY_TIMEOUT_S : seconds);
+}
+
+static void tell_flip(struct run *r, const struct tw_statement_effect *e, bool at_least)
+{
+    struct tw_arena *a = r->v.sim->arena;
+    bool tried = !isnan(e->after_ms);
+    double ratio = e->after_ms / e->before_ms;
+
+    tw_issue_add(
+        a, &r->v.issues, e->plan_worse ? TW_CRITICAL : TW_LOW,
+        e->plan_worse ? TW_BLOCK : TW_PROCEED, e->plan_worse ? "plan.worse" : "plan.changed",
+        e->plan_worse
+            ? tw_arena_printf(a, "a statement gets a plan that is %s%.3g times slower",
+                              at_least ? "at least " : "", ratio)
+            : "a statement gets another plan",
+        tw_arena_printf(a, "%s\nbefore: %s%s\nafter:  %s%s", e->text, e->plan_before,
+                        tried ? tw_arena_printf(a, ", %.3g ms", e->before_ms) : "",
+                        e->plan_after,
+                        tried ? tw_arena_printf(a, ", %s%.3g ms", at_least ? "at least " : "",
+                                                e->after_ms)
+                              : ""),
+        e->plan_worse ? "keep the setting that steers the planner, or change it for one session "
+                        "and look at EXPLAIN first"
+                      : NULL);
+}
+
+static void compare_statement(struct run *r, const struct tw_load_plan *b,
+                              const struct tw_load_plan *c, double total_weight)
+{
+    const struct tw_load_item *item = &r->mix.items.items[b->item];
+    struct tw_statement_effect e = {
+        .text = item->text,
+        .share = !isnan(item->source_share) ? item->source_share : item->weight / total_weight,
+        .before_ms = tried_ms(r, TW_BASELINE, b->item),
+        .after_ms = tried_ms(r, TW_CANDIDATE, b->item),
+        .rows = b->rows,
+        .plan_before = b->line,
+        .plan_after = c->line,
+        .cost_before = b->cost,
+        .cost_after = c->cost,
+        .plan_changed = differ(b, c)};
+    bool unfinished = r->v.tries[TW_CANDIDATE] && isnan(r->v.tries[TW_CANDIDATE][b->item]);
+
+    e.plan_worse = e.plan_changed && e.after_ms > CLEARLY_WORSE * e.before_ms;
+    TW_PUSH(r->v.sim->arena, &r->v.statements, e);
+    if (!e.plan_changed)
+        return;
+    tell_flip(r, &e, unfinished);
+    if (e.plan_worse && item->weight / total_weight >= CLEAR_SHARE)
+        r->v.plans_worse = true;
+}
+
+int run_plans(struct run *r, struct tw_err *err)
+{
+    const struct tw_load_plans *b = &r->v.plans[TW_BASELINE];
+    double weight = 0;
+    int rc = 0;
+
+    for (int arm = 0; arm < TW_ARM_COUNT && rc == 0; arm++) {
+        rc = explain(r, (enum tw_arm)arm, err);
+        if (rc == 0)
+            rc = r->kind->limits(r->v.sim->arena,
+                                 tw_twin_access(twin_of(r, (enum tw_arm)arm)),
+                                 &r->v.limits[arm], err);
+    }
+    if (rc == 0 && any_plan_changed(r))
+        for (int arm = 0; arm < TW_ARM_COUNT && rc == 0; arm++)
+            rc = try_items(r, (enum tw_arm)arm, err);
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < r->mix.items.count; i++)
+        weight += r->mix.items.items[i].weight;
+    for (size_t i = 0; i < b->list.count; i++) {
+        const struct tw_load_plan *c =
+            plan_of(&r->v.plans[TW_CANDIDATE], b->list.items[i].item,
+                    b->list.items[i].statement);
+
+        if (c)
+            compare_statement(r, &b->list.items[i], c, weight);
+    }
+    if (r->v.plans_worse)
+        r->v.not_measured = "a plan turned bad, which a few executions show better than load";
+    return 0;
+}
+
+/* ---- the load ---- */
+
+static const char *own_program(struct run *r)
+{
+    char path[PATH_MAX];
+    ssize_t n;
+
+    if (r->options->program)
+        return r->options->program;
+    n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+    return n > 0 ? tw_arena_strndup(r->arena, path, (size_t)n) : NULL;
+}
+
+/* As many as the target has in use, within what both arms allow beside the reserved ones. */
+static int connection_count(const struct run *r)
+{
+    double n = fmax(LEAST_CONNECTIONS, fmin(MOST_CONNECTIONS, r->snapshot.connections_used));
+    double room = r->v.limits[TW_BASELINE].max_connections -
+                  r->v.limits[TW_BASELINE].reserved_connections;
+
+    return (int)(room > 1 ? fmin(n, room - 1) : n);
+}
+
+static int open_client(struct run *r, struct tw_err *err)
+{
+    struct tw_sandbox_spec spec = {.id = r->id,
+                                   .name = "client",
+                                   .uid = r->uid,
+                                   .gid = r->gid,
+                                   .user_name = "twin",
+                                   .hostname = "client",
+                                   .cpuset = r->generator_cpus,
+                                   .cpu_weight = 262144,
+                                   .tmp_bytes = 16 << 20,
+                                   .shm_bytes = 64 << 20,
+                                   .seccomp = true};
+    struct tw_sandbox_mount mounts[] = {
+        {tw_twin_runtime_dir(twin_of(r, TW_BASELINE)), "/tw/baseline", true},
+        {tw_twin_runtime_dir(twin_of(r, TW_CANDIDATE)), "/tw/candidate", true},
+        {own_program(r), "/tw/twin", false}};
+
+    for (size_t i = 0; i < TW_COUNT_OF(mounts); i++)
+        TW_PUSH(r->arena, &spec.mounts, mounts[i]);
+    return tw_sandbox_open(r->priv, &spec, &r->v.client, err);
+}
+
+static int open_load(struct run *r, struct tw_err *err)
+{
+    struct tw_arena *a = r->v.sim->arena;
+    struct tw_load_spec spec = {.mix = &r->mix,
+                                .connections = connection_count(r),
+                                .program = "/tw/twin",
+                                .cpuset = r->generator_cpus};
+    int rc = open_client(r, err);
+
+    if (rc < 0)
+        return tw_wrap(err, rc, "the load generator's sandbox");
+    spec.box = r->v.client;
+    for (int arm = 0; arm < TW_ARM_COUNT; arm++)
+        spec.conninfo[arm] = tw_arena_printf(
+            a, "%s dbname='%s'",
+            tw_twin_conninfo_at(twin_of(r, (enum tw_arm)arm), a,
+                                tw_arena_printf(a, "/tw/%s", tw_arm_names[arm])),
+            r->mix.database);
+    return tw_load_open(&spec, &r->v.load, err);
+}
+
+/* Does the candidate take as many sessions as the baseline does, and the same statements? If not,
+ * that is a finding in the server's words, not an error of ours. */
+static bool candidate_refuses(struct run *r, const struct tw_err *why)
+{
+    struct tw_arena *a = r->v.sim->arena;
+    int n = connection_count(r);
+    struct tw_pg **open = tw_alloc((size_t)n * sizeof(struct tw_pg *));
+    struct tw_err err = {0};
+    int opened = 0;
+    int rc = 0;
+
+    while (opened < n && rc == 0) {
+        rc = tw_twin_connect(twin_of(r, TW_CANDIDATE), r->mix.database, &open[opened], &err);
+        opened += rc == 0;
+    }
+    for (int i = 0; i < opened; i++)
+        tw_pg_close(open[i]);
+    free(open);
+    if (rc == 0 && !strstr(why->text, tw_arm_names[TW_CANDIDATE]))
+        return false;
+    tw_issue_add(a, &r->v.issues, TW_CRITICAL, TW_BLOCK, "load.refused",
+                 "the service with the change refuses what it serves today",
+                 rc < 0 ? tw_arena_printf(a, "session %d of %d: %s", opened + 1, n, err.text)
+                        : why->text,
+                 "see what the server says; the unchanged one takes the same sessions and "
+                 "statements");
+    return true;
+}
+
+/* ---- the trial ---- */
+
+static void on_progress(void *arg, const struct tw_trial_progress *p)
+{
+    run_tell(arg, p);
+}
+
+/* What the server said to failed requests of the candidate and did not say to the baseline. */
+static void judge_failures(struct run *r)
+{
+    struct tw_arena *a = r->v.sim->arena;
+    const struct tw_load_failures *f = &r->v.trial.failures;
+
+    for (size_t i = 0; i < f->list.count; i++) {
+        const struct tw_load_failure *one = &f->list.items[i];
+        int64_t before = 0;
+
+        if (one->arm != TW_CANDIDATE)
+            continue;
+        for (size_t k = 0; k < f->list.count; k++)
+            if (f->list.items[k].arm == TW_BASELINE &&
+                tw_streq(f->list.items[k].sqlstate, one->sqlstate))
+                before += f->list.items[k].count;
+        if (one->count <= 2 * before)
+            continue;
+        tw_issue_add(a, &r->v.issues, TW_CRITICAL, TW_BLOCK, "load.errors",
+                     "requests fail that succeed today",
+                     tw_arena_printf(a, "%lld requests of the candidate failed, %lld of the "
+                                        "baseline: %s (SQLSTATE %s)",
+                                     (long long)one->count, (long long)before, one->text,
+                                     one->sqlstate),
+                     "see what the server says; the same requests succeed without the change");
+    }
+}
+
+static double sum_transactions(const struct tw_counters *c)
+{
+    return c->commits + c->rollbacks;
+}
+
+static void keep_measured(struct run *r)
+{
+    struct tw_simulation *sim = r->v.sim;
+    const struct tw_measured *m = &r->v.trial.measured;
+    __typeof__(sim->measured.stages) stages = sim->measured.stages;
+
+    sim->measured = *m;
+    sim->measured.stages = stages;
+    for (size_t i = 0; i < m->stages.count; i++)
+        run_stage_time(r, m->stages.items[i].name, m->stages.items[i].seconds);
+    for (int arm = 0; arm < TW_ARM_COUNT; arm++) {
+        double n = sum_transactions(&r->v.trial.after[arm]) -
+                   sum_transactions(&r->v.trial.before[arm]);
+
+        sim->measured.transactions[arm] = isnan(n) ? -1 : (int64_t)n;
+    }
+    sim->measured.mix = r->mix.description;
+    sim->measured.mix_coverage = r->mix.coverage;
+    sim->slots.items = r->v.trial.slots.items;
+    sim->slots.count = r->v.trial.slots.count;
+}
+
+int run_trial(struct run *r, struct tw_err *err)
+{
+    struct tw_simulation *sim = r->v.sim;
+    const struct tw_policy *p = &r->policy;
+    struct tw_trial_spec spec = {
+        .plan = &sim->plan,
+        .twins = {twin_of(r, TW_BASELINE), twin_of(r, TW_CANDIDATE)},
+        .mix = &r->mix,
+        .margins = {p->margin_throughput, p->margin_p50, p->margin_p95, p->margin_p99,
+                    p->margin_effect},
+        .target_rate_per_s =
+            !isnan(sim->plan.rate_per_s) ? sim->plan.rate_per_s : r->snapshot.rate_per_s,
+        .progress = on_progress,
+        .arg = r,
+        .cancel = r->options->cancel};
+    struct tw_err why = {0};
+    int64_t begun = tw_now_ns();
+    int rc = open_load(r, &why);
+
+    if (rc < 0 && candidate_refuses(r, &why)) {
+        r->v.not_measured = "the service with the change refuses what it serves today";
+        return 0;
+    }
+    run_stage_time(r, "connect", tw_seconds(tw_now_ns() - begun));
+    spec.load = r->v.load;
+    if (rc == 0)
+        rc = tw_trial_run(sim->arena, &spec, &r->v.trial, &why);
+    if (rc == -ENODATA) {
+        r->v.not_measured = tw_arena_strdup(sim->arena, why.text);
+        judge_failures(r);
+        keep_measured(r);
+        return 0;
+    }
+    if (rc < 0) {
+        if (err)
+            *err = why;
+        return rc;
+    }
+    r->v.measured = true;
+    judge_failures(r);
+    keep_measured(r);
+    return 0;
+}

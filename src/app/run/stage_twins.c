@@ -1,0 +1,205 @@
+/* Stages: sandboxes around the clones, the services started in them, the judgement on the target's
+ * own files, which runs in a thread of its own while the arms boot. */
+#include "run_internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define START_NS (60 * TW_SEC_NS)
+
+static const char *const addresses[RUN_ROLE_COUNT] = {"10.213.0.2", "10.213.0.3", "10.213.0.4"};
+
+/* The last core is the generator's, all others are the twins': they take turns, so each has the
+ * whole of them in its slots. */
+static void share_cores(struct run *r)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    double target = r->snapshot.cpus > 0 ? r->snapshot.cpus : (double)cores;
+
+    r->twin_cpus = r->generator_cpus = NULL;
+    r->cpus = 1;
+    if (cores < 2)
+        return;
+    r->twin_cpus = cores == 2 ? "0" : tw_arena_printf(r->arena, "0-%ld", cores - 2);
+    r->generator_cpus = tw_arena_printf(r->arena, "%ld", cores - 1);
+    r->cpus = fmin(target, (double)(cores - 1));
+}
+
+static int64_t host_memory(void)
+{
+    return (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+}
+
+static int open_twin(struct run *r, enum run_role role, struct tw_err *err)
+{
+    struct run_member *m = &r->members[role];
+    struct tw_twin_spec spec = {.id = r->id,
+                                .name = run_role_names[role],
+                                .arm = role == RUN_BASELINE ? TW_BASELINE : TW_CANDIDATE,
+                                .kind = r->kind,
+                                .snapshot = &r->snapshot,
+                                .clone_root = tw_clone_root(m->clone),
+                                .plan = role == RUN_BASELINE ? NULL : &r->v.sim->plan,
+                                .uid = r->uid,
+                                .gid = r->gid,
+                                .memory_bytes = r->memory_bytes,
+                                .cpus = r->cpus,
+                                .cpuset = r->twin_cpus,
+                                .address = addresses[role]};
+
+    return m->twin ? 0 : tw_twin_open(r->priv, &spec, &m->twin, err);
+}
+
+int run_sandbox(struct run *r, struct tw_err *err)
+{
+    int rc = 0;
+
+    share_cores(r);
+    r->memory_bytes = r->snapshot.memory_bytes;
+    if (r->memory_bytes > host_memory())
+        r->memory_bytes = host_memory();
+    for (int role = 0; role < RUN_ROLE_COUNT && rc == 0; role++)
+        rc = open_twin(r, (enum run_role)role, err);
+    r->v.sim->plan.twin_memory_bytes = r->memory_bytes;
+    r->v.sim->plan.twin_cpus = r->cpus;
+    return rc;
+}
+
+/* ---- the judge's thread ---- */
+
+static void *judge_main(void *arg)
+{
+    struct run *r = arg;
+
+    r->judge_result =
+        tw_inject_judge(r->judge_arena, r->members[RUN_JUDGE].twin, &r->v.sim->plan,
+                        tw_now_ns() + 2 * START_NS, &r->v.judged, &r->judge_err);
+    return NULL;
+}
+
+static int judge_begin(struct run *r, struct tw_err *err)
+{
+    int e;
+
+    if (!r->judge_arena)
+        r->judge_arena = tw_arena_new();
+    e = pthread_create(&r->judge_thread, NULL, judge_main, r);
+    if (e)
+        return tw_fail_errno(err, e, "starting a thread");
+    r->judge_running = true;
+    return 0;
+}
+
+int run_judge_join(struct run *r, struct tw_err *err)
+{
+    if (!r->judge_running)
+        return 0;
+    (void)pthread_join(r->judge_thread, NULL);
+    r->judge_running = false;
+    r->v.judge_joined = true;
+    if (r->judge_result < 0) {
+        if (err)
+            *err = r->judge_err;
+        return r->judge_result;
+    }
+    return 0;
+}
+
+/* ---- starting the arms ---- */
+
+static const char *words_of(struct run *r, enum run_role role)
+{
+    struct run_member *m = &r->members[role];
+    struct tw_issues said = {0};
+
+    r->kind->judge_start(r->v.sim->arena, tw_twin_access(m->twin), m->started.log_from,
+                         &r->v.sim->plan, false, m->started.wait_status, &said);
+    return said.list.count ? said.list.items[0].evidence : "it says nothing";
+}
+
+static int finish(struct run *r, enum run_role role, struct tw_err *err)
+{
+    struct run_member *m = &r->members[role];
+
+    if (m->started.ready)
+        return 0;
+    return tw_twin_start_finish(m->twin, tw_now_ns() + START_NS, &m->started, err);
+}
+
+int run_start(struct run *r, struct tw_err *err)
+{
+    struct run_member *base = &r->members[RUN_BASELINE], *cand = &r->members[RUN_CANDIDATE];
+    int rc = judge_begin(r, err);
+
+    if (rc == 0)
+        rc = tw_inject(r->v.sim->arena, cand->twin, &r->v.sim->plan, &r->v.issues, err);
+    if (rc == 0 && !base->started.ready)
+        rc = tw_twin_start_begin(base->twin, TW_START_LOAD, err);
+    if (rc == 0)
+        rc = tw_twin_start_begin(cand->twin, TW_START_LOAD, err);
+    if (rc == 0)
+        rc = finish(r, RUN_BASELINE, err);
+    if (rc == 0)
+        rc = finish(r, RUN_CANDIDATE, err);
+    if (rc < 0)
+        return rc;
+    if (!base->started.ready)
+        return tw_fail(err, -EIO, "the unchanged service does not start in a twin on this host: %s",
+                       words_of(r, RUN_BASELINE));
+    if (!cand->started.ready)
+        r->v.not_measured = "the service does not start with the change";
+    return r->kind->complete(r->arena, tw_twin_access(base->twin), &r->snapshot, err);
+}
+
+/* ---- what the judge found ---- */
+
+int run_judge(struct run *r, struct tw_err *err)
+{
+    int rc = run_judge_join(r, err);
+
+    if (rc < 0)
+        return rc;
+    if (!r->v.judged.baseline_started)
+        return tw_fail(err, -EIO, "the unchanged service does not start in a twin on this host: %s",
+                       r->v.judged.issues.list.count ? r->v.judged.issues.list.items[0].evidence
+                                                     : "it says nothing");
+    run_add_issues(r, &r->v.judged.issues);
+    if (!r->members[RUN_CANDIDATE].started.ready && r->v.judged.restarted)
+        return tw_fail(err, -EIO,
+                       "the service starts with the change on its own files, but not with the "
+                       "entrance for the load: %s",
+                       words_of(r, RUN_CANDIDATE));
+    if (!r->v.judged.restarted && !r->v.not_measured)
+        r->v.not_measured = "the service does not start again with the change";
+    return 0;
+}
+
+/* ---- the end of a variant ---- */
+
+static void close_member(struct run *r, enum run_role role)
+{
+    struct run_member *m = &r->members[role];
+
+    tw_twin_close(m->twin);
+    if (m->clone)
+        (void)tw_pool_clone_remove(m->clone, NULL);
+    *m = (struct run_member){0};
+}
+
+void run_variant_done(struct run *r)
+{
+    (void)run_judge_join(r, NULL);
+    tw_load_close(r->v.load);
+    r->v.load = NULL;
+    tw_sandbox_close(r->v.client);
+    r->v.client = NULL;
+    tw_trial_result_done(&r->v.trial);
+    for (int arm = 0; arm < TW_ARM_COUNT; arm++) {
+        free(r->v.resampled[arm]);
+        r->v.resampled[arm] = NULL;
+    }
+    close_member(r, RUN_CANDIDATE);
+    close_member(r, RUN_JUDGE);
+}
