@@ -26,18 +26,6 @@ double predict_cores(const struct tw_model *m, double rate_per_s)
     return from + share * (to - from);
 }
 
-double predict_service_s(const struct tw_model *m, double rate_per_s)
-{
-    double cores;
-
-    if (rate_per_s <= 0)
-        rate_per_s = m->rate_per_s[0];
-    cores = predict_cores(m, rate_per_s);
-    if (isnan(cores))
-        return m->servers / m->capacity_per_s;
-    return cores / fmin(rate_per_s, fmax(m->capacity_per_s, 0)) * m->stall;
-}
-
 double predict_capacity(const struct tw_model *m)
 {
     double demand_s = m->level_count ? m->demand_s[m->level_count - 1] : NAN;
@@ -49,14 +37,25 @@ double predict_capacity(const struct tw_model *m)
 
 double predict_load(const struct tw_model *m, double rate_per_s)
 {
-    double capacity = predict_capacity(m);
+    double capacity = predict_capacity(m), cores = predict_cores(m, rate_per_s), load;
 
     if (rate_per_s >= capacity)
         return rate_per_s / capacity;
+    load = isnan(cores) ? rate_per_s / capacity : cores * m->stall / m->servers;
     /* The levels may say that the server is full before its capacity was reached: capacity is what
      * was seen, so the last stretch is squeezed below 1. */
-    return fmin(rate_per_s * predict_service_s(m, rate_per_s) / m->servers,
-                fmax(rate_per_s / capacity, 0.99));
+    return fmin(load, fmax(rate_per_s / capacity, 0.99));
+}
+
+double predict_service_s(const struct tw_model *m, double rate_per_s)
+{
+    double capacity = predict_capacity(m);
+
+    if (rate_per_s >= capacity)
+        return m->servers / capacity;
+    if (rate_per_s <= 0)
+        rate_per_s = fmin(m->rate_per_s[0], 0.5 * capacity);
+    return predict_load(m, rate_per_s) * m->servers / rate_per_s;
 }
 
 double predict_rate_at(const struct tw_model *m, double load)

@@ -79,6 +79,20 @@ static double fluid_bin(const struct predict_job *job, size_t i, double waiting,
     return round(left);
 }
 
+/* Who is still there when the horizon ends. */
+static void rest_record(const struct predict_job *job, struct tw_sim_queue *queue, double outside,
+                        struct predict_day *day)
+{
+    size_t end = job->profile->bins.count - 1;
+    double before = (double)tw_hist_count(day->hist), rest;
+
+    tw_sim_queue_drain(queue, day->hist, NULL);
+    predict_fluid_record(job, end, (int64_t)outside, day);
+    rest = (double)tw_hist_count(day->hist) - before;
+    day->requests += rest;
+    day->overloaded += job->fluid[end].overloaded ? rest : 0;
+}
+
 static void full_run(const struct predict_job *job, struct predict_day *day)
 {
     const struct tw_model *m = job->model;
@@ -97,7 +111,6 @@ static void full_run(const struct predict_job *job, struct predict_day *day)
 
     for (size_t i = 0; i < job->profile->bins.count; i++) {
         double rate = job->profile->bins.items[i].rate_per_s;
-        bool last = i + 1 == job->profile->bins.count;
 
         tw_sim_queue_load(queue, rate, predict_service_s(m, rate));
         if (outside > 0 || too_many(job, i, tw_sim_queue_backlog(queue))) {
@@ -114,17 +127,9 @@ static void full_run(const struct predict_job *job, struct predict_day *day)
         }
         tw_hist_clear(bin);
         tw_sim_queue_advance(queue, job->profile->bins.items[i].hours * 3600, bin, NULL);
-        if (last)
-            tw_sim_queue_drain(queue, bin, NULL);
         bin_close(job, i, bin, day);
     }
-    if (outside > 0) { /* the horizon ends in overload */
-        size_t end = job->profile->bins.count - 1;
-
-        predict_fluid_record(job, end, (int64_t)outside, day);
-        day->requests += outside;
-        day->overloaded += outside;
-    }
+    rest_record(job, queue, outside, day);
 }
 
 const struct predict_engine predict_engine_full = {.name = "full", .run = full_run};
