@@ -108,6 +108,8 @@ int tw_request_from_json(struct tw_arena *a, const json_t *json, struct tw_reque
                          struct tw_err *err);
 json_t *tw_request_to_json(const struct tw_request *r);
 void tw_request_init(struct tw_request *r); /* the defaults */
+/* In one line what changes: "max_connections = 500, shared_buffers = 2GB, new.conf". */
+char *tw_request_summary(struct tw_arena *a, const struct tw_request *r);
 
 /* ---- snapshot: what sync stored of a target ---- */
 

@@ -565,3 +565,31 @@ json_t *tw_request_to_json(const struct tw_request *r)
         json_object_set_new(json, "metadata", metadata);
     return json;
 }
+
+char *tw_request_summary(struct tw_arena *a, const struct tw_request *r)
+{
+    struct tw_buf b;
+    char *text;
+
+    tw_buf_init(&b, 4096);
+    for (size_t i = 0; i < r->settings.count; i++) {
+        const struct tw_setting_change *s = &r->settings.items[i];
+
+        tw_buf_printf(&b, s->value ? "%s%s = %s" : "%sRESET %s%s", b.len ? ", " : "", s->name,
+                      s->value ? s->value : "");
+    }
+    for (size_t i = 0; i < r->files.count; i++) {
+        const struct tw_file_change *f = &r->files.items[i];
+        const char *name = f->origin ? f->origin : f->path ? f->path : "a fragment";
+
+        if (f->path && f->origin && !tw_streq(f->path, f->origin))
+            tw_buf_printf(&b, "%s%s as %s", b.len ? ", " : "", name, f->path);
+        else
+            tw_buf_printf(&b, "%s%s", b.len ? ", " : "", name);
+    }
+    for (size_t i = 0; i < r->sql.count; i++)
+        tw_buf_printf(&b, "%s%.80s", b.len ? "; " : "", r->sql.items[i]);
+    text = tw_arena_strdup(a, tw_buf_text(&b));
+    tw_buf_done(&b);
+    return text;
+}

@@ -212,7 +212,8 @@ static const char *level_of(double score)
     return score >= 80 ? "critical" : score >= 50 ? "high" : score >= 25 ? "medium" : "low";
 }
 
-/* The score that impact gave, moved into the band of the verdict in the order it had. */
+/* The score that impact gave, moved into the band of the verdict in the order it had; one that is in
+ * it already stays as it is. */
 static double score_in_band(double score, const struct band *band)
 {
     if (isnan(score))
@@ -221,25 +222,34 @@ static double score_in_band(double score, const struct band *band)
         return score;
     if (score > band->high)
         return band->high;
-    return band->low + score / 100 * (band->high - band->low);
+    return round(band->low + score / 100 * (band->high - band->low));
 }
 
-/* What forces the verdict raises the score, each in equal parts, so that the parts add up to it. */
+static bool has_part(const struct tw_impact *impact, const char *name)
+{
+    for (size_t i = 0; i < impact->risk_parts.count; i++)
+        if (tw_streq(impact->risk_parts.items[i].name, name))
+            return true;
+    return false;
+}
+
+/* What forces the verdict raises the score, each in equal parts, so that the parts add up to it.
+ * What forces something less, or a score that was high enough, stands there with no points. */
 static void tie_score(struct decision *d, enum tw_verdict verdict)
 {
     struct tw_impact *impact = d->impact;
     double before = isnan(impact->risk_score) ? 0 : fmin(fmax(impact->risk_score, 0), 100);
-    double score = round(score_in_band(before, &bands[verdict])), raise = score - before;
+    double score = score_in_band(before, &bands[verdict]), raise = score - before;
     size_t forcing = 0;
 
     for (size_t i = 0; i < d->forces.count; i++)
         forcing += d->forces.items[i].verdict == verdict;
     for (size_t i = 0; i < d->forces.count; i++) {
         const struct force *f = &d->forces.items[i];
+        double points = raise > 0 && f->verdict == verdict ? raise / (double)forcing : 0;
 
-        if (raise > 0 && f->verdict == verdict)
-            TW_PUSH(d->a, &impact->risk_parts,
-                    (struct tw_risk_part){f->name, raise / (double)forcing, f->why});
+        if (points > 0 || !has_part(impact, f->name))
+            TW_PUSH(d->a, &impact->risk_parts, (struct tw_risk_part){f->name, points, f->why});
     }
     if (raise < 0)
         TW_PUSH(d->a, &impact->risk_parts,
