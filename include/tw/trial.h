@@ -3,7 +3,8 @@
  *
  * Units   seconds, requests per second; levels are shares of the smaller capacity
  * Errors  -ECANCELED, -ETIMEDOUT, -ENODATA nothing could be measured (why)
- * Owns    results live in the arena; histograms of slots are freed by tw_trial_result_done
+ * Owns    results live in the arena; histograms and starts of slots are freed by
+ *         tw_trial_result_done
  * Source  PREDICTION.md §5, §6, §8 steps 1, 2 */
 #ifndef TW_TRIAL_H
 #define TW_TRIAL_H
@@ -31,6 +32,7 @@ struct tw_trial_spec {
     const struct tw_load_mix *mix;
     struct tw_trial_margins margins;
     double target_rate_per_s;          /* the target's own rate, NaN: unknown */
+    int connections;                   /* of the load, per arm; 0: unknown */
     void (*progress)(void *arg, const struct tw_trial_progress *p);
     void *arg;
     const volatile bool *cancel;       /* looked at between slots; NULL: never */
@@ -38,8 +40,9 @@ struct tw_trial_spec {
 struct tw_trial_result {
     TW_ARRAY(struct tw_slot) slots;    /* in the order run, probes included */
     struct tw_measured measured;       /* what the trial knows of it */
-    TW_ARRAY(struct tw_effect) effects; /* throughput p50 p95 p99 mean, cpu per request, wal per
-                                          request, errors: pair medians with their intervals */
+    TW_ARRAY(struct tw_effect) effects; /* throughput_per_s (closed loop), p50_ms, p95_ms, p99_ms,
+                                           mean_ms, cpu_ms_per_request, wal_bytes_per_request,
+                                           temp_bytes_per_request, errors_share */
     struct tw_counters before[TW_ARM_COUNT], after[TW_ARM_COUNT];
     struct tw_waits waits[TW_ARM_COUNT];
     struct tw_load_failures failures;
@@ -48,6 +51,7 @@ struct tw_trial_result {
     double cold_ratio[TW_ARM_COUNT];   /* throughput of the first step / level; NaN */
     double outlier_slots[TW_ARM_COUNT]; /* slots with p99 over 5 times the median: stalls */
     bool decided;
+    bool candidate_stopped;            /* it stopped serving under load: slots end there */
 };
 int tw_trial_run(struct tw_arena *a, const struct tw_trial_spec *spec,
                  struct tw_trial_result *ret, struct tw_err *err);

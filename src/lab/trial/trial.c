@@ -16,7 +16,7 @@
 #define SETTLE_LEAST_S 0.02
 #define SETTLE_MOST_S  0.30
 /* Decided harm needs no more pairs than these. */
-#define HARM_OPEN_PAIRS   4
+#define HARM_OPEN_PAIRS   6
 #define HARM_CLOSED_PAIRS 3
 #define CLOSED_AT_END     2
 
@@ -93,6 +93,13 @@ static struct tw_slot blank_slot(void)
     return s;
 }
 
+static void slot_done(struct tw_slot *s)
+{
+    tw_hist_free(tw_take_ptr(&s->latency));
+    free((void *)tw_take_ptr(&s->starts_ns));
+    s->start_count = 0;
+}
+
 /* In a closed loop of n clients a request takes n / capacity. */
 static double settle_s(const struct trial *t, int clients)
 {
@@ -121,7 +128,7 @@ static int measure_slot(struct trial *t, enum tw_arm arm,
         return r;
     r = tw_sampler_read(t->sampler[arm], t->full_reads, &after, err);
     if (r < 0) {
-        tw_hist_free(tw_take_ptr(&slot->latency));
+        slot_done(slot);
         return r;
     }
     tw_sample_slot(&before, &after, slot);
@@ -157,8 +164,11 @@ static int run_slot(struct trial *t, enum tw_arm arm, const struct trial_order *
     slot.pair = o->pair;
     slot.level = o->level;
     slot.offered_per_s = o->rate_per_s;
-    slot.length_ns = o->length_ns;
-    slot.seed = o->seed;
+    if (slot.clients == 0)
+        slot.clients = t->spec->connections;
+    /* Errors may be those of a service that is no longer there. */
+    if (arm == TW_CANDIDATE && slot.errors > 0)
+        t->silent = !tw_twin_running(t->spec->twins[arm]);
     TW_PUSH(t->arena, &t->ret->slots, slot);
     if (ret_slot)
         *ret_slot = &t->ret->slots.items[t->ret->slots.count - 1];
@@ -431,7 +441,7 @@ static int run_pairs(struct trial *t, struct trial_schedule *s, struct tw_err *e
             return r;
         tw_step("trial.block.done");
     }
-    t->ret->decided = an.inside || an.outside;
+    t->ret->decided = !t->silent && (an.inside || an.outside);
     t->ret->measured.pairs = an.pairs;
     t->ret->measured.pairs_dropped = an.dropped;
     memcpy(t->ret->measured.requests, an.requests, sizeof an.requests);
@@ -512,6 +522,7 @@ static void sum_up(struct trial *t, const struct trial_warmup *w)
     struct trial_totals totals;
 
     sum_slots(t);
+    ret->candidate_stopped = t->silent;
     m->mix = t->spec->mix->description;
     m->mix_coverage = t->spec->mix->coverage;
     m->noise_floor = trial_noise_floor(ret->slots.items, ret->slots.count, TRIAL_P50);
@@ -608,5 +619,5 @@ int tw_trial_run(struct tw_arena *a, const struct tw_trial_spec *spec,
 void tw_trial_result_done(struct tw_trial_result *r)
 {
     for (size_t i = 0; i < r->slots.count; i++)
-        tw_hist_free(tw_take_ptr(&r->slots.items[i].latency));
+        slot_done(&r->slots.items[i]);
 }

@@ -5,7 +5,7 @@
 
 /* A step this much faster than the one before, in the median of the window, is still
  * warming up. Three steps of a level service differ by a few percent either way. */
-#define CLIMB_PER_STEP 0.03
+#define CLIMB_PER_STEP 0.04
 /* A step counts as level from this share of the level on. */
 #define LEVEL_SHARE 0.95
 

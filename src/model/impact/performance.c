@@ -24,6 +24,7 @@ static const struct row performance_rows[] = {
     {"p95_ms", "ms", "p95_ms", AT(p95_s), 1e3, false},
     {"p99_ms", "ms", "p99_ms", AT(p99_s), 1e3, false},
     {"mean_ms", "ms", "mean_ms", NONE, 1, false},
+    {"errors_share", "share", "errors_share", NONE, 1, false},
     {"served_per_s", "per s", NULL, AT(throughput_per_s), 1, true},
 };
 static const struct row resource_rows[] = {
@@ -95,6 +96,8 @@ static struct tw_effect make_row(const struct impact *i, const struct row *row)
                           .verdict = "inconclusive",
                           .noise_floor = NAN};
 
+    if (row->forecast == NONE && measured)
+        return *measured;
     if (row->forecast != NONE && impact_overloaded(f->forecast[TW_CANDIDATE]) &&
         !impact_overloaded(f->forecast[TW_BASELINE]))
         by_overload(f, row, &e);
