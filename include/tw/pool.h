@@ -35,6 +35,7 @@ const char *tw_seed_root(const struct tw_seed *seed); /* borrowed: a path in thi
 const char *tw_seed_meta(const struct tw_seed *seed); /* borrowed, "" while building */
 int64_t tw_seed_taken_wall_ns(const struct tw_seed *seed);
 void tw_seed_free(struct tw_seed *seed); /* aborts an uncommitted one */
+TW_AUTO_DEFINE(tw_seed)
 int tw_pool_seed_remove(struct tw_pool *pool, const char *key, struct tw_err *err);
 
 int tw_pool_clone(struct tw_pool *pool, const struct tw_seed *seed, const char *name,

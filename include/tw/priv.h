@@ -56,6 +56,9 @@ void tw_priv_settled(struct tw_priv *p, int64_t token); /* 0 is fine */
  * needs its tw_priv_pool_unmount. -ENODEV, -ENOENT, -EPERM when this host cannot. */
 int tw_priv_pool_mount(struct tw_priv *p, int64_t size_bytes, struct tw_err *err);
 void tw_priv_pool_unmount(struct tw_priv *p);
+/* Removes a tree, path relative to the pool. One that somebody holds with flock() (a seed below
+ * clones that live) is put aside as <pool>/old/<name> instead, for a later start. */
+int tw_priv_pool_discard(struct tw_priv *p, const char *relative, struct tw_err *err);
 int tw_priv_overlay_mount(struct tw_priv *p, const char *lower, const char *upper,
                           const char *work, const char *merged, struct tw_err *err);
 /* Also where something still has files open (then it ends when they close). Not mounted is fine. */

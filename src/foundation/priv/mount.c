@@ -2,8 +2,10 @@
 #include "priv_internal.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -112,6 +114,40 @@ void tw_priv_pool_unmount(struct tw_priv *p)
 
     priv_pool_release(&ground);
     tw_step("priv.pool.unmounted");
+}
+
+static int put_aside(const char *state_dir, const char *path, struct tw_err *err)
+{
+    tw_auto_free char *old = tw_strf("%s/pool/old", state_dir);
+    tw_auto_free char *there = tw_strf("%s%s", old, strrchr(path, '/'));
+
+    if ((mkdir(old, 0711) < 0 && errno != EEXIST) || rename(path, there) < 0)
+        return tw_fail_errno(err, errno, "putting '%s' aside", path);
+    return 1;
+}
+
+/* As priv_undo. */
+int priv_pool_discard(const char *state_dir, const char *relative, struct tw_err *err)
+{
+    tw_auto_free char *path = tw_strf("%s/pool/%s", state_dir, relative);
+    tw_auto_close int dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int r;
+
+    if (dir < 0)
+        return errno == ENOENT ? 0 : tw_fail_errno(err, errno, "removing '%s'", path);
+    if (flock(dir, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
+        return put_aside(state_dir, path, err);
+    r = priv_unmount_below(path, err);
+    if (r == 0)
+        r = tw_remove_tree(path, err);
+    return r < 0 ? r : 1;
+}
+
+int tw_priv_pool_discard(struct tw_priv *p, const char *relative, struct tw_err *err)
+{
+    int r = priv_pool_discard(p->state_dir, relative, err);
+
+    return r < 0 ? r : 0;
 }
 
 /* ---- overlays ---- */

@@ -57,6 +57,7 @@ extern const char *const priv_intent_names[TW_INTENT_COUNT];
 /* mount.c */
 int priv_pool_hold(const struct priv_ground *ground, struct tw_err *err); /* image must exist */
 void priv_pool_release(const struct priv_ground *ground);
+int priv_pool_discard(const char *state_dir, const char *relative, struct tw_err *err);
 int priv_unmount_below(const char *path, struct tw_err *err);
 
 /* loop.c: an open loop device of the image, joined or fresh; ret_path needs 32 bytes. */

@@ -38,12 +38,14 @@ static int undo_file(const struct priv_ground *ground, const char *value, struct
     return errno == ENOENT ? 0 : tw_fail_errno(err, errno, "removing '%s'", path);
 }
 
-static int remove_below(const char *dir, const char *value, struct tw_err *err)
+static int undo_tree(const struct priv_ground *ground, const char *value, struct tw_err *err)
 {
-    tw_auto_free char *path = tw_strf("%s/%s", dir, value);
+    tw_auto_free char *path = tw_strf("%s/%s", ground->state_dir, value);
     struct stat st;
     int r;
 
+    if (!is_ours(ground, value))
+        return refuse(value, err);
     if (lstat(path, &st) < 0)
         return errno == ENOENT ? 0 : tw_fail_errno(err, errno, "removing '%s'", path);
     r = priv_unmount_below(path, err);
@@ -52,18 +54,11 @@ static int remove_below(const char *dir, const char *value, struct tw_err *err)
     return r < 0 ? r : 1;
 }
 
-static int undo_tree(const struct priv_ground *ground, const char *value, struct tw_err *err)
-{
-    return is_ours(ground, value) ? remove_below(ground->state_dir, value, err)
-                                  : refuse(value, err);
-}
-
 /* Where the pool is an image, it has to be mounted to be cleaned. */
 static int undo_pool_tree(const struct priv_ground *ground, const char *value,
                           struct tw_err *err)
 {
     tw_auto_free char *image = tw_strf("%s/pool.img", ground->state_dir);
-    tw_auto_free char *pool = tw_strf("%s/pool", ground->state_dir);
     bool held = false;
     int r = 0;
 
@@ -77,7 +72,7 @@ static int undo_pool_tree(const struct priv_ground *ground, const char *value,
         held = r == 0;
     }
     if (r == 0)
-        r = remove_below(pool, value, err);
+        r = priv_pool_discard(ground->state_dir, value, err);
     if (held)
         priv_pool_release(ground);
     return r;
