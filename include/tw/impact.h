@@ -26,6 +26,7 @@ struct tw_impact_facts {
     int sessions;                         /* dropped by a restart; -1 unknown */
     TW_ARRAY(struct tw_effect) effects;   /* of the trial */
     bool decided;                         /* the trial stopped because it was certain */
+    bool candidate_stopped;               /* it stopped serving under load */
     TW_ARRAY(struct tw_statement_effect) statements;
     TW_ARRAY(struct tw_impact_wait) waits[TW_ARM_COUNT];
     const struct tw_model *model[TW_ARM_COUNT];       /* NULL: none */

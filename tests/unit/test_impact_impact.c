@@ -244,6 +244,21 @@ Test(impact_impact, a_mistake_that_the_next_restart_dies_of_is_a_failure_without
     tw_arena_free(w->arena);
 }
 
+Test(impact_impact, a_candidate_that_dies_under_load_is_blocked_whatever_was_measured)
+{
+    struct world *w = make();
+
+    add_harmless(w);
+    w->facts.decided = false;
+    w->facts.candidate_stopped = true;
+    judge(w);
+    cr_expect_geq(w->impact.risk_score, 90);
+    cr_expect_geq(w->impact.confidence, 0.95);
+    cr_expect_str_eq(w->impact.failures.items[0].kind, "crash");
+    cr_expect_eq(w->impact.issues.list.items[0].at_least, TW_BLOCK);
+    tw_arena_free(w->arena);
+}
+
 Test(impact_impact, failures_below_the_threshold_are_not_told)
 {
     struct world *w = make();

@@ -15,9 +15,10 @@
 #define WARMUP_SHARE   0.30 /* of the budget at most */
 #define SETTLE_LEAST_S 0.02
 #define SETTLE_MOST_S  0.30
-/* Decided harm needs no more pairs than these. */
+/* Decided harm needs no more pairs than these: five are the fewest whose order statistics
+ * hold a median at 90 %. */
 #define HARM_OPEN_PAIRS   6
-#define HARM_CLOSED_PAIRS 3
+#define HARM_CLOSED_PAIRS 5
 #define CLOSED_AT_END     2
 
 struct trial {
@@ -376,7 +377,7 @@ static bool wants_closed(const struct trial *t, const struct trial_schedule *s,
     bool closed_open = an->metric[TRIAL_THROUGHPUT].standing == TRIAL_OPEN ||
                        missing_requests(t, an) > 0;
 
-    if (!s->open_useful)
+    if (!s->open_useful || (an->outside && an->open_pairs >= HARM_OPEN_PAIRS))
         return true;
     if (s->open_pairs < s->open_min)
         return false;

@@ -10,7 +10,8 @@ static const struct {
     double fallback;
     const char *why;
 } classes[IMPACT_EVIDENCE_COUNT] = {
-    [IMPACT_REFUSED] = {0.99, "the service itself refused the change"},
+    [IMPACT_REFUSED] = {0.99,
+                        "the service itself refused the change, or did not survive it"},
     [IMPACT_PLAN_TURNED] = {0.97, "a plan turned bad, and its execution was timed"},
     [IMPACT_ARITHMETIC] = {0.97, "a limit is exceeded by computation"},
     [IMPACT_DECIDED] = {0.90,
@@ -78,7 +79,7 @@ static bool plan_turned(const struct tw_impact_facts *f)
 
 enum impact_evidence impact_evidence(const struct tw_impact_facts *f)
 {
-    if (impact_refused(f) || blocks(f, is_refusal))
+    if (impact_refused(f) || f->candidate_stopped || blocks(f, is_refusal))
         return IMPACT_REFUSED;
     if (plan_turned(f) || blocks(f, is_plan))
         return IMPACT_PLAN_TURNED;

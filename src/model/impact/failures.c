@@ -113,5 +113,10 @@ void impact_failures(struct impact *i)
 {
     add_findings(i);
     add_refusals(i);
+    if (i->facts->candidate_stopped)
+        add(i, &(struct tw_failure){
+                   "crash", 0, 0, i->facts->plan->hours, 1,
+                   "the changed service stopped serving while it was measured; "
+                   "the unchanged one did not"});
     add_laws(i);
 }

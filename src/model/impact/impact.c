@@ -176,6 +176,13 @@ int tw_impact_make(struct tw_arena *a, const struct tw_impact_facts *facts,
     copy_facts(&i);
     impact_performance(&i);
     performance_findings(&i);
+    if (facts->candidate_stopped)
+        tw_issue_add(a, &ret->issues, TW_CRITICAL, TW_BLOCK, "crash.under_load",
+                     "The changed service stopped serving under load",
+                     "it answered during warm-up or earlier slots and was gone at the "
+                     "next one; the "
+                     "unchanged service, on the same host and load, was not",
+                     "look at its log and at the memory it needs");
     impact_resources(&i);
     impact_experience(&i);
     impact_failures(&i);

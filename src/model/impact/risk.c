@@ -8,6 +8,7 @@
 
 #define NOT_STARTING   97
 #define NOT_RESTARTING 90
+#define STOPPED        95
 #define OUTSIDE_LEAST  60
 #define OUTSIDE_MOST   92
 #define CROSSING       50
@@ -65,6 +66,8 @@ static void start_parts(struct impact *i)
     else if (!f->candidate_restarted)
         add(i, "restart", NOT_RESTARTING,
             "the change is taken now and the service fails at its next restart");
+    if (f->candidate_stopped)
+        add(i, "crash", STOPPED, "the changed service stopped serving under load");
 }
 
 static const char *part_of(const char *code)
@@ -175,7 +178,8 @@ static void failure_part(struct impact *i)
         const struct tw_failure *failure = &i->ret->failures.items[k];
         double most = tw_streq(failure->kind, "reload") ? 60 : 90;
 
-        if (tw_streq(failure->kind, "start")) /* has parts of its own */
+        if (tw_streq(failure->kind, "start") || tw_streq(failure->kind, "crash"))
+            /* have parts of their own */
             continue;
         add(i, "failures",
             failure->probability * (only_after(i->facts, failure) ? most : 20),
