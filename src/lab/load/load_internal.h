@@ -168,34 +168,102 @@ struct load_result {
 };
 
 /* ---- making mixes ---- */
+/* A connection to a database of the server behind pg: pg itself where it is there already.
+ * Close it with load_database_close. */
+int load_database_open(struct tw_pg *pg, const char *database, struct tw_pg **ret,
+                       struct tw_err *err);
+void load_database_close(struct tw_pg *pg, struct tw_pg *opened);
+
 struct load_column { /* one column as the twin's catalogue knows it */
     const char *schema, *table, *name, *type;
-    char category;   /* pg_type.typcategory: N numeric, S string, D date/time, B boolean … */
-    bool integer, unique, leads_index, generated, has_default;
-    double rows, pages, distinct, correlation; /* rows, pages of the table */
-    double low, high;                          /* integers that lead an index; NaN unknown */
-    char typtype;
+    char category;     /* pg_type.typcategory: N number, S text, D date or time, … */
+    bool integer, unique, leads_index, indexed, fixed; /* fixed: no value may be given */
+    int key_position;  /* in the primary key, else in a unique one: 1 …; 0: not in it */
+    int key_width;     /* columns of that key */
+    double rows, pages, distinct, correlation; /* rows, pages: of the table */
+    bool bounds_read;
+    double low, high;  /* integers that lead an index, once asked for; NaN unknown */
 };
 struct load_columns {
     TW_ARRAY(struct load_column) list;
 };
-/* Columns of the tables named (any schema of the search path where schema is NULL). */
 struct load_relation {
-    const char *schema, *name, *alias; /* schema, alias may be NULL */
+    const char *schema, *name, *alias; /* schema (then: what is visible), alias may be NULL */
 };
 int load_columns_read(struct tw_arena *a, struct tw_pg *pg,
                       const struct load_relation *relations, size_t count,
                       struct load_columns *ret, struct tw_err *err);
-char *load_column_table(struct tw_arena *a, const struct load_column *c); /* quoted */
-/* Integers without gaps: any number between low and high is in the table. */
-bool load_column_dense(const struct load_column *c);
-/* Up to LOAD_SAMPLE rows of a table from all over it: cells row-major, count columns. */
+char *load_table_name(struct tw_arena *a, const struct load_column *c); /* quoted */
+/* Integers without gaps: any number between low and high is in the table. Reads the bounds. */
+bool load_column_dense(struct tw_arena *a, struct tw_pg *pg, struct load_column *c);
+/* "schema.table TABLESAMPLE …": about LOAD_SAMPLE rows from all over the table, once
+ * "LIMIT LOAD_SAMPLE" is put at the end of the query and "AND" the ret_filter. */
 #define LOAD_SAMPLE 1000
-int load_sample_rows(struct tw_arena *a, struct tw_pg *pg, const struct load_column *table,
-                     const char *const *columns, size_t count, struct tw_pg_rows *ret,
-                     struct tw_err *err);
-/* The database in which the target spends its time: statements, else tables decide. */
+char *load_sample_from(struct tw_arena *a, const struct load_column *c,
+                       const char **ret_filter);
+/* Rows of the columns named, as texts, none of them NULL. */
+int load_sample_rows(struct tw_arena *a, struct tw_pg *pg, const struct load_column *const *columns,
+                     size_t count, struct tw_pg_rows *ret, struct tw_err *err);
+/* A variable per key column, drawn together: columns are those of one table. */
+int load_key_variables(struct tw_arena *a, struct tw_pg *pg, struct load_column *const *columns,
+                       size_t count, struct tw_load_item *item, struct tw_err *err);
+struct tw_load_item load_item_new(void); /* weight 0, the source's figures unknown */
+
+/* The database in which the target spends its time: statements, else tables decide. NULL. */
 const char *load_main_database(const struct tw_snapshot *s);
+/* ---- a statement read (query.c) ---- */
+enum load_role { /* of a parameter, in order of what it tells */
+    LOAD_ROLE_OTHER,
+    LOAD_ROLE_EQUAL,   /* column = $1 */
+    LOAD_ROLE_IN,      /* column IN ($1, …) */
+    LOAD_ROLE_ANY,     /* column = ANY ($1) */
+    LOAD_ROLE_LOW,     /* column BETWEEN $1 AND … */
+    LOAD_ROLE_HIGH,
+    LOAD_ROLE_GREATER, /* column > $1, >= */
+    LOAD_ROLE_LESS,
+    LOAD_ROLE_LIKE,
+    LOAD_ROLE_LIMIT,
+    LOAD_ROLE_OFFSET,
+    LOAD_ROLE_INSERT,  /* a value of a new row */
+    LOAD_ROLE_ASSIGN,  /* SET column = $1 */
+    LOAD_ROLE_ADD,     /* + $1, - $1 */
+    LOAD_ROLE_SCALE,   /* * $1, / $1, % $1 */
+    LOAD_ROLE_COUNT
+};
+struct load_use {
+    int parameter;
+    enum load_role role;
+    const char *qualifier, *column; /* NULL: none named */
+    int position;                   /* LOAD_ROLE_INSERT without column list: 0 … */
+};
+struct load_query {
+    const char *kind; /* node of the parse tree: "SelectStmt" */
+    bool writes, into, upsert, aggregates, limited;
+    TW_ARRAY(struct load_relation) relations;
+    TW_ARRAY(struct load_use) uses; /* at most one per parameter */
+    TW_ARRAY(const char *) functions;
+};
+/* -EINVAL: it cannot be parsed (err says why). */
+int load_query_read(struct tw_arena *a, const char *sql, struct load_query *ret,
+                    struct tw_err *err);
+
+/* ---- values for the parameters of a statement (values.c) ---- */
+struct load_values {
+    struct tw_arena *a;
+    struct tw_pg *pg;
+    struct load_columns columns; /* of all tables that the statements name */
+    TW_ARRAY(struct load_sampled {
+        const char *key;
+        struct tw_pg_rows rows;
+    }) samples;
+};
+/* Adds a variable per parameter to item, and its one statement. -ENODATA with the reason in err
+ * where a parameter has a type or place for which no value is known. */
+int load_values_fill(struct load_values *v, const struct load_query *q, const char *sql,
+                     const struct tw_statement *s, struct tw_load_item *item,
+                     struct tw_err *err);
+
+/* Both leave ret->items empty where there is nothing to make them from. */
 int load_mix_from_statements(struct tw_arena *a, const struct tw_snapshot *s,
                              struct tw_pg *pg, struct tw_load_mix *ret,
                              struct tw_err *err);
@@ -206,10 +274,12 @@ struct tw_load_variable *load_variable_add(struct tw_arena *a, struct tw_load_it
 struct tw_load_statement *load_statement_add(struct tw_arena *a,
                                              struct tw_load_item *item, const char *sql);
 
-/* ---- a statement prepared for looking at ---- */
-/* Prepares statement of item under a name of its own; returns that name in the arena. */
+/* ---- looking at statements ---- */
+/* Prepares a statement under a name of its own. ret_types may be NULL: OIDs of the parameters. */
 int load_prepare(struct tw_arena *a, struct tw_pg *pg, const char *sql,
-                 const char **ret_name, struct tw_err *err);
+                 const char **ret_name, unsigned **ret_types, int *ret_count,
+                 struct tw_err *err);
+void load_unprepare(struct tw_pg *pg, const char *name);
 /* "EXPLAIN (options) EXECUTE name('…', …)". */
 char *load_explain_text(struct tw_arena *a, const char *options, const char *name,
                         const char *const *parameters, int count);
@@ -217,4 +287,5 @@ char *load_explain_text(struct tw_arena *a, const char *options, const char *nam
 bool load_explainable(const char *sql);
 /* The first word, in lower case, of a statement: comments and blanks skipped. */
 void load_first_word(const char *sql, char *ret, size_t room);
+
 #endif
