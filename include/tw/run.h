@@ -34,5 +34,9 @@ int tw_run(const struct tw_run_options *options, struct tw_simulation *sim, stru
 /* Several variants of one target, sharing the seed, the baseline and the warm-up. */
 int tw_run_sweep(const struct tw_run_options *options, struct tw_simulation **sims, size_t n,
                  struct tw_err *err);
+/* Takes a snapshot of sim->request.target and brings a seed of its data to rest, so that the next
+ * run begins at once. Errors as tw_run; sim gets target, snapshot, stages. */
+int tw_run_sync(const struct tw_run_options *options, struct tw_simulation *sim,
+                struct tw_err *err);
 const char *tw_state_dir_default(struct tw_arena *a); /* TWIN_STATE_DIR, /var/lib/twin, XDG */
 #endif

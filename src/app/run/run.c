@@ -307,6 +307,28 @@ int tw_run_sweep(const struct tw_run_options *options, struct tw_simulation **si
     return input ? rc : 0;
 }
 
+int tw_run_sync(const struct tw_run_options *options, struct tw_simulation *sim,
+                struct tw_err *err)
+{
+    struct run r = {.options = options,
+                    .sims = &sim,
+                    .sim_count = 1,
+                    .arena = tw_arena_new(),
+                    .begun_ns = tw_now_ns()};
+    bool input;
+    int rc;
+
+    memcpy(r.id, sim->id, sizeof(r.id));
+    r.state_dir = options->state_dir ? options->state_dir : tw_state_dir_default(r.arena);
+    begin_variant(&r, 0);
+    rc = run_stages(&r, opening, TW_COUNT_OF(opening), &input, err);
+    if (rc == 0)
+        rc = run_stages(&r, taking, TW_COUNT_OF(taking), &input, err);
+    sim->elapsed_s = tw_seconds(tw_now_ns() - r.begun_ns);
+    close_run(&r);
+    return rc;
+}
+
 int tw_run(const struct tw_run_options *options, struct tw_simulation *sim, struct tw_err *err)
 {
     return tw_run_sweep(options, &sim, 1, err);

@@ -30,6 +30,8 @@ struct run_member {
 };
 
 #define RUN_RESAMPLES 12
+/* prediction.failure_detection_sensitivity: a failure is told from probability 1 - this on. */
+#define RUN_FAILURE_SENSITIVITY 0.7
 
 /* What belongs to one variant: reset before the next. */
 struct run_variant {

@@ -1,0 +1,24 @@
+#include "cmd_internal.h"
+
+#include "tw/priv.h"
+
+#include <stdio.h>
+
+static int run(struct cmd_args *args, struct tw_err *err)
+{
+    int removed = 0;
+    int r = tw_priv_reap(args->state_dir, &removed, err);
+
+    if (r == 0)
+        printf("%d things of dead runs removed\n", removed);
+    return r;
+}
+
+extern const struct cmd cmd_reap;
+const struct cmd cmd_reap = {
+    .name = "reap",
+    .usage = "reap",
+    .summary = "remove what a killed run left; every start does it too",
+    .options = " ",
+    .run = run,
+};

@@ -1,0 +1,244 @@
+#include "cmd_internal.h"
+
+#include "tw/change.h"
+#include "tw/predict.h"
+
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define BODY_MAX ((size_t)8 << 20)
+
+/* ---- the request, from a body or from options ---- */
+
+static char *read_stdin(struct tw_err *err)
+{
+    tw_auto_buf text;
+    char part[65536];
+    ssize_t n;
+
+    tw_buf_init(&text, BODY_MAX);
+    while ((n = read(STDIN_FILENO, part, sizeof(part))) > 0)
+        tw_buf_add(&text, part, (size_t)n);
+    if (n < 0 || text.overflow) {
+        (void)tw_fail(err, -EINVAL, "standard input: %s",
+                      n < 0 ? strerror(errno) : "more than 8 MiB");
+        return NULL;
+    }
+    return tw_buf_take(&text);
+}
+
+static int read_body(struct cmd_args *args, const char *path, struct tw_request *ret,
+                     struct tw_err *err)
+{
+    tw_auto_free char *text = NULL;
+    json_auto_t *json = NULL;
+    int r = 0;
+
+    if (tw_streq(path, "-")) {
+        text = read_stdin(err);
+        r = text ? 0 : -EINVAL;
+    } else {
+        r = tw_read_file(AT_FDCWD, path, BODY_MAX, &text, NULL, err);
+    }
+    if (r == 0)
+        r = tw_json_parse(text, strlen(text), &json, err);
+    if (r == 0)
+        r = tw_request_from_json(args->arena, json, ret, err);
+    return r < 0 ? tw_wrap(err, -EINVAL, "%s", tw_streq(path, "-") ? "standard input" : path) : 0;
+}
+
+static int check_word(const char *option, const char *word, const char *const *names, size_t n,
+                      struct tw_err *err)
+{
+    tw_auto_buf all;
+    const char *near;
+
+    if (!word || tw_name_index(word, names, n) >= 0)
+        return 0;
+    near = tw_nearest(word, names, n);
+    tw_buf_init(&all, 4096);
+    for (size_t i = 0; i < n; i++)
+        tw_buf_printf(&all, "%s%s", i ? ", " : "", names[i]);
+    return tw_fail_at(err, -EINVAL, option, "%s '%s': expected one of %s%s%s%s", option, word,
+                      tw_buf_text(&all), near ? "; did you mean '" : "", near ? near : "",
+                      near ? "'?" : "");
+}
+
+static int check_words(const struct cmd_args *args, struct tw_err *err)
+{
+    static const char *const levels[] = {"low", "medium", "high", "critical"};
+    static const char *const engines[] = {"map", "full"};
+    static const char *const backends[] = {"native"};
+    int r = check_word("--risk-level", args->risk_level, levels, TW_COUNT_OF(levels), err);
+
+    if (r == 0)
+        r = check_word("--engine", args->engine, engines, TW_COUNT_OF(engines), err);
+    if (r == 0)
+        r = check_word("--backend", args->backend, backends, TW_COUNT_OF(backends), err);
+    if (r == 0)
+        r = check_word("--data", args->data, tw_data_mode_names, TW_DATA_COUNT, err);
+    if (r == 0)
+        r = check_word("--scenario", args->scenario, tw_scenario_names, tw_scenario_count, err);
+    if (r == 0 && !isnan(args->hours) && !(args->hours > 0 && args->hours <= 720))
+        r = tw_fail_at(err, -EINVAL, "--hours", "--hours %g: expected more than 0, up to 720",
+                       args->hours);
+    if (r == 0 && !isnan(args->rate) && !(args->rate > 0))
+        r = tw_fail_at(err, -EINVAL, "--rate", "--rate %g: expected more than 0", args->rate);
+    if (r == 0 && !isnan(args->budget) && !(args->budget > 0 && args->budget <= 3600))
+        r = tw_fail_at(err, -EINVAL, "--budget", "--budget %g: expected more than 0, up to 3600",
+                       args->budget);
+    return r;
+}
+
+static int fill_options(struct cmd_args *args, struct tw_request *q, struct tw_err *err)
+{
+    const struct {
+        const char *from;
+        const char **to;
+    } texts[] = {{args->target, &q->target},         {args->environment, &q->environment},
+                 {args->scenario, &q->scenario},     {args->profile, &q->profile},
+                 {args->risk_level, &q->risk_level}, {args->engine, &q->engine}};
+    int r = 0;
+
+    for (size_t i = 0; i < TW_COUNT_OF(texts); i++)
+        if (texts[i].from)
+            *texts[i].to = texts[i].from;
+    q->hours = isnan(args->hours) ? q->hours : args->hours;
+    q->rate_per_s = isnan(args->rate) ? q->rate_per_s : args->rate;
+    q->budget_s = isnan(args->budget) ? q->budget_s : args->budget;
+    q->seed = args->seed ? (uint64_t)args->seed : q->seed;
+    q->keep |= args->keep;
+    q->refresh_data |= args->refresh_data;
+    for (size_t i = 0; i < args->mixes.count; i++)
+        TW_PUSH(args->arena, &q->mixes, args->mixes.items[i]);
+    for (size_t i = 0; i < args->sets.count && r == 0; i++)
+        r = tw_change_parse_set(args->arena, args->sets.items[i], q, err);
+    for (size_t i = 0; i < args->files.count && r == 0; i++)
+        r = tw_change_parse_file(args->arena, args->files.items[i], q, err);
+    return r;
+}
+
+static int make_request(struct cmd_args *args, struct tw_request *q, struct tw_err *err)
+{
+    int r = check_words(args, err);
+
+    tw_request_init(q);
+    q->type = "config_change";
+    if (r == 0 && args->rest.count > 1)
+        r = tw_fail(err, -EINVAL, "one change at a time: '%s' and '%s' were given",
+                    args->rest.items[0], args->rest.items[1]);
+    if (r == 0 && args->rest.count == 1)
+        r = read_body(args, args->rest.items[0], q, err);
+    if (r == 0)
+        r = fill_options(args, q, err);
+    if (r == 0 && !q->target)
+        r = tw_fail_at(err, -EINVAL, "/target",
+                       "which target? give --target T, or a change with \"target\"; twin env list "
+                       "shows what there is");
+    return r;
+}
+
+/* ---- the answer ---- */
+
+static int exit_of(const struct tw_simulation *s)
+{
+    static const int exits[TW_VERDICT_COUNT] = {CMD_PROCEED, CMD_REVIEW, CMD_BLOCK};
+
+    if (s->status == TW_SUCCESS)
+        return exits[s->decision.verdict];
+    return s->problem.code ? cmd_exit_code(s->problem.code) : CMD_NO_ANSWER;
+}
+
+/* Of several variants the most serious answer. */
+static int worst_exit(struct tw_simulation *const *sims, size_t n)
+{
+    static const int order[] = {CMD_PROCEED, CMD_REVIEW, CMD_BLOCK, CMD_BAD_INPUT, CMD_NO_ANSWER};
+    int worst = 0;
+
+    for (size_t i = 0; i < n; i++)
+        for (int k = 0; k < (int)TW_COUNT_OF(order); k++)
+            if (order[k] == exit_of(sims[i]) && k > worst)
+                worst = k;
+    return order[worst];
+}
+
+static int print_plan(struct cmd_args *args, struct tw_simulation *const *sims, size_t n,
+                      struct tw_err *err)
+{
+    json_auto_t *list = json_array();
+
+    for (size_t i = 0; i < n; i++)
+        (void)json_array_append_new(list, tw_plan_to_json(&sims[i]->plan));
+    return cmd_write_json(args, n == 1 ? json_array_get(list, 0) : list, err);
+}
+
+static int run_all(struct cmd_args *args, struct tw_simulation **sims, size_t n,
+                   struct tw_err *err)
+{
+    struct tw_run_options options = {.state_dir = args->state_dir,
+                                     .policy_path = args->policy,
+                                     .backend = args->backend,
+                                     .data = args->data,
+                                     .dry_run = args->dry_run,
+                                     .cancel = &cmd_cancelled};
+    int r;
+
+    cmd_catch_signals();
+    cmd_progress_begin(args, &options);
+    r = tw_run_sweep(&options, sims, n, err);
+    cmd_progress_end();
+    if (r < 0)
+        return r;
+    if (args->dry_run && sims[0]->status == TW_RUNNING)
+        return print_plan(args, sims, n, err);
+    for (size_t i = 0; i < n; i++)
+        if (sims[i]->status != TW_SUCCESS)
+            fprintf(stderr, "twin: %s\n", sims[i]->error);
+    r = cmd_write_reports(args, sims, n, err);
+    return r < 0 ? r : worst_exit(sims, n);
+}
+
+static int run(struct cmd_args *args, struct tw_err *err)
+{
+    struct tw_request request;
+    struct tw_requests variants;
+    struct tw_simulation **sims;
+    int r = make_request(args, &request, err);
+
+    if (r == 0 && args->format && !tw_report_format_find(args->format, err))
+        r = -EINVAL;
+    if (r == 0)
+        r = tw_change_sweep(args->arena, &request, &variants, err);
+    if (r < 0)
+        return r;
+    sims = tw_arena_alloc(args->arena, variants.list.count * sizeof(struct tw_simulation *));
+    for (size_t i = 0; i < variants.list.count; i++) {
+        sims[i] = tw_simulation_new();
+        tw_id_make(sims[i]->id);
+        sims[i]->request = variants.list.items[i];
+    }
+    r = run_all(args, sims, variants.list.count, err);
+    for (size_t i = 0; i < variants.list.count; i++)
+        tw_simulation_free(sims[i]);
+    return r;
+}
+
+extern const struct cmd cmd_run;
+const struct cmd cmd_run = {
+    .name = "run",
+    .usage = "run [change.json|-] [--target T --set NAME=VALUE …] [options]",
+    .summary = "simulate a change and decide: proceed, review or block",
+    .options = " target env set file hours scenario profile rate mix risk-level engine seed budget "
+               "policy backend data refresh-data dry-run keep output out color quiet ",
+    .examples = "examples\n"
+                "  twin run --target pg-demo --set max_connections=500 --set shared_buffers=2GB\n"
+                "  twin run --target pg-demo --set 'ALTER SYSTEM SET work_mem = ''64MB'''\n"
+                "  twin run --target pg-demo --set work_mem=4MB..64MB\n"
+                "  twin run --target pg-demo --file new.conf --hours 72 -o html --out report.html\n"
+                "  twin run change.json -o json\n",
+    .run = run,
+};

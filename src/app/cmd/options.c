@@ -1,0 +1,194 @@
+/* Every option of every command, one row each: parser and help come from here. */
+#include "cmd_internal.h"
+
+#include <getopt.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum kind { FLAG, TEXT, MANY, REAL, WHOLE };
+struct option_row {
+    const char *name;
+    char letter;
+    enum kind kind;
+    size_t offset;
+    const char *argument, *help;
+};
+
+#define AT(field) offsetof(struct cmd_args, field)
+static const struct option_row rows[] = {
+    {"target", 't', TEXT, AT(target), "T", "the target; twin env list shows them"},
+    {"env", 'e', TEXT, AT(environment), "E", "its environment, where the name is not enough"},
+    {"set", 's', MANY, AT(sets), "NAME=VALUE",
+     "a setting to change, or 'ALTER SYSTEM SET …'; again for more; LOW..HIGH sweeps"},
+    {"file", 'f', MANY, AT(files), "F|PATH=F",
+     "a configuration fragment, applied as the last include; or PATH replaced by F"},
+    {"hours", 0, REAL, AT(hours), "N", "the horizon in hours, 24 by default, up to 720"},
+    {"scenario", 0, TEXT, AT(scenario), "S",
+     "steady, diurnal, peak_traffic or flash_crowd: the load over the horizon"},
+    {"profile", 0, TEXT, AT(profile), "FILE", "the load as CSV: hour,rate_per_s"},
+    {"rate", 0, REAL, AT(rate), "N", "peak of the load in requests per second"},
+    {"mix", 0, MANY, AT(mixes), "M",
+     "select-only, tpcb, simple-update or a pgbench script, FILE@WEIGHT; else the target's own"},
+    {"risk-level", 0, TEXT, AT(risk_level), "L", "low, medium, high or critical; else by tier"},
+    {"engine", 0, TEXT, AT(engine), "E", "map (default), or full: every request on its own"},
+    {"seed", 0, WHOLE, AT(seed), "N", "of all random numbers; drawn and recorded when missing"},
+    {"budget", 0, REAL, AT(budget), "S", "seconds of measuring at most; else by policy"},
+    {"policy", 0, TEXT, AT(policy), "FILE", "policy to decide by; else the built-in default"},
+    {"backend", 0, TEXT, AT(backend), "B", "native: namespaces and cgroups of this host"},
+    {"data", 0, TEXT, AT(data), "MODE", "likeness, clone or empty: what may be taken of the data"},
+    {"refresh-data", 0, FLAG, AT(refresh_data), NULL, "take the data anew, however fresh it is"},
+    {"dry-run", 'n', FLAG, AT(dry_run), NULL, "check and plan, run nothing"},
+    {"keep", 0, FLAG, AT(keep), NULL, "leave the twins until the command ends, for a look inside"},
+    {"output", 'o', TEXT, AT(format), "FORMAT", "text, json, markdown, html, junit or sarif"},
+    {"out", 0, TEXT, AT(out), "FILE", "write the report there instead of to standard output"},
+    {"color", 0, TEXT, AT(color), "WHEN", "auto (default), always or never"},
+    {"quiet", 'q', FLAG, AT(quiet), NULL, "no progress on standard error"},
+    {"limit", 0, WHOLE, AT(limit), "N", "how many, 20 by default"},
+    {"type", 0, TEXT, AT(type), "T", "kind of service: postgresql"},
+    {"tier", 0, TEXT, AT(tier), "T", "dev (default), staging or production"},
+    {"data-dir", 'D', TEXT, AT(data_dir), "DIR", "the cluster's data directory"},
+    {"dsn", 0, TEXT, AT(dsn), "S", "connection string, as psql takes it"},
+    {"memory", 0, TEXT, AT(memory), "SIZE", "memory of the target's host, if it is not this one"},
+    {"cpus", 0, REAL, AT(cpus), "N", "cores of the target's host, if it is not this one"},
+    {"state-dir", 0, TEXT, AT(state_dir), "DIR",
+     "where the twin keeps its state; else TWIN_STATE_DIR, /var/lib/twin for root"},
+    {"help", 'h', FLAG, AT(help), NULL, "this text"},
+};
+
+static bool takes(const struct cmd *cmd, const char *name)
+{
+    tw_auto_free char *padded = tw_strf(" %s ", name);
+    static const char always[] = " state-dir help ";
+
+    return strstr(cmd->options, padded) || strstr(always, padded);
+}
+
+static int set_number(const struct option_row *row, const char *text, void *field,
+                      struct tw_err *err)
+{
+    tw_auto_free char *name = tw_strf("--%s", row->name);
+    struct tw_err why;
+    int r = row->kind == REAL ? tw_parse_double(text, field, &why)
+                              : tw_parse_int64(text, field, &why);
+
+    return r < 0 ? tw_fail_at(err, -EINVAL, name, "%s: %s", name, why.text) : 0;
+}
+
+static int take(const struct option_row *row, const char *text, struct cmd_args *args,
+                struct tw_err *err)
+{
+    void *field = (char *)args + row->offset;
+
+    switch (row->kind) {
+    case FLAG:
+        *(bool *)field = true;
+        return 0;
+    case TEXT:
+        *(const char **)field = text;
+        return 0;
+    case MANY: {
+        __typeof__(args->sets) *list = field;
+
+        TW_PUSH(args->arena, list, text);
+        return 0;
+    }
+    default:
+        return set_number(row, text, field, err);
+    }
+}
+
+static int unknown_option(const struct cmd *cmd, const char *word, struct tw_err *err)
+{
+    const char *names[TW_COUNT_OF(rows)];
+    tw_auto_free char *plain = NULL;
+    const char *near;
+    size_t n = 0;
+
+    for (size_t i = 0; i < TW_COUNT_OF(rows); i++)
+        if (takes(cmd, rows[i].name))
+            names[n++] = rows[i].name;
+    plain = tw_strf("%.*s", (int)strcspn(word + 2, "="), word + 2);
+    near = tw_starts_with(word, "--") ? tw_nearest(plain, names, n) : NULL;
+    return tw_fail(err, -EINVAL, "unknown option '%s' of twin %s%s%s%s", word, cmd->name,
+                   near ? "; did you mean --" : "", near ? near : "",
+                   near ? "?" : "; twin help shows what there is");
+}
+
+/* getopt's own tables, made from the rows that this command takes. */
+struct tables {
+    struct option longs[TW_COUNT_OF(rows) + 1];
+    char shorts[2 * TW_COUNT_OF(rows) + 3];
+};
+
+static void make_tables(const struct cmd *cmd, struct tables *t)
+{
+    size_t n = 0, s = 0;
+
+    t->shorts[s++] = ':';
+    for (size_t i = 0; i < TW_COUNT_OF(rows); i++) {
+        if (!takes(cmd, rows[i].name))
+            continue;
+        t->longs[n++] = (struct option){rows[i].name,
+                                        rows[i].kind == FLAG ? no_argument : required_argument,
+                                        NULL, (int)i + 256};
+        if (!rows[i].letter)
+            continue;
+        t->shorts[s++] = rows[i].letter;
+        if (rows[i].kind != FLAG)
+            t->shorts[s++] = ':';
+    }
+    t->shorts[s] = '\0';
+    t->longs[n] = (struct option){0};
+}
+
+static const struct option_row *row_of(int c)
+{
+    if (c >= 256)
+        return &rows[c - 256];
+    for (size_t i = 0; i < TW_COUNT_OF(rows); i++)
+        if (rows[i].letter == c)
+            return &rows[i];
+    return NULL;
+}
+
+int cmd_parse(const struct cmd *cmd, int argc, char **argv, struct cmd_args *ret,
+              struct tw_err *err)
+{
+    struct tables t;
+    int c;
+    int r = 0;
+
+    ret->hours = ret->rate = ret->budget = NAN;
+    make_tables(cmd, &t);
+    opterr = 0;
+    optind = 1;
+    while (r == 0 && (c = getopt_long(argc, argv, t.shorts, t.longs, NULL)) != -1) {
+        if (c == '?')
+            return unknown_option(cmd, argv[optind - 1], err);
+        if (c == ':')
+            return tw_fail(err, -EINVAL, "option '%s' needs a value", argv[optind - 1]);
+        r = take(row_of(c), optarg, ret, err);
+    }
+    for (int i = optind; i < argc; i++)
+        TW_PUSH(ret->arena, &ret->rest, argv[i]);
+    return r;
+}
+
+void cmd_print_options(const struct cmd *cmd)
+{
+    for (size_t i = 0; i < TW_COUNT_OF(rows); i++) {
+        const struct option_row *row = &rows[i];
+        tw_auto_free char *left = NULL;
+
+        if (!takes(cmd, row->name))
+            continue;
+        left = tw_strf("--%s%s%s", row->name, row->argument ? " " : "",
+                       row->argument ? row->argument : "");
+        if (row->letter)
+            printf("  -%c, %-22s %s\n", row->letter, left, row->help);
+        else
+            printf("      %-22s %s\n", left, row->help);
+    }
+}

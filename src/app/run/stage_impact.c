@@ -1,0 +1,229 @@
+/* Stages: everything found put before impact, and its answer before the policy. */
+#include "run_internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+/* ---- what the twins are not ---- */
+
+static void differs(struct run *r, struct tw_impact_facts *f, const char *text)
+{
+    for (size_t i = 0; i < f->twin_differences.count; i++)
+        if (tw_streq(f->twin_differences.items[i], text))
+            return;
+    TW_PUSH(r->v.sim->arena, &f->twin_differences, text);
+}
+
+static void add_host(struct run *r, struct tw_impact_facts *f)
+{
+    struct tw_arena *a = r->v.sim->arena;
+    double target = (double)r->snapshot.memory_bytes, twin = (double)r->memory_bytes;
+
+    if (r->snapshot.cpus > r->cpus)
+        differs(r, f,
+                tw_arena_printf(a, "it has %g of the target's %g cores%s", r->cpus,
+                                r->snapshot.cpus,
+                                r->cpus < 2 ? "; what needs several at once (parallel plans) is "
+                                              "not judged"
+                                            : ""));
+    if (target > twin)
+        differs(r, f, tw_arena_printf(a, "it has %s of the target's %s of memory",
+                                      tw_show_bytes(a, twin), tw_show_bytes(a, target)));
+}
+
+static void add_differences(struct run *r, struct tw_impact_facts *f)
+{
+    struct tw_arena *a = r->v.sim->arena;
+    const char *const *missing;
+    size_t n;
+
+    for (size_t i = 0; i < r->differences.list.count; i++) {
+        const struct tw_issue *d = &r->differences.list.items[i];
+
+        differs(r, f, tw_arena_printf(a, "%s%s%s", d->title, d->evidence ? ": " : "",
+                                      d->evidence ? d->evidence : ""));
+    }
+    add_host(r, f);
+    n = tw_sandbox_missing(tw_twin_sandbox(r->members[RUN_BASELINE].twin), &missing);
+    for (size_t i = 0; i < n; i++)
+        differs(r, f, tw_arena_strdup(a, missing[i]));
+    differs(r, f, "its storage is this host's: absolute commit and read times are the twin's own");
+    if (!r->v.measured)
+        return;
+    differs(r, f, "load enters by a private socket as a superuser of its own, without network, "
+                  "TLS or login");
+    differs(r, f, "the arm whose turn it is not stands still, and so does its clock");
+    for (size_t i = 0; i < r->mix.missing.count; i++)
+        differs(r, f, tw_arena_printf(a, "not in the load: %s", r->mix.missing.items[i]));
+}
+
+/* ---- facts ---- */
+
+static void add_waits(struct run *r, struct tw_impact_facts *f, int arm)
+{
+    const struct tw_waits *w = &r->v.trial.waits[arm];
+    double total = 0;
+
+    for (size_t i = 0; i < w->list.count; i++)
+        total += (double)w->list.items[i].count;
+    for (size_t i = 0; i < w->list.count; i++) {
+        struct tw_impact_wait one = {w->list.items[i].event, w->list.items[i].statement,
+                                     (double)w->list.items[i].count / total};
+
+        TW_PUSH(r->v.sim->arena, &f->waits[arm], one);
+    }
+}
+
+/* Shares of the time at the highest load that was measured: closed loop, all connections. */
+static void add_shares(struct run *r, struct tw_impact_facts *f, int arm)
+{
+    double cpu = 0, throttled = 0, seconds = 0, temp = 0, done = 0;
+
+    for (size_t i = 0; i < r->v.trial.slots.count; i++) {
+        const struct tw_slot *s = &r->v.trial.slots.items[i];
+
+        if ((int)s->arm != arm || s->pair < 0 || s->dropped)
+            continue;
+        if (!isnan(s->temp_bytes)) {
+            temp += s->temp_bytes;
+            done += (double)s->done;
+        }
+        if (!isnan(s->offered_per_s) || isnan(s->cpu_s))
+            continue;
+        cpu += s->cpu_s;
+        throttled += isnan(s->throttled_s) ? 0 : s->throttled_s;
+        seconds += tw_seconds(s->length_ns);
+    }
+    f->cpu_share[arm] = seconds > 0 ? cpu / seconds / r->cpus : NAN;
+    f->throttled_share[arm] = seconds > 0 ? throttled / seconds : NAN;
+    f->temp_bytes_per_request[arm] = done > 0 ? temp / done : NAN;
+    if (isnan(f->temp_bytes_per_request[arm])) {
+        double n = (double)r->v.sim->measured.requests[arm];
+        double all = r->v.trial.after[arm].temp_bytes - r->v.trial.before[arm].temp_bytes;
+
+        f->temp_bytes_per_request[arm] = n > 0 ? all / n : NAN;
+    }
+}
+
+static void add_measured(struct run *r, struct tw_impact_facts *f)
+{
+    struct tw_arena *a = r->v.sim->arena;
+
+    for (size_t i = 0; i < r->v.trial.effects.count; i++)
+        TW_PUSH(a, &f->effects, r->v.trial.effects.items[i]);
+    f->decided = r->v.trial.decided;
+    f->cold_s = r->v.trial.cold_s[TW_CANDIDATE];
+    for (int arm = 0; arm < TW_ARM_COUNT; arm++) {
+        add_waits(r, f, arm);
+        add_shares(r, f, arm);
+        f->io_wait_share[arm] = NAN;
+    }
+}
+
+/* A few executions one by one say how much slower a request is when a plan turned bad. */
+static void add_tried(struct run *r, struct tw_impact_facts *f)
+{
+    double before = 0, after = 0, weight = 0;
+    struct tw_effect e = {.metric = "mean_ms", .unit = "ms", .noise_floor = NAN};
+
+    if (r->v.measured || !r->v.tries[TW_CANDIDATE])
+        return;
+    for (size_t i = 0; i < r->v.statements.count; i++) {
+        const struct tw_statement_effect *s = &r->v.statements.items[i];
+
+        if (isnan(s->before_ms) || isnan(s->after_ms))
+            continue;
+        before += s->share * s->before_ms;
+        after += s->share * s->after_ms;
+        weight += s->share;
+    }
+    if (!(weight > 0) || !(before > 0))
+        return;
+    e.before = before / weight;
+    e.after = after / weight;
+    e.ratio = (struct tw_estimate){e.after / e.before, NAN, NAN, NAN,
+                                   (int64_t)r->v.statements.count,
+                                   "a few executions of each statement, one by one"};
+    e.verdict = e.after > e.before ? "worse" : "better";
+    TW_PUSH(r->v.sim->arena, &f->effects, e);
+}
+
+static int sessions_dropped(const struct run *r)
+{
+    return r->v.sim->plan.needs_restart ? r->snapshot.connections_used : 0;
+}
+
+static const char *describe_host(struct run *r)
+{
+    struct tw_arena *a = r->v.sim->arena;
+    struct utsname u;
+
+    (void)uname(&u);
+    return tw_arena_printf(a, "%ld cores, %s, Linux %s, %s", sysconf(_SC_NPROCESSORS_ONLN),
+                           tw_show_bytes(a, (double)sysconf(_SC_PHYS_PAGES) *
+                                                (double)sysconf(_SC_PAGESIZE)),
+                           u.release, tw_pool_method(r->pool));
+}
+
+int run_impact(struct run *r, struct tw_err *err)
+{
+    struct tw_simulation *sim = r->v.sim;
+    const struct tw_policy *p = &r->policy;
+    bool candidate = r->members[RUN_CANDIDATE].started.ready;
+    struct tw_forecast forecast[TW_ARM_COUNT];
+    struct tw_impact_facts f = {
+        .plan = &sim->plan,
+        .snapshot = &r->snapshot,
+        .measured = &sim->measured,
+        .issues = &r->v.issues,
+        .baseline_started = true,
+        .candidate_started = candidate,
+        .candidate_reloaded = r->v.judged.reloaded,
+        .candidate_restarted = r->v.judged.restarted,
+        .start_s = {r->v.judged.start_s, r->v.judged.restart_s},
+        .stop_s = r->v.judged.stop_s,
+        .cold_s = NAN,
+        .sessions = sessions_dropped(r),
+        .peak_rate_per_s = r->v.peak_per_s,
+        .peak_assumed = r->v.peak_assumed,
+        .memory_limit_bytes = (double)r->snapshot.memory_bytes,
+        .price_cpu_hour = NAN,
+        .price_memory_gb_hour = NAN,
+        .price_disk_gb_month = NAN,
+        .margins = {p->margin_throughput, p->margin_p50, p->margin_p95, p->margin_p99,
+                    p->margin_effect},
+        .detection_sensitivity = RUN_FAILURE_SENSITIVITY};
+    int rc;
+
+    memcpy(forecast, sim->impact.forecast, sizeof(forecast));
+    for (int arm = 0; arm < TW_ARM_COUNT; arm++) {
+        f.cpu_share[arm] = f.throttled_share[arm] = f.temp_bytes_per_request[arm] =
+            f.io_wait_share[arm] = NAN;
+        f.model[arm] = r->v.has_model[arm] ? &r->v.model[arm] : NULL;
+        f.forecast[arm] = r->v.has_forecast[arm] ? &forecast[arm] : NULL;
+        f.failures[arm] = &r->v.failures[arm];
+    }
+    for (size_t i = 0; i < r->v.statements.count; i++)
+        TW_PUSH(sim->arena, &f.statements, r->v.statements.items[i]);
+    if (r->v.measured)
+        add_measured(r, &f);
+    add_tried(r, &f);
+    add_differences(r, &f);
+    sim->measured.host = describe_host(r);
+    if (!sim->measured.stopped_because)
+        sim->measured.stopped_because = r->v.not_measured;
+    rc = tw_impact_make(sim->arena, &f, &sim->impact, err);
+    sim->has_impact = rc == 0;
+    sim->snapshot = r->snapshot;
+    return rc;
+}
+
+int run_decide(struct run *r, struct tw_err *err)
+{
+    struct tw_simulation *sim = r->v.sim;
+
+    return tw_decide(sim->arena, &r->policy, &sim->impact, &sim->measured, &sim->decision, err);
+}

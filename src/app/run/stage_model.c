@@ -1,0 +1,206 @@
+/* Stages: the model learned from the slots, the horizon simulated with it, what runs out when. */
+#include "run_internal.h"
+
+#include <fcntl.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#define PEAK_OF_CAPACITY 0.6 /* where nobody says the rate */
+#define PROFILE_MAX      ((size_t)1 << 20)
+
+static int connections_of(const struct run *r)
+{
+    int most = 1;
+
+    for (size_t i = 0; i < r->v.trial.slots.count; i++)
+        if (r->v.trial.slots.items[i].clients > most)
+            most = r->v.trial.slots.items[i].clients;
+    return most;
+}
+
+static struct tw_calib_facts facts_of(const struct run *r, int arm)
+{
+    const struct tw_service_limits *l = &r->v.limits[arm];
+
+    return (struct tw_calib_facts){
+        .servers = r->cpus >= 1 ? (int)r->cpus : 1,
+        .pool = connections_of(r),
+        .checkpoint_s = l->checkpoint_s,
+        .wal_pages = l->written_pages,
+        .memory_base_bytes = r->v.trial.memory_base_bytes[arm],
+        .memory_per_connection_bytes = r->v.trial.memory_per_connection_bytes[arm]};
+}
+
+/* Models drawn again from the slots, for the intervals of what follows from them. */
+static void resample(struct run *r, int arm, const struct tw_calib_facts *facts)
+{
+    struct tw_model *models = tw_alloc(RUN_RESAMPLES * sizeof(*models));
+    struct tw_rng rng;
+    int n = 0;
+
+    tw_rng_seed(&rng, r->v.sim->plan.seed, 100 + (uint64_t)arm);
+    for (int i = 0; i < RUN_RESAMPLES; i++)
+        n += tw_calib_resample(r->v.trial.slots.items, r->v.trial.slots.count,
+                               (enum tw_arm)arm, facts, &rng, &models[n], NULL) == 0;
+    r->v.resampled[arm] = models;
+    r->v.resampled_count[arm] = n;
+}
+
+int run_calibrate(struct run *r, struct tw_err *err)
+{
+    (void)err;
+    if (!r->v.measured)
+        return 0;
+    for (int arm = 0; arm < TW_ARM_COUNT; arm++) {
+        struct tw_calib_facts facts = facts_of(r, arm);
+        struct tw_err why = {0};
+        int rc = tw_calib_fit(r->v.trial.slots.items, r->v.trial.slots.count,
+                              (enum tw_arm)arm, &facts, r->v.sim->plan.seed,
+                              &r->v.model[arm], &why);
+
+        /* Too little to learn from is an answer: nothing is predicted then. */
+        r->v.has_model[arm] = rc == 0;
+        if (rc == 0)
+            resample(r, arm, &facts);
+        else
+            tw_log(TW_LOG_DEBUG, "no model of the %s: %s", tw_arm_names[arm], why.text);
+    }
+    return 0;
+}
+
+/* ---- the rate ---- */
+
+static double mean_of(const struct tw_profile *p)
+{
+    double sum = 0, hours = 0;
+
+    for (size_t i = 0; i < p->bins.count; i++) {
+        sum += p->bins.items[i].rate_per_s * p->bins.items[i].hours;
+        hours += p->bins.items[i].hours;
+    }
+    return hours > 0 ? sum / hours : NAN;
+}
+
+/* The user's word, else the target's own statistics (a mean: the shape's peak follows), else a
+ * share of what the baseline was measured to carry. */
+static int choose_peak(struct run *r, const char *csv, struct tw_err *err)
+{
+    const struct tw_plan *p = &r->v.sim->plan;
+    struct tw_profile shape;
+    int rc;
+
+    r->v.peak_assumed = false;
+    r->v.peak_per_s = p->rate_per_s;
+    if (!isnan(r->v.peak_per_s))
+        return 0;
+    if (!isnan(r->snapshot.rate_per_s)) {
+        rc = tw_profile_make(r->v.sim->arena, p->scenario, 1, p->hours, csv, &shape, err);
+        r->v.peak_per_s = r->snapshot.rate_per_s / (rc == 0 ? mean_of(&shape) : 1);
+        return rc;
+    }
+    r->v.peak_assumed = true;
+    r->v.peak_per_s = PEAK_OF_CAPACITY * r->v.model[TW_BASELINE].capacity_per_s;
+    return 0;
+}
+
+static int read_profile(struct run *r, const char **ret_csv, struct tw_err *err)
+{
+    const char *path = r->v.sim->plan.profile;
+    tw_auto_free char *text = NULL;
+    int rc;
+
+    *ret_csv = NULL;
+    if (!path)
+        return 0;
+    rc = tw_read_file(AT_FDCWD, path, PROFILE_MAX, &text, NULL, err);
+    if (rc == 0)
+        *ret_csv = tw_arena_strdup(r->v.sim->arena, text);
+    return rc;
+}
+
+/* ---- the horizon ---- */
+
+static int simulate(struct run *r, int arm, const struct tw_profile *profile,
+                    struct tw_err *err)
+{
+    struct tw_simulation *sim = r->v.sim;
+    struct tw_predict_spec spec = {.model = &r->v.model[arm],
+                                   .resampled = r->v.resampled[arm],
+                                   .resampled_count = r->v.resampled_count[arm],
+                                   .profile = profile,
+                                   .engine = sim->plan.engine,
+                                   .seed = sim->plan.seed,
+                                   .checkpoint_s = r->v.limits[arm].checkpoint_s,
+                                   .max_wal_bytes = r->v.limits[arm].max_wal_bytes};
+    struct tw_forecast *f = &sim->impact.forecast[arm];
+    double begun = run_thread_cpu_s();
+    int rc = tw_predict_horizon(sim->arena, &spec, f, err);
+
+    if (rc < 0)
+        return rc;
+    f->engine_seconds = run_thread_cpu_s() - begun;
+    f->acceleration = sim->plan.hours * 3600 / f->engine_seconds;
+    r->v.has_forecast[arm] = true;
+    return 0;
+}
+
+/* ---- what runs out ---- */
+
+static double disk_free(const struct run *r)
+{
+    struct statvfs v;
+
+    return statvfs(r->snapshot.data_dir, &v) == 0 ? (double)v.f_bavail * (double)v.f_frsize : NAN;
+}
+
+static void predict_failures(struct run *r, int arm)
+{
+    struct tw_simulation *sim = r->v.sim;
+    const struct tw_service_limits *l = &r->v.limits[arm];
+    struct tw_predict_limits limits = {
+        .memory_limit_bytes = (double)r->snapshot.memory_bytes,
+        .memory_other_bytes = l->sort_memory_bytes,
+        .shared_memory_bytes = l->shared_memory_bytes,
+        .max_connections = l->max_connections,
+        .reserved_connections = l->reserved_connections,
+        .connections_used =
+            r->snapshot.connections_used >= 0 ? (double)r->snapshot.connections_used : (double)NAN,
+        .connection_growth_per_s = NAN,
+        .disk_free_bytes = disk_free(r),
+        .growth_bytes_per_s = NAN,
+        .wal_kept_bytes_per_s = NAN,
+        .max_wal_bytes = l->max_wal_bytes};
+
+    tw_predict_failures(sim->arena, &sim->impact.forecast[arm], &r->v.model[arm], &limits,
+                        sim->plan.hours, 1 - RUN_FAILURE_SENSITIVITY,
+                        &r->v.failures[arm]);
+}
+
+int run_predict(struct run *r, struct tw_err *err)
+{
+    struct tw_simulation *sim = r->v.sim;
+    struct tw_profile profile;
+    const char *csv;
+    int rc;
+
+    if (!r->v.has_model[TW_BASELINE])
+        return 0;
+    rc = read_profile(r, &csv, err);
+    if (rc == 0)
+        rc = choose_peak(r, csv, err);
+    if (rc == 0)
+        rc = tw_profile_make(sim->arena, sim->plan.scenario, r->v.peak_per_s, sim->plan.hours,
+                             csv, &profile, err);
+    for (int arm = 0; arm < TW_ARM_COUNT && rc == 0; arm++) {
+        if (!r->v.has_model[arm])
+            continue;
+        rc = simulate(r, arm, &profile, err);
+        if (rc == -ENODATA) /* the model is too thin: said by the absence of a forecast */
+            rc = 0;
+        else if (rc == 0)
+            predict_failures(r, arm);
+    }
+    return rc;
+}
