@@ -31,7 +31,8 @@ struct tw_run_options {
  * that failed (status and error tell); negative only for bad input (-EINVAL family, nothing was
  * cloned). */
 int tw_run(const struct tw_run_options *options, struct tw_simulation *sim, struct tw_err *err);
-/* Several variants of one target, sharing the seed, the baseline and the warm-up. */
+/* Several variants of one target, sharing the seed and the baseline. The first owns what they
+ * share: free them together. */
 int tw_run_sweep(const struct tw_run_options *options, struct tw_simulation **sims, size_t n,
                  struct tw_err *err);
 /* Takes a snapshot of sim->request.target and brings a seed of its data to rest, so that the next

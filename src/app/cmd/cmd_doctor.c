@@ -9,19 +9,21 @@
 /* The server binaries of this host: a twin runs the same major version as its target. */
 static void add_postgresql(struct tw_arena *a, struct tw_capabilities *caps)
 {
-    struct tw_capability c = {.name = "postgresql",
-                              .needed = true,
-                              .detail = "no PostgreSQL server binaries under /usr/lib/postgresql",
-                              .fix = "apt-get install postgresql-15 (the target's major version)"};
+    struct tw_capability c = {
+        .name = "postgresql",
+        .needed = true,
+        .detail = "no PostgreSQL server binaries under /usr/lib/postgresql",
+        .fix = "apt-get install postgresql-15 (the target's major version)"};
     tw_auto_buf found;
     glob_t g;
 
     if (glob("/usr/lib/postgresql/*/bin/postgres", 0, NULL, &g) == 0) {
         tw_buf_init(&found, 4096);
         for (size_t i = 0; i < g.gl_pathc; i++)
-            tw_buf_printf(&found, "%s%.*s", i ? ", " : "versions ",
-                          (int)strcspn(g.gl_pathv[i] + strlen("/usr/lib/postgresql/"), "/"),
-                          g.gl_pathv[i] + strlen("/usr/lib/postgresql/"));
+            tw_buf_printf(
+                &found, "%s%.*s", i ? ", " : "versions ",
+                (int)strcspn(g.gl_pathv[i] + strlen("/usr/lib/postgresql/"), "/"),
+                g.gl_pathv[i] + strlen("/usr/lib/postgresql/"));
         c.available = true;
         c.detail = tw_arena_strdup(a, tw_buf_text(&found));
         c.fix = NULL;
@@ -38,10 +40,10 @@ static int print_json(struct cmd_args *args, const struct tw_capabilities *caps,
     for (size_t i = 0; i < caps->list.count; i++) {
         const struct tw_capability *c = &caps->list.items[i];
 
-        (void)json_array_append_new(
-            list, json_pack("{s:s, s:b, s:b, s:s?, s:s?}", "name", c->name, "available",
-                            c->available, "needed", c->needed, "detail", c->detail, "fix",
-                            c->fix));
+        (void)json_array_append_new(list, json_pack("{s:s, s:b, s:b, s:s?, s:s?}", "name",
+                                                    c->name, "available", c->available,
+                                                    "needed", c->needed, "detail",
+                                                    c->detail, "fix", c->fix));
     }
     return cmd_write_json(args, list, err);
 }
@@ -80,7 +82,8 @@ static int run(struct cmd_args *args, struct tw_err *err)
     }
     for (size_t i = 0; i < caps.list.count; i++)
         print_row(&caps.list.items[i], &style);
-    printf("\n%s\n", missing ? "something that is needed is missing" : "everything needed is here");
+    printf("\n%s\n",
+           missing ? "something that is needed is missing" : "everything needed is here");
     return missing ? CMD_NO_ANSWER : 0;
 }
 

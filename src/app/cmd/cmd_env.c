@@ -13,21 +13,22 @@ static int need_name(const struct cmd_args *args, struct tw_err *err)
                          args->rest.items[0]);
 }
 
-static int enum_of(const char *option, const char *word, const char *const *names, size_t n,
-                   int otherwise, struct tw_err *err)
+static int enum_of(const char *option, const char *word, const char *const *names,
+                   size_t n, int otherwise, struct tw_err *err)
 {
     int i = word ? tw_name_index(word, names, n) : otherwise;
     const char *near = i < 0 ? tw_nearest(word, names, n) : NULL;
 
     return i >= 0 ? i
                   : tw_fail_at(err, -EINVAL, option, "%s '%s'%s%s%s", option, word,
-                               near ? "; did you mean '" : " is not known", near ? near : "",
-                               near ? "'?" : "");
+                               near ? "; did you mean '" : " is not known",
+                               near ? near : "", near ? "'?" : "");
 }
 
 static int add(struct cmd_args *args, struct tw_err *err)
 {
-    struct tw_target t = {.environment = args->environment ? args->environment : "default",
+    struct tw_target t = {.environment =
+                              args->environment ? args->environment : "default",
                           .type = args->type,
                           .data_dir = args->data_dir,
                           .dsn = args->dsn,
@@ -39,7 +40,8 @@ static int add(struct cmd_args *args, struct tw_err *err)
         return r;
     t.name = args->rest.items[1];
     tier = enum_of("--tier", args->tier, tw_tier_names, TW_TIER_COUNT, TW_TIER_DEV, err);
-    data = enum_of("--data", args->data, tw_data_mode_names, TW_DATA_COUNT, TW_DATA_LIKENESS, err);
+    data = enum_of("--data", args->data, tw_data_mode_names, TW_DATA_COUNT,
+                   TW_DATA_LIKENESS, err);
     if (tier < 0 || data < 0)
         return -EINVAL;
     t.tier = (enum tw_tier)tier;
@@ -67,10 +69,11 @@ static int list(struct cmd_args *args, struct tw_err *err)
         return cmd_write_json(args, json, err);
     }
     if (!all.targets.count)
-        puts("no targets yet; twin env add NAME --type postgresql --data clone --data-dir DIR");
+        puts("no targets yet; twin env add NAME --type postgresql --data clone "
+             "--data-dir DIR");
     else
-        printf("%-20s %-12s %-10s %-11s %-9s %s\n", "TARGET", "ENVIRONMENT", "TIER", "TYPE",
-               "DATA", "WHERE");
+        printf("%-20s %-12s %-10s %-11s %-9s %s\n", "TARGET", "ENVIRONMENT", "TIER",
+               "TYPE", "DATA", "WHERE");
     for (size_t i = 0; i < all.targets.count; i++) {
         const struct tw_target *t = &all.targets.items[i];
 
@@ -99,8 +102,8 @@ static void print_snapshot(struct cmd_args *args, const struct tw_snapshot *s)
     printf("  data      %s in %s\n", tw_show_bytes(args->arena, (double)s->data_bytes),
            s->data_dir);
     printf("  config    %s, %zu files\n", s->config_file, s->files.count);
-    printf("  host      %s, %g cores\n", tw_show_bytes(args->arena, (double)s->memory_bytes),
-           s->cpus);
+    printf("  host      %s, %g cores\n",
+           tw_show_bytes(args->arena, (double)s->memory_bytes), s->cpus);
     printf("  known     %zu settings, %zu hba rules, %zu tables, %zu statements\n",
            s->settings.count, s->hba.count, s->tables.count, s->statements.count);
     printf("  it cost   %d statements, %s, %s\n", s->cost.statements,
@@ -129,9 +132,8 @@ static int show(struct cmd_args *args, struct tw_err *err)
 
 static int sync_target(struct cmd_args *args, struct tw_err *err)
 {
-    struct tw_run_options options = {.state_dir = args->state_dir,
-                                     .data = args->data,
-                                     .cancel = &cmd_cancelled};
+    struct tw_run_options options = {
+        .state_dir = args->state_dir, .data = args->data, .cancel = &cmd_cancelled};
     struct tw_simulation *sim = tw_simulation_new();
     int r = need_name(args, err);
 
@@ -167,7 +169,8 @@ static int rm(struct cmd_args *args, struct tw_err *err)
 static const struct {
     const char *name;
     int (*run)(struct cmd_args *args, struct tw_err *err);
-} verbs[] = {{"add", add}, {"list", list}, {"show", show}, {"sync", sync_target}, {"rm", rm}};
+} verbs[] = {
+    {"add", add}, {"list", list}, {"show", show}, {"sync", sync_target}, {"rm", rm}};
 
 static int run(struct cmd_args *args, struct tw_err *err)
 {
@@ -182,7 +185,8 @@ static int run(struct cmd_args *args, struct tw_err *err)
             return verbs[i].run(args, err);
     }
     near = tw_nearest(args->rest.items[0], names, TW_COUNT_OF(verbs));
-    return tw_fail(err, -EINVAL, "twin env '%s': expected add, list, show, sync or rm%s%s%s",
+    return tw_fail(err, -EINVAL,
+                   "twin env '%s': expected add, list, show, sync or rm%s%s%s",
                    args->rest.items[0], near ? "; did you mean '" : "", near ? near : "",
                    near ? "'?" : "");
 }

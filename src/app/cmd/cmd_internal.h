@@ -23,25 +23,28 @@ enum cmd_exit {
 struct cmd_args {
     struct tw_arena *arena; /* owned by main */
     const char *state_dir, *format, *out, *color;
-    const char *target, *environment, *scenario, *profile, *risk_level, *engine, *policy, *backend,
-        *data;
+    const char *target, *environment, *scenario, *profile, *risk_level, *engine, *policy,
+        *backend, *data;
     double hours, rate, budget;
     int64_t seed, limit;
     bool dry_run, keep, refresh_data, quiet, help;
     TW_ARRAY(const char *) sets, files, mixes;
-    const char *type, *tier, *data_dir, *dsn, *file, *config, *project, *container, *memory;
+    const char *type, *tier, *data_dir, *dsn, *file, *config, *project, *container,
+        *memory;
     double cpus;
     TW_ARRAY(const char *) rest; /* what is not an option */
 };
 
 struct cmd {
     const char *name, *usage, *summary, *examples;
-    const char *options; /* names of the rows of options.c that it takes, between blanks */
-    bool hidden, raw;    /* raw: arguments are its own */
-    int (*run)(struct cmd_args *args, struct tw_err *err); /* exit code, or negative errno */
+    const char
+        *options;     /* names of the rows of options.c that it takes, between blanks */
+    bool hidden, raw; /* raw: arguments are its own */
+    int (*run)(struct cmd_args *args,
+               struct tw_err *err); /* exit code, or negative errno */
     int (*run_raw)(int argc, char **argv);
 };
-extern const struct cmd *const cmd_list[];
+extern const struct cmd *const cmd_table[];
 extern const size_t cmd_count;
 
 /* argv[0] is the command's name. */
@@ -51,11 +54,12 @@ void cmd_print_options(const struct cmd *cmd);
 
 /* One table: errno to exit code. */
 int cmd_exit_code(int code);
-/* To stderr, and where the output is JSON as a problem object to stdout too; returns exit code. */
+/* To stderr, and where the output is JSON as a problem object to stdout too; returns exit
+ * code. */
 int cmd_tell_error(const struct cmd_args *args, int code, const struct tw_err *err);
 /* In the chosen format, to --out or stdout. */
-int cmd_write_reports(const struct cmd_args *args, struct tw_simulation *const *sims, size_t n,
-                      struct tw_err *err);
+int cmd_write_reports(const struct cmd_args *args, struct tw_simulation *const *sims,
+                      size_t n, struct tw_err *err);
 int cmd_write_json(const struct cmd_args *args, json_t *json, struct tw_err *err);
 bool cmd_is_json(const struct cmd_args *args);
 struct tw_report_style cmd_style(const struct cmd_args *args);

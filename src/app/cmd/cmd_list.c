@@ -13,9 +13,9 @@ static int print_json(struct cmd_args *args, const struct tw_store_rows *rows,
         const struct tw_store_row *r = &rows->list.items[i];
 
         (void)json_array_append_new(
-            list, json_pack("{s:s, s:s, s:s?, s:s, s:s, s:s?, s:o, s:s}", "id", r->id, "status",
-                            r->status, "decision", r->decision, "type", r->type, "target",
-                            r->target, "summary", r->summary, "risk_score",
+            list, json_pack("{s:s, s:s, s:s?, s:s, s:s, s:s?, s:o, s:s}", "id", r->id,
+                            "status", r->status, "decision", r->decision, "type", r->type,
+                            "target", r->target, "summary", r->summary, "risk_score",
                             tw_json_real(r->risk_score), "created_at",
                             tw_iso_time(args->arena, r->created_wall_ns)));
     }
@@ -30,8 +30,8 @@ static int run(struct cmd_args *args, struct tw_err *err)
 
     if (r < 0)
         return r;
-    r = tw_store_list(store, args->arena, args->target, args->limit ? (int)args->limit : 20,
-                      &rows, err);
+    r = tw_store_list(store, args->arena, args->target,
+                      args->limit ? (int)args->limit : 20, &rows, err);
     tw_store_close(store);
     if (r < 0 || cmd_is_json(args))
         return r < 0 ? r : print_json(args, &rows, err);
@@ -44,7 +44,8 @@ static int run(struct cmd_args *args, struct tw_err *err)
     for (size_t i = 0; i < rows.list.count; i++) {
         const struct tw_store_row *row = &rows.list.items[i];
 
-        /* The first twelve characters are unique for runs a second apart; show takes a prefix. */
+        /* The first twelve characters are unique for runs a second apart; show takes a
+         * prefix. */
         printf("%-12.12s %-20s %-9s %4.0f  %-16s %s\n", row->id,
                tw_iso_time(args->arena, row->created_wall_ns),
                row->decision ? row->decision : row->status, row->risk_score, row->target,

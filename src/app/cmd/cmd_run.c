@@ -48,11 +48,13 @@ static int read_body(struct cmd_args *args, const char *path, struct tw_request 
         r = tw_json_parse(text, strlen(text), &json, err);
     if (r == 0)
         r = tw_request_from_json(args->arena, json, ret, err);
-    return r < 0 ? tw_wrap(err, -EINVAL, "%s", tw_streq(path, "-") ? "standard input" : path) : 0;
+    return r < 0 ? tw_wrap(err, -EINVAL, "%s",
+                           tw_streq(path, "-") ? "standard input" : path)
+                 : 0;
 }
 
-static int check_word(const char *option, const char *word, const char *const *names, size_t n,
-                      struct tw_err *err)
+static int check_word(const char *option, const char *word, const char *const *names,
+                      size_t n, struct tw_err *err)
 {
     tw_auto_buf all;
     const char *near;
@@ -63,9 +65,9 @@ static int check_word(const char *option, const char *word, const char *const *n
     tw_buf_init(&all, 4096);
     for (size_t i = 0; i < n; i++)
         tw_buf_printf(&all, "%s%s", i ? ", " : "", names[i]);
-    return tw_fail_at(err, -EINVAL, option, "%s '%s': expected one of %s%s%s%s", option, word,
-                      tw_buf_text(&all), near ? "; did you mean '" : "", near ? near : "",
-                      near ? "'?" : "");
+    return tw_fail_at(err, -EINVAL, option, "%s '%s': expected one of %s%s%s%s", option,
+                      word, tw_buf_text(&all), near ? "; did you mean '" : "",
+                      near ? near : "", near ? "'?" : "");
 }
 
 static int check_words(const struct cmd_args *args, struct tw_err *err)
@@ -73,7 +75,8 @@ static int check_words(const struct cmd_args *args, struct tw_err *err)
     static const char *const levels[] = {"low", "medium", "high", "critical"};
     static const char *const engines[] = {"map", "full"};
     static const char *const backends[] = {"native"};
-    int r = check_word("--risk-level", args->risk_level, levels, TW_COUNT_OF(levels), err);
+    int r =
+        check_word("--risk-level", args->risk_level, levels, TW_COUNT_OF(levels), err);
 
     if (r == 0)
         r = check_word("--engine", args->engine, engines, TW_COUNT_OF(engines), err);
@@ -82,15 +85,17 @@ static int check_words(const struct cmd_args *args, struct tw_err *err)
     if (r == 0)
         r = check_word("--data", args->data, tw_data_mode_names, TW_DATA_COUNT, err);
     if (r == 0)
-        r = check_word("--scenario", args->scenario, tw_scenario_names, tw_scenario_count, err);
+        r = check_word("--scenario", args->scenario, tw_scenario_names, tw_scenario_count,
+                       err);
     if (r == 0 && !isnan(args->hours) && !(args->hours > 0 && args->hours <= 720))
-        r = tw_fail_at(err, -EINVAL, "--hours", "--hours %g: expected more than 0, up to 720",
-                       args->hours);
+        r = tw_fail_at(err, -EINVAL, "--hours",
+                       "--hours %g: expected more than 0, up to 720", args->hours);
     if (r == 0 && !isnan(args->rate) && !(args->rate > 0))
-        r = tw_fail_at(err, -EINVAL, "--rate", "--rate %g: expected more than 0", args->rate);
+        r = tw_fail_at(err, -EINVAL, "--rate", "--rate %g: expected more than 0",
+                       args->rate);
     if (r == 0 && !isnan(args->budget) && !(args->budget > 0 && args->budget <= 3600))
-        r = tw_fail_at(err, -EINVAL, "--budget", "--budget %g: expected more than 0, up to 3600",
-                       args->budget);
+        r = tw_fail_at(err, -EINVAL, "--budget",
+                       "--budget %g: expected more than 0, up to 3600", args->budget);
     return r;
 }
 
@@ -136,9 +141,10 @@ static int make_request(struct cmd_args *args, struct tw_request *q, struct tw_e
     if (r == 0)
         r = fill_options(args, q, err);
     if (r == 0 && !q->target)
-        r = tw_fail_at(err, -EINVAL, "/target",
-                       "which target? give --target T, or a change with \"target\"; twin env list "
-                       "shows what there is");
+        r = tw_fail_at(
+            err, -EINVAL, "/target",
+            "which target? give --target T, or a change with \"target\"; twin env list "
+            "shows what there is");
     return r;
 }
 
@@ -156,7 +162,8 @@ static int exit_of(const struct tw_simulation *s)
 /* Of several variants the most serious answer. */
 static int worst_exit(struct tw_simulation *const *sims, size_t n)
 {
-    static const int order[] = {CMD_PROCEED, CMD_REVIEW, CMD_BLOCK, CMD_BAD_INPUT, CMD_NO_ANSWER};
+    static const int order[] = {CMD_PROCEED, CMD_REVIEW, CMD_BLOCK, CMD_BAD_INPUT,
+                                CMD_NO_ANSWER};
     int worst = 0;
 
     for (size_t i = 0; i < n; i++)
@@ -215,7 +222,8 @@ static int run(struct cmd_args *args, struct tw_err *err)
         r = tw_change_sweep(args->arena, &request, &variants, err);
     if (r < 0)
         return r;
-    sims = tw_arena_alloc(args->arena, variants.list.count * sizeof(struct tw_simulation *));
+    sims =
+        tw_arena_alloc(args->arena, variants.list.count * sizeof(struct tw_simulation *));
     for (size_t i = 0; i < variants.list.count; i++) {
         sims[i] = tw_simulation_new();
         tw_id_make(sims[i]->id);
@@ -232,13 +240,16 @@ const struct cmd cmd_run = {
     .name = "run",
     .usage = "run [change.json|-] [--target T --set NAME=VALUE …] [options]",
     .summary = "simulate a change and decide: proceed, review or block",
-    .options = " target env set file hours scenario profile rate mix risk-level engine seed budget "
+    .options = " target env set file hours scenario profile rate mix risk-level engine "
+               "seed budget "
                "policy backend data refresh-data dry-run keep output out color quiet ",
-    .examples = "examples\n"
-                "  twin run --target pg-demo --set max_connections=500 --set shared_buffers=2GB\n"
-                "  twin run --target pg-demo --set 'ALTER SYSTEM SET work_mem = ''64MB'''\n"
-                "  twin run --target pg-demo --set work_mem=4MB..64MB\n"
-                "  twin run --target pg-demo --file new.conf --hours 72 -o html --out report.html\n"
-                "  twin run change.json -o json\n",
+    .examples =
+        "examples\n"
+        "  twin run --target pg-demo --set max_connections=500 --set shared_buffers=2GB\n"
+        "  twin run --target pg-demo --set 'ALTER SYSTEM SET work_mem = ''64MB'''\n"
+        "  twin run --target pg-demo --set work_mem=4MB..64MB\n"
+        "  twin run --target pg-demo --file new.conf --hours 72 -o html --out "
+        "report.html\n"
+        "  twin run change.json -o json\n",
     .run = run,
 };

@@ -1,11 +1,11 @@
 /* Every subcommand, one per line, in the order of the help. */
-#define TW_CMD_LIST(X) \
-    X(run)             \
-    X(show)            \
-    X(list)            \
-    X(rm)              \
-    X(env)             \
-    X(doctor)          \
-    X(reap)            \
-    X(version)         \
+#define TW_CMD_LIST(X)                                                                   \
+    X(run)                                                                               \
+    X(show)                                                                              \
+    X(list)                                                                              \
+    X(rm)                                                                                \
+    X(env)                                                                               \
+    X(doctor)                                                                            \
+    X(reap)                                                                              \
+    X(version)                                                                           \
     X(generator)

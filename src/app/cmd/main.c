@@ -1,4 +1,5 @@
-/* The program twin: finds the command, parses its options, turns its answer into an exit code. */
+/* The program twin: finds the command, parses its options, turns its answer into an exit
+ * code. */
 #include "cmd_internal.h"
 #include "list.h"
 
@@ -9,19 +10,20 @@
 #define DECLARE(name) extern const struct cmd cmd_##name;
 TW_CMD_LIST(DECLARE)
 #define POINTER(name) &cmd_##name,
-const struct cmd *const cmd_list[] = {TW_CMD_LIST(POINTER)};
-const size_t cmd_count = TW_COUNT_OF(cmd_list);
+const struct cmd *const cmd_table[] = {TW_CMD_LIST(POINTER)};
+const size_t cmd_count = TW_COUNT_OF(cmd_table);
 
 static void print_help(FILE *to)
 {
-    fputs("twin: what will this change do to production? Ask its twin first.\n\n"
-          "  twin env add NAME --type postgresql --data clone --data-dir DIR\n"
-          "  twin run --target NAME --set max_connections=500 --set shared_buffers=2GB\n\n"
-          "commands\n",
-          to);
+    fputs(
+        "twin: what will this change do to production? Ask its twin first.\n\n"
+        "  twin env add NAME --type postgresql --data clone --data-dir DIR\n"
+        "  twin run --target NAME --set max_connections=500 --set shared_buffers=2GB\n\n"
+        "commands\n",
+        to);
     for (size_t i = 0; i < cmd_count; i++)
-        if (!cmd_list[i]->hidden)
-            fprintf(to, "  %-9s %s\n", cmd_list[i]->name, cmd_list[i]->summary);
+        if (!cmd_table[i]->hidden)
+            fprintf(to, "  %-9s %s\n", cmd_table[i]->name, cmd_table[i]->summary);
     fputs("\ntwin COMMAND --help shows the options of a command\n"
           "exit codes: 0 proceed, 3 block, 4 review, 1 no answer, 2 bad input, 130/143 "
           "interrupted\n",
@@ -39,8 +41,8 @@ static void print_command_help(const struct cmd *cmd)
 static const struct cmd *find(const char *name)
 {
     for (size_t i = 0; i < cmd_count; i++)
-        if (tw_streq(cmd_list[i]->name, name))
-            return cmd_list[i];
+        if (tw_streq(cmd_table[i]->name, name))
+            return cmd_table[i];
     return NULL;
 }
 
@@ -50,10 +52,11 @@ static int unknown_command(const char *name)
     const char *near;
 
     for (size_t i = 0; i < cmd_count; i++)
-        names[i] = cmd_list[i]->name;
+        names[i] = cmd_table[i]->name;
     near = tw_nearest(name, names, cmd_count);
-    fprintf(stderr, "twin: unknown command '%s'%s%s%s\n", name, near ? "; did you mean '" : "",
-            near ? near : "", near ? "'?" : "; twin help shows what there is");
+    fprintf(stderr, "twin: unknown command '%s'%s%s%s\n", name,
+            near ? "; did you mean '" : "", near ? near : "",
+            near ? "'?" : "; twin help shows what there is");
     free(names);
     return CMD_BAD_INPUT;
 }
@@ -98,5 +101,6 @@ int main(int argc, char **argv)
     cmd = find(argv[1]);
     if (!cmd)
         return unknown_command(argv[1]);
-    return cmd->raw ? cmd->run_raw(argc - 1, argv + 1) : run_command(cmd, argc - 1, argv + 1);
+    return cmd->raw ? cmd->run_raw(argc - 1, argv + 1)
+                    : run_command(cmd, argc - 1, argv + 1);
 }

@@ -19,7 +19,8 @@ struct option_row {
 #define AT(field) offsetof(struct cmd_args, field)
 static const struct option_row rows[] = {
     {"target", 't', TEXT, AT(target), "T", "the target; twin env list shows them"},
-    {"env", 'e', TEXT, AT(environment), "E", "its environment, where the name is not enough"},
+    {"env", 'e', TEXT, AT(environment), "E",
+     "its environment, where the name is not enough"},
     {"set", 's', MANY, AT(sets), "NAME=VALUE",
      "a setting to change, or 'ALTER SYSTEM SET …'; again for more; LOW..HIGH sweeps"},
     {"file", 'f', MANY, AT(files), "F|PATH=F",
@@ -30,19 +31,29 @@ static const struct option_row rows[] = {
     {"profile", 0, TEXT, AT(profile), "FILE", "the load as CSV: hour,rate_per_s"},
     {"rate", 0, REAL, AT(rate), "N", "peak of the load in requests per second"},
     {"mix", 0, MANY, AT(mixes), "M",
-     "select-only, tpcb, simple-update or a pgbench script, FILE@WEIGHT; else the target's own"},
-    {"risk-level", 0, TEXT, AT(risk_level), "L", "low, medium, high or critical; else by tier"},
-    {"engine", 0, TEXT, AT(engine), "E", "map (default), or full: every request on its own"},
-    {"seed", 0, WHOLE, AT(seed), "N", "of all random numbers; drawn and recorded when missing"},
+     "select-only, tpcb, simple-update or a pgbench script, FILE@WEIGHT; else the "
+     "target's own"},
+    {"risk-level", 0, TEXT, AT(risk_level), "L",
+     "low, medium, high or critical; else by tier"},
+    {"engine", 0, TEXT, AT(engine), "E",
+     "map (default), or full: every request on its own"},
+    {"seed", 0, WHOLE, AT(seed), "N",
+     "of all random numbers; drawn and recorded when missing"},
     {"budget", 0, REAL, AT(budget), "S", "seconds of measuring at most; else by policy"},
-    {"policy", 0, TEXT, AT(policy), "FILE", "policy to decide by; else the built-in default"},
+    {"policy", 0, TEXT, AT(policy), "FILE",
+     "policy to decide by; else the built-in default"},
     {"backend", 0, TEXT, AT(backend), "B", "native: namespaces and cgroups of this host"},
-    {"data", 0, TEXT, AT(data), "MODE", "likeness, clone or empty: what may be taken of the data"},
-    {"refresh-data", 0, FLAG, AT(refresh_data), NULL, "take the data anew, however fresh it is"},
+    {"data", 0, TEXT, AT(data), "MODE",
+     "likeness, clone or empty: what may be taken of the data"},
+    {"refresh-data", 0, FLAG, AT(refresh_data), NULL,
+     "take the data anew, however fresh it is"},
     {"dry-run", 'n', FLAG, AT(dry_run), NULL, "check and plan, run nothing"},
-    {"keep", 0, FLAG, AT(keep), NULL, "leave the twins until the command ends, for a look inside"},
-    {"output", 'o', TEXT, AT(format), "FORMAT", "text, json, markdown, html, junit or sarif"},
-    {"out", 0, TEXT, AT(out), "FILE", "write the report there instead of to standard output"},
+    {"keep", 0, FLAG, AT(keep), NULL,
+     "leave the twins until the command ends, for a look inside"},
+    {"output", 'o', TEXT, AT(format), "FORMAT",
+     "text, json, markdown, html, junit or sarif"},
+    {"out", 0, TEXT, AT(out), "FILE",
+     "write the report there instead of to standard output"},
     {"color", 0, TEXT, AT(color), "WHEN", "auto (default), always or never"},
     {"quiet", 'q', FLAG, AT(quiet), NULL, "no progress on standard error"},
     {"limit", 0, WHOLE, AT(limit), "N", "how many, 20 by default"},
@@ -50,7 +61,8 @@ static const struct option_row rows[] = {
     {"tier", 0, TEXT, AT(tier), "T", "dev (default), staging or production"},
     {"data-dir", 'D', TEXT, AT(data_dir), "DIR", "the cluster's data directory"},
     {"dsn", 0, TEXT, AT(dsn), "S", "connection string, as psql takes it"},
-    {"memory", 0, TEXT, AT(memory), "SIZE", "memory of the target's host, if it is not this one"},
+    {"memory", 0, TEXT, AT(memory), "SIZE",
+     "memory of the target's host, if it is not this one"},
     {"cpus", 0, REAL, AT(cpus), "N", "cores of the target's host, if it is not this one"},
     {"state-dir", 0, TEXT, AT(state_dir), "DIR",
      "where the twin keeps its state; else TWIN_STATE_DIR, /var/lib/twin for root"},
@@ -130,9 +142,9 @@ static void make_tables(const struct cmd *cmd, struct tables *t)
     for (size_t i = 0; i < TW_COUNT_OF(rows); i++) {
         if (!takes(cmd, rows[i].name))
             continue;
-        t->longs[n++] = (struct option){rows[i].name,
-                                        rows[i].kind == FLAG ? no_argument : required_argument,
-                                        NULL, (int)i + 256};
+        t->longs[n++] = (struct option){
+            rows[i].name, rows[i].kind == FLAG ? no_argument : required_argument, NULL,
+            (int)i + 256};
         if (!rows[i].letter)
             continue;
         t->shorts[s++] = rows[i].letter;

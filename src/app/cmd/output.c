@@ -56,8 +56,8 @@ int cmd_tell_error(const struct cmd_args *args, int code, const struct tw_err *e
         return exit_code;
     problem = json_pack("{s:s, s:s, s:s, s:s, s:s?}", "type", "about:blank", "code",
                         code_name(code), "title",
-                        exit_code == CMD_BAD_INPUT ? "bad input" : "no answer", "error", text,
-                        "pointer", err->pointer[0] ? err->pointer : NULL);
+                        exit_code == CMD_BAD_INPUT ? "bad input" : "no answer", "error",
+                        text, "pointer", err->pointer[0] ? err->pointer : NULL);
     (void)cmd_write_json(args, problem, &unused);
     return exit_code;
 }
@@ -114,9 +114,10 @@ struct tw_report_style cmd_style(const struct cmd_args *args)
     return style;
 }
 
-/* Several variants of one target: JSON as an array, everything else one after the other. */
-static int write_array(const struct cmd_args *args, struct tw_simulation *const *sims, size_t n,
-                       struct tw_err *err)
+/* Several variants of one target: JSON as an array, everything else one after the other.
+ */
+static int write_array(const struct cmd_args *args, struct tw_simulation *const *sims,
+                       size_t n, struct tw_err *err)
 {
     json_auto_t *list = json_array();
 
@@ -125,8 +126,8 @@ static int write_array(const struct cmd_args *args, struct tw_simulation *const 
     return cmd_write_json(args, list, err);
 }
 
-int cmd_write_reports(const struct cmd_args *args, struct tw_simulation *const *sims, size_t n,
-                      struct tw_err *err)
+int cmd_write_reports(const struct cmd_args *args, struct tw_simulation *const *sims,
+                      size_t n, struct tw_err *err)
 {
     const struct tw_report_format *format =
         tw_report_format_find(args->format ? args->format : "text", err);

@@ -37,7 +37,8 @@ static void show(void *arg, const struct tw_run_event *e)
     if (now - last_ns < 80 * TW_MSEC_NS)
         return;
     last_ns = now;
-    fprintf(stderr, "\r\033[K%3.0f%%  %-9s %5.1f s", 100 * e->done, e->stage, e->elapsed_s);
+    fprintf(stderr, "\r\033[K%3.0f%%  %-9s %5.1f s", 100 * e->done, e->stage,
+            e->elapsed_s);
     if (!isnan(e->p50_ms[TW_BASELINE]) && !isnan(e->p50_ms[TW_CANDIDATE]))
         fprintf(stderr, "  p50 %.2f -> %.2f ms  p95 %.2f -> %.2f ms  %d pairs",
                 e->p50_ms[TW_BASELINE], e->p50_ms[TW_CANDIDATE], e->p95_ms[TW_BASELINE],

@@ -32,16 +32,11 @@ static const struct stage taking[] = {
 };
 /* … and for each variant. */
 static const struct stage trying[] = {
-    {"clone", run_clone, false, false},
-    {"sandbox", run_sandbox, false, false},
-    {"start", run_start, false, false},
-    {"mix", run_mix, false, true},
-    {"plans", run_plans, false, true},
-    {"judge", run_judge, false, false},
-    {"trial", run_trial, false, true},
-    {"calibrate", run_calibrate, false, true},
-    {"predict", run_predict, false, true},
-    {"impact", run_impact, false, false},
+    {"clone", run_clone, false, false},    {"sandbox", run_sandbox, false, false},
+    {"start", run_start, false, false},    {"mix", run_mix, false, true},
+    {"plans", run_plans, false, true},     {"judge", run_judge, false, false},
+    {"trial", run_trial, false, true},     {"calibrate", run_calibrate, false, true},
+    {"predict", run_predict, false, true}, {"impact", run_impact, false, false},
     {"decide", run_decide, false, false},
 };
 
@@ -95,9 +90,10 @@ static double stage_share(const char *stage)
     static const struct {
         const char *name;
         double done;
-    } shares[] = {{"target", 0.0}, {"seed", 0.05},      {"clone", 0.08},   {"start", 0.1},
-                  {"mix", 0.15},   {"plans", 0.18},     {"judge", 0.2},    {"trial", 0.25},
-                  {"calibrate", 0.9}, {"predict", 0.93}, {"impact", 0.97}, {"decide", 0.99}};
+    } shares[] = {{"target", 0.0},   {"seed", 0.05},   {"clone", 0.08},
+                  {"start", 0.1},    {"mix", 0.15},    {"plans", 0.18},
+                  {"judge", 0.2},    {"trial", 0.25},  {"calibrate", 0.9},
+                  {"predict", 0.93}, {"impact", 0.97}, {"decide", 0.99}};
     double done = 0;
 
     for (size_t i = 0; i < TW_COUNT_OF(shares); i++)
@@ -168,8 +164,8 @@ static bool is_bad_input(int rc)
 }
 
 /* ret_input: the error is the user's. */
-static int run_stages(struct run *r, const struct stage *stages, size_t n, bool *ret_input,
-                      struct tw_err *err)
+static int run_stages(struct run *r, const struct stage *stages, size_t n,
+                      bool *ret_input, struct tw_err *err)
 {
     for (size_t i = 0; i < n; i++) {
         int rc;
@@ -212,8 +208,10 @@ static void end_sim(struct run *r, struct tw_simulation *sim, int64_t begun_ns)
     sim->elapsed_s = tw_seconds(tw_now_ns() - begun_ns);
     if (r->options->dry_run)
         return;
-    if (tw_store_open(r->state_dir, &store, &why) < 0 || tw_store_put(store, sim, &why) < 0)
-        tw_log(TW_LOG_WARNING, "the simulation could not be kept in the history: %s", why.text);
+    if (tw_store_open(r->state_dir, &store, &why) < 0 ||
+        tw_store_put(store, sim, &why) < 0)
+        tw_log(TW_LOG_WARNING, "the simulation could not be kept in the history: %s",
+               why.text);
     tw_store_close(store);
 }
 
@@ -258,7 +256,6 @@ static void close_run(struct run *r)
     tw_pool_close(r->pool);
     tw_priv_close(r->priv);
     tw_arena_free(r->judge_arena);
-    tw_arena_free(r->arena);
     tw_log(TW_LOG_DEBUG, "torn down in %.3f s", tw_seconds(tw_now_ns() - begun));
 }
 
@@ -276,13 +273,13 @@ static int prepare(struct run *r, bool *ret_input, struct tw_err *err)
     return rc;
 }
 
-int tw_run_sweep(const struct tw_run_options *options, struct tw_simulation **sims, size_t n,
-                 struct tw_err *err)
+int tw_run_sweep(const struct tw_run_options *options, struct tw_simulation **sims,
+                 size_t n, struct tw_err *err)
 {
     struct run r = {.options = options,
                     .sims = sims,
                     .sim_count = n,
-                    .arena = tw_arena_new(),
+                    .arena = sims[0]->arena,
                     .begun_ns = tw_now_ns()};
     struct tw_err why = {0};
     bool input = false;
@@ -313,7 +310,7 @@ int tw_run_sync(const struct tw_run_options *options, struct tw_simulation *sim,
     struct run r = {.options = options,
                     .sims = &sim,
                     .sim_count = 1,
-                    .arena = tw_arena_new(),
+                    .arena = sim->arena,
                     .begun_ns = tw_now_ns()};
     bool input;
     int rc;
@@ -329,7 +326,8 @@ int tw_run_sync(const struct tw_run_options *options, struct tw_simulation *sim,
     return rc;
 }
 
-int tw_run(const struct tw_run_options *options, struct tw_simulation *sim, struct tw_err *err)
+int tw_run(const struct tw_run_options *options, struct tw_simulation *sim,
+           struct tw_err *err)
 {
     return tw_run_sweep(options, &sim, 1, err);
 }

@@ -19,7 +19,8 @@
 
 #include <pthread.h>
 
-/* The twins of a run: the two arms that are loaded, and one that is judged on its own files. */
+/* The twins of a run: the two arms that are loaded, and one that is judged on its own
+ * files. */
 enum run_role { RUN_BASELINE, RUN_CANDIDATE, RUN_JUDGE, RUN_ROLE_COUNT };
 extern const char *const run_role_names[RUN_ROLE_COUNT];
 
@@ -30,13 +31,14 @@ struct run_member {
 };
 
 #define RUN_RESAMPLES 12
-/* prediction.failure_detection_sensitivity: a failure is told from probability 1 - this on. */
+/* prediction.failure_detection_sensitivity: a failure is told from probability 1 - this
+ * on. */
 #define RUN_FAILURE_SENSITIVITY 0.7
 
 /* What belongs to one variant: reset before the next. */
 struct run_variant {
-    struct tw_simulation *sim;  /* borrowed */
-    struct tw_issues issues;    /* of the sim's arena */
+    struct tw_simulation *sim; /* borrowed */
+    struct tw_issues issues;   /* of the sim's arena */
     struct tw_judged judged;
     bool judge_joined;
     struct tw_service_limits limits[TW_ARM_COUNT];
@@ -48,7 +50,7 @@ struct run_variant {
     struct tw_sandbox *client;
     struct tw_trial_result trial;
     bool measured;
-    const char *not_measured;    /* why, when it was not */
+    const char *not_measured; /* why, when it was not */
     struct tw_model model[TW_ARM_COUNT];
     struct tw_model *resampled[TW_ARM_COUNT];
     int resampled_count[TW_ARM_COUNT];
@@ -62,8 +64,8 @@ struct run {
     const struct tw_run_options *options;
     struct tw_simulation **sims; /* borrowed */
     size_t sim_count, current;
-    char id[TW_ID_LEN + 1];      /* of the first: labels everything made */
-    struct tw_arena *arena;      /* owned: what the variants share */
+    char id[TW_ID_LEN + 1]; /* of the first: labels everything made */
+    struct tw_arena *arena; /* of the first simulation: what the variants share */
     const char *state_dir;
     int64_t begun_ns;
     const char *stage;
@@ -72,18 +74,18 @@ struct run {
     const struct tw_service_kind *kind;
     struct tw_policy policy;
     struct tw_snapshot snapshot;
-    struct tw_priv *priv;        /* owned, and so are the next four */
+    struct tw_priv *priv; /* owned, and so are the next four */
     struct tw_pool *pool;
     struct tw_seed *seed;
     struct run_member members[RUN_ROLE_COUNT];
-    unsigned uid, gid;           /* of the twins' processes */
+    unsigned uid, gid;            /* of the twins' processes */
     struct tw_issues differences; /* what the twins are not */
     struct tw_load_mix mix;
     bool has_mix;
     const char *no_mix;
     const char *twin_cpus, *generator_cpus; /* cpusets; NULL: any */
-    double cpus;                 /* that a twin may use */
-    int64_t memory_bytes;        /* limit of one twin */
+    double cpus;                            /* that a twin may use */
+    int64_t memory_bytes;                   /* limit of one twin */
 
     struct run_variant v;
 
@@ -94,7 +96,8 @@ struct run {
     int judge_result;
 };
 
-/* Stages: see the tables in run.c. -EINVAL and its kin in an input stage are bad input. */
+/* Stages: see the tables in run.c. -EINVAL and its kin in an input stage are bad input.
+ */
 int run_target(struct run *r, struct tw_err *err);
 int run_snapshot(struct run *r, struct tw_err *err);
 int run_plan(struct run *r, struct tw_err *err);

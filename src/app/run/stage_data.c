@@ -8,10 +8,10 @@
 
 #define DATA_MAX_AGE_H 24.0
 /* Room for what three twins write while they run, beside the data itself. */
-#define WORK_ROOM      ((int64_t)512 << 20)
+#define WORK_ROOM ((int64_t)512 << 20)
 
-/* One range of uids per target: a seed is owned by the same numbers on every run, and no two
- * targets share one. Without root there is only oneself. */
+/* One range of uids per target: a seed is owned by the same numbers on every run, and no
+ * two targets share one. Without root there is only oneself. */
 static void choose_uid(struct run *r)
 {
     tw_auto_free char *name = tw_strf("%s/%s", r->target.environment, r->target.name);
@@ -40,10 +40,10 @@ int run_pool(struct run *r, struct tw_err *err)
         return rc;
     choose_uid(r);
     if (tw_pool_cost(r->pool))
-        tw_issue_add(r->arena, &r->differences, TW_INFO, TW_PROCEED, "twin.data",
-                     tw_arena_printf(r->arena, "clones are made by %s",
-                                     tw_pool_method(r->pool)),
-                     tw_pool_cost(r->pool), NULL);
+        tw_issue_add(
+            r->arena, &r->differences, TW_INFO, TW_PROCEED, "twin.data",
+            tw_arena_printf(r->arena, "clones are made by %s", tw_pool_method(r->pool)),
+            tw_pool_cost(r->pool), NULL);
     return 0;
 }
 
@@ -55,9 +55,9 @@ static char *differences_text(const struct tw_issues *list)
     json_t *items = json_array();
 
     for (size_t i = 0; i < list->list.count; i++)
-        (void)json_array_append_new(items,
-                                    json_pack("{s:s, s:s}", "title", list->list.items[i].title,
-                                              "evidence", list->list.items[i].evidence));
+        (void)json_array_append_new(
+            items, json_pack("{s:s, s:s}", "title", list->list.items[i].title, "evidence",
+                             list->list.items[i].evidence));
     (void)json_object_set_new(meta, "differences", items);
     return json_dumps(meta, JSON_COMPACT);
 }
@@ -68,7 +68,7 @@ static void add_differences(struct run *r, const char *text)
     size_t i;
     json_t *item;
 
-    json_array_foreach(json_object_get(meta, "differences"), i, item)
+    json_array_foreach (json_object_get(meta, "differences"), i, item)
         tw_issue_add(r->arena, &r->differences, TW_INFO, TW_PROCEED, "twin.data",
                      json_string_value(json_object_get(item, "title")),
                      json_string_value(json_object_get(item, "evidence")), NULL);
@@ -87,13 +87,14 @@ static int make_seed(struct run *r, const char *key, struct tw_err *err)
                                 .uid = r->uid,
                                 .gid = r->gid};
     tw_auto_free char *meta = NULL;
-    int rc = tw_pool_seed_begin(r->pool, key, r->snapshot.data_bytes + WORK_ROOM, &r->seed, err);
+    int rc = tw_pool_seed_begin(r->pool, key, r->snapshot.data_bytes + WORK_ROOM,
+                                &r->seed, err);
 
     if (rc < 0)
         return rc;
     tw_step("run.seed.filling");
-    rc = r->kind->seed_fill(r->arena, &r->target, &r->snapshot, tw_seed_root(r->seed), r->uid,
-                            r->gid, &differences, err);
+    rc = r->kind->seed_fill(r->arena, &r->target, &r->snapshot, tw_seed_root(r->seed),
+                            r->uid, r->gid, &differences, err);
     if (rc < 0)
         return tw_wrap(err, rc, "taking the data of '%s'", r->target.name);
     tw_step("run.seed.filled");
@@ -125,12 +126,13 @@ int run_seed(struct run *r, struct tw_err *err)
         return rc;
     add_differences(r, tw_seed_meta(r->seed));
     age_h = (double)(tw_wall_ns() - tw_seed_taken_wall_ns(r->seed)) / 3600e9;
-    tw_issue_add(r->arena, &r->differences, TW_INFO, TW_PROCEED, "twin.data",
-                 tw_arena_printf(r->arena, "its data is %s old",
-                                 age_h < 1 / 60.0 ? "less than a minute"
-                                                  : tw_show_seconds(r->arena, age_h * 3600)),
-                 "settings are taken anew on every run, data on --refresh-data or after a day",
-                 NULL);
+    tw_issue_add(
+        r->arena, &r->differences, TW_INFO, TW_PROCEED, "twin.data",
+        tw_arena_printf(r->arena, "its data is %s old",
+                        age_h < 1 / 60.0 ? "less than a minute"
+                                         : tw_show_seconds(r->arena, age_h * 3600)),
+        "settings are taken anew on every run, data on --refresh-data or after a day",
+        NULL);
     return 0;
 }
 

@@ -24,14 +24,15 @@ static void add_host(struct run *r, struct tw_impact_facts *f)
 
     if (r->snapshot.cpus > r->cpus)
         differs(r, f,
-                tw_arena_printf(a, "it has %g of the target's %g cores%s", r->cpus,
-                                r->snapshot.cpus,
-                                r->cpus < 2 ? "; what needs several at once (parallel plans) is "
-                                              "not judged"
-                                            : ""));
+                tw_arena_printf(
+                    a, "it has %g of the target's %g cores%s", r->cpus, r->snapshot.cpus,
+                    r->cpus < 2 ? "; what needs several at once (parallel plans) is "
+                                  "not judged"
+                                : ""));
     if (target > twin)
-        differs(r, f, tw_arena_printf(a, "it has %s of the target's %s of memory",
-                                      tw_show_bytes(a, twin), tw_show_bytes(a, target)));
+        differs(r, f,
+                tw_arena_printf(a, "it has %s of the target's %s of memory",
+                                tw_show_bytes(a, twin), tw_show_bytes(a, target)));
 }
 
 static void add_differences(struct run *r, struct tw_impact_facts *f)
@@ -43,18 +44,22 @@ static void add_differences(struct run *r, struct tw_impact_facts *f)
     for (size_t i = 0; i < r->differences.list.count; i++) {
         const struct tw_issue *d = &r->differences.list.items[i];
 
-        differs(r, f, tw_arena_printf(a, "%s%s%s", d->title, d->evidence ? ": " : "",
-                                      d->evidence ? d->evidence : ""));
+        differs(r, f,
+                tw_arena_printf(a, "%s%s%s", d->title, d->evidence ? ": " : "",
+                                d->evidence ? d->evidence : ""));
     }
     add_host(r, f);
     n = tw_sandbox_missing(tw_twin_sandbox(r->members[RUN_BASELINE].twin), &missing);
     for (size_t i = 0; i < n; i++)
         differs(r, f, tw_arena_strdup(a, missing[i]));
-    differs(r, f, "its storage is this host's: absolute commit and read times are the twin's own");
+    differs(
+        r, f,
+        "its storage is this host's: absolute commit and read times are the twin's own");
     if (!r->v.measured)
         return;
-    differs(r, f, "load enters by a private socket as a superuser of its own, without network, "
-                  "TLS or login");
+    differs(r, f,
+            "load enters by a private socket as a superuser of its own, without network, "
+            "TLS or login");
     differs(r, f, "the arm whose turn it is not stands still, and so does its clock");
     for (size_t i = 0; i < r->mix.missing.count; i++)
         differs(r, f, tw_arena_printf(a, "not in the load: %s", r->mix.missing.items[i]));
@@ -77,7 +82,8 @@ static void add_waits(struct run *r, struct tw_impact_facts *f, int arm)
     }
 }
 
-/* Shares of the time at the highest load that was measured: closed loop, all connections. */
+/* Shares of the time at the highest load that was measured: closed loop, all connections.
+ */
 static void add_shares(struct run *r, struct tw_impact_facts *f, int arm)
 {
     double cpu = 0, throttled = 0, seconds = 0, temp = 0, done = 0;
@@ -144,7 +150,10 @@ static void add_tried(struct run *r, struct tw_impact_facts *f)
         return;
     e.before = before / weight;
     e.after = after / weight;
-    e.ratio = (struct tw_estimate){e.after / e.before, NAN, NAN, NAN,
+    e.ratio = (struct tw_estimate){e.after / e.before,
+                                   NAN,
+                                   NAN,
+                                   NAN,
                                    (int64_t)r->v.statements.count,
                                    "a few executions of each statement, one by one"};
     e.verdict = e.after > e.before ? "worse" : "better";
@@ -162,10 +171,10 @@ static const char *describe_host(struct run *r)
     struct utsname u;
 
     (void)uname(&u);
-    return tw_arena_printf(a, "%ld cores, %s, Linux %s, %s", sysconf(_SC_NPROCESSORS_ONLN),
-                           tw_show_bytes(a, (double)sysconf(_SC_PHYS_PAGES) *
-                                                (double)sysconf(_SC_PAGESIZE)),
-                           u.release, tw_pool_method(r->pool));
+    return tw_arena_printf(
+        a, "%ld cores, %s, Linux %s, %s", sysconf(_SC_NPROCESSORS_ONLN),
+        tw_show_bytes(a, (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE)),
+        u.release, tw_pool_method(r->pool));
 }
 
 int run_impact(struct run *r, struct tw_err *err)
@@ -174,28 +183,28 @@ int run_impact(struct run *r, struct tw_err *err)
     const struct tw_policy *p = &r->policy;
     bool candidate = r->members[RUN_CANDIDATE].started.ready;
     struct tw_forecast forecast[TW_ARM_COUNT];
-    struct tw_impact_facts f = {
-        .plan = &sim->plan,
-        .snapshot = &r->snapshot,
-        .measured = &sim->measured,
-        .issues = &r->v.issues,
-        .baseline_started = true,
-        .candidate_started = candidate,
-        .candidate_reloaded = r->v.judged.reloaded,
-        .candidate_restarted = r->v.judged.restarted,
-        .start_s = {r->v.judged.start_s, r->v.judged.restart_s},
-        .stop_s = r->v.judged.stop_s,
-        .cold_s = NAN,
-        .sessions = sessions_dropped(r),
-        .peak_rate_per_s = r->v.peak_per_s,
-        .peak_assumed = r->v.peak_assumed,
-        .memory_limit_bytes = (double)r->snapshot.memory_bytes,
-        .price_cpu_hour = NAN,
-        .price_memory_gb_hour = NAN,
-        .price_disk_gb_month = NAN,
-        .margins = {p->margin_throughput, p->margin_p50, p->margin_p95, p->margin_p99,
-                    p->margin_effect},
-        .detection_sensitivity = RUN_FAILURE_SENSITIVITY};
+    struct tw_impact_facts f = {.plan = &sim->plan,
+                                .snapshot = &r->snapshot,
+                                .measured = &sim->measured,
+                                .issues = &r->v.issues,
+                                .baseline_started = true,
+                                .candidate_started = candidate,
+                                .candidate_reloaded = r->v.judged.reloaded,
+                                .candidate_restarted = r->v.judged.restarted,
+                                .start_s = {r->v.judged.start_s, r->v.judged.restart_s},
+                                .stop_s = r->v.judged.stop_s,
+                                .cold_s = NAN,
+                                .sessions = sessions_dropped(r),
+                                .peak_rate_per_s = r->v.peak_per_s,
+                                .peak_assumed = r->v.peak_assumed,
+                                .memory_limit_bytes = (double)r->snapshot.memory_bytes,
+                                .price_cpu_hour = NAN,
+                                .price_memory_gb_hour = NAN,
+                                .price_disk_gb_month = NAN,
+                                .margins = {p->margin_throughput, p->margin_p50,
+                                            p->margin_p95, p->margin_p99,
+                                            p->margin_effect},
+                                .detection_sensitivity = RUN_FAILURE_SENSITIVITY};
     int rc;
 
     memcpy(forecast, sim->impact.forecast, sizeof(forecast));
@@ -225,5 +234,6 @@ int run_decide(struct run *r, struct tw_err *err)
 {
     struct tw_simulation *sim = r->v.sim;
 
-    return tw_decide(sim->arena, &r->policy, &sim->impact, &sim->measured, &sim->decision, err);
+    return tw_decide(sim->arena, &r->policy, &sim->impact, &sim->measured, &sim->decision,
+                     err);
 }

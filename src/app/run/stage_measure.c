@@ -7,13 +7,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LEAST_CONNECTIONS  8
-#define MOST_CONNECTIONS   64
-#define TRIES              5
-#define TRY_TIMEOUT_S      0.25
-/* A statement this many times slower, one by one and unloaded, needs no trial to be called worse. */
-#define CLEARLY_WORSE      3.0
-#define CLEAR_SHARE        0.05 /* of the requests, at least */
+#define LEAST_CONNECTIONS 8
+#define MOST_CONNECTIONS  64
+#define TRIES             5
+#define TRY_TIMEOUT_S     0.25
+/* A statement this many times slower, one by one and unloaded, needs no trial to be
+ * called worse. */
+#define CLEARLY_WORSE 3.0
+#define CLEAR_SHARE   0.05 /* of the requests, at least */
 
 static struct tw_twin *twin_of(const struct run *r, enum tw_arm arm)
 {
@@ -42,14 +43,15 @@ int run_mix(struct run *r, struct tw_err *err)
     rc = tw_twin_connect(r->members[RUN_BASELINE].twin, main_database(r), &pg, err);
     if (rc < 0)
         return tw_wrap(err, rc, "entering the baseline");
-    rc = tw_load_mix_make(r->arena, &r->snapshot, plan->mixes.items, plan->mixes.count, pg,
-                          &r->mix, err);
+    rc = tw_load_mix_make(r->arena, &r->snapshot, plan->mixes.items, plan->mixes.count,
+                          pg, &r->mix, err);
     if (rc == 0 && tw_streq(r->mix.source, "pg_stat_statements"))
         rc = tw_load_mix_check(r->arena, &r->mix, pg, err);
     tw_pg_close(pg);
     if (rc == -ENODATA) {
-        r->no_mix = "there is nothing to load: the databases are empty, so only start, files and "
-                    "arithmetic are judged";
+        r->no_mix =
+            "there is nothing to load: the databases are empty, so only start, files and "
+            "arithmetic are judged";
         r->v.not_measured = r->no_mix;
         return 0;
     }
@@ -79,7 +81,8 @@ static int try_items(struct run *r, enum tw_arm arm, struct tw_err *err)
 
     if (rc < 0)
         return rc;
-    rc = tw_load_try(r->v.sim->arena, &r->mix, pg, TRIES, TRY_TIMEOUT_S, &r->v.tries[arm], err);
+    rc = tw_load_try(r->v.sim->arena, &r->mix, pg, TRIES, TRY_TIMEOUT_S, &r->v.tries[arm],
+                     err);
     tw_pg_close(pg);
     return rc;
 }
@@ -88,19 +91,22 @@ static const struct tw_load_plan *plan_of(const struct tw_load_plans *plans, siz
                                           size_t statement)
 {
     for (size_t i = 0; i < plans->list.count; i++)
-        if (plans->list.items[i].item == item && plans->list.items[i].statement == statement)
+        if (plans->list.items[i].item == item &&
+            plans->list.items[i].statement == statement)
             return &plans->list.items[i];
     return NULL;
 }
 
 static bool differ(const struct tw_load_plan *b, const struct tw_load_plan *c)
 {
-    return !tw_streq(b->shape, c->shape) || b->jit != c->jit || b->parallel != c->parallel;
+    return !tw_streq(b->shape, c->shape) || b->jit != c->jit ||
+           b->parallel != c->parallel;
 }
 
 static bool any_plan_changed(const struct run *r)
 {
-    const struct tw_load_plans *b = &r->v.plans[TW_BASELINE], *c = &r->v.plans[TW_CANDIDATE];
+    const struct tw_load_plans *b = &r->v.plans[TW_BASELINE],
+                               *c = &r->v.plans[TW_CANDIDATE];
 
     for (size_t i = 0; i < b->list.count; i++) {
         const struct tw_load_plan *other =
@@ -112,8 +118,8 @@ static bool any_plan_changed(const struct run *r)
     return false;
 }
 
-/* Milliseconds per execution where it was tried; a statement that did not end in time took at
- * least the time-out. */
+/* Milliseconds per execution where it was tried; a statement that did not end in time
+ * took at least the time-out. */
 static double tried_ms(const struct run *r, enum tw_arm arm, size_t item)
 {
     double seconds = r->v.tries[arm] ? r->v.tries[arm][item] : NAN;
@@ -131,7 +137,8 @@ static void tell_flip(struct run *r, const struct tw_statement_effect *e, bool a
 
     tw_issue_add(
         a, &r->v.issues, e->plan_worse ? TW_CRITICAL : TW_LOW,
-        e->plan_worse ? TW_BLOCK : TW_PROCEED, e->plan_worse ? "plan.worse" : "plan.changed",
+        e->plan_worse ? TW_BLOCK : TW_PROCEED,
+        e->plan_worse ? "plan.worse" : "plan.changed",
         e->plan_worse
             ? tw_arena_printf(a, "a statement gets a plan that is %s%.3g times slower",
                               at_least ? "at least " : "", ratio)
@@ -139,30 +146,33 @@ static void tell_flip(struct run *r, const struct tw_statement_effect *e, bool a
         tw_arena_printf(a, "%s\nbefore: %s%s\nafter:  %s%s", e->text, e->plan_before,
                         tried ? tw_arena_printf(a, ", %.3g ms", e->before_ms) : "",
                         e->plan_after,
-                        tried ? tw_arena_printf(a, ", %s%.3g ms", at_least ? "at least " : "",
-                                                e->after_ms)
+                        tried ? tw_arena_printf(a, ", %s%.3g ms",
+                                                at_least ? "at least " : "", e->after_ms)
                               : ""),
-        e->plan_worse ? "keep the setting that steers the planner, or change it for one session "
-                        "and look at EXPLAIN first"
-                      : NULL);
+        e->plan_worse
+            ? "keep the setting that steers the planner, or change it for one session "
+              "and look at EXPLAIN first"
+            : NULL);
 }
 
 static void compare_statement(struct run *r, const struct tw_load_plan *b,
                               const struct tw_load_plan *c, double total_weight)
 {
     const struct tw_load_item *item = &r->mix.items.items[b->item];
-    struct tw_statement_effect e = {
-        .text = item->text,
-        .share = !isnan(item->source_share) ? item->source_share : item->weight / total_weight,
-        .before_ms = tried_ms(r, TW_BASELINE, b->item),
-        .after_ms = tried_ms(r, TW_CANDIDATE, b->item),
-        .rows = b->rows,
-        .plan_before = b->line,
-        .plan_after = c->line,
-        .cost_before = b->cost,
-        .cost_after = c->cost,
-        .plan_changed = differ(b, c)};
-    bool unfinished = r->v.tries[TW_CANDIDATE] && isnan(r->v.tries[TW_CANDIDATE][b->item]);
+    struct tw_statement_effect e = {.text = item->text,
+                                    .share = !isnan(item->source_share)
+                                                 ? item->source_share
+                                                 : item->weight / total_weight,
+                                    .before_ms = tried_ms(r, TW_BASELINE, b->item),
+                                    .after_ms = tried_ms(r, TW_CANDIDATE, b->item),
+                                    .rows = b->rows,
+                                    .plan_before = b->line,
+                                    .plan_after = c->line,
+                                    .cost_before = b->cost,
+                                    .cost_after = c->cost,
+                                    .plan_changed = differ(b, c)};
+    bool unfinished =
+        r->v.tries[TW_CANDIDATE] && isnan(r->v.tries[TW_CANDIDATE][b->item]);
 
     e.plan_worse = e.plan_changed && e.after_ms > CLEARLY_WORSE * e.before_ms;
     TW_PUSH(r->v.sim->arena, &r->v.statements, e);
@@ -194,15 +204,15 @@ int run_plans(struct run *r, struct tw_err *err)
     for (size_t i = 0; i < r->mix.items.count; i++)
         weight += r->mix.items.items[i].weight;
     for (size_t i = 0; i < b->list.count; i++) {
-        const struct tw_load_plan *c =
-            plan_of(&r->v.plans[TW_CANDIDATE], b->list.items[i].item,
-                    b->list.items[i].statement);
+        const struct tw_load_plan *c = plan_of(
+            &r->v.plans[TW_CANDIDATE], b->list.items[i].item, b->list.items[i].statement);
 
         if (c)
             compare_statement(r, &b->list.items[i], c, weight);
     }
     if (r->v.plans_worse)
-        r->v.not_measured = "a plan turned bad, which a few executions show better than load";
+        r->v.not_measured =
+            "a plan turned bad, which a few executions show better than load";
     return 0;
 }
 
@@ -219,10 +229,12 @@ static const char *own_program(struct run *r)
     return n > 0 ? tw_arena_strndup(r->arena, path, (size_t)n) : NULL;
 }
 
-/* As many as the target has in use, within what both arms allow beside the reserved ones. */
+/* As many as the target has in use, within what both arms allow beside the reserved ones.
+ */
 static int connection_count(const struct run *r)
 {
-    double n = fmax(LEAST_CONNECTIONS, fmin(MOST_CONNECTIONS, r->snapshot.connections_used));
+    double n =
+        fmax(LEAST_CONNECTIONS, fmin(MOST_CONNECTIONS, r->snapshot.connections_used));
     double room = r->v.limits[TW_BASELINE].max_connections -
                   r->v.limits[TW_BASELINE].reserved_connections;
 
@@ -273,8 +285,8 @@ static int open_load(struct run *r, struct tw_err *err)
     return tw_load_open(&spec, &r->v.load, err);
 }
 
-/* Does the candidate take as many sessions as the baseline does, and the same statements? If not,
- * that is a finding in the server's words, not an error of ours. */
+/* Does the candidate take as many sessions as the baseline does, and the same statements?
+ * If not, that is a finding in the server's words, not an error of ours. */
 static bool candidate_refuses(struct run *r, const struct tw_err *why)
 {
     struct tw_arena *a = r->v.sim->arena;
@@ -285,7 +297,8 @@ static bool candidate_refuses(struct run *r, const struct tw_err *why)
     int rc = 0;
 
     while (opened < n && rc == 0) {
-        rc = tw_twin_connect(twin_of(r, TW_CANDIDATE), r->mix.database, &open[opened], &err);
+        rc = tw_twin_connect(twin_of(r, TW_CANDIDATE), r->mix.database, &open[opened],
+                             &err);
         opened += rc == 0;
     }
     for (int i = 0; i < opened; i++)
@@ -293,12 +306,13 @@ static bool candidate_refuses(struct run *r, const struct tw_err *why)
     free(open);
     if (rc == 0 && !strstr(why->text, tw_arm_names[TW_CANDIDATE]))
         return false;
-    tw_issue_add(a, &r->v.issues, TW_CRITICAL, TW_BLOCK, "load.refused",
-                 "the service with the change refuses what it serves today",
-                 rc < 0 ? tw_arena_printf(a, "session %d of %d: %s", opened + 1, n, err.text)
-                        : why->text,
-                 "see what the server says; the unchanged one takes the same sessions and "
-                 "statements");
+    tw_issue_add(
+        a, &r->v.issues, TW_CRITICAL, TW_BLOCK, "load.refused",
+        "the service with the change refuses what it serves today",
+        rc < 0 ? tw_arena_printf(a, "session %d of %d: %s", opened + 1, n, err.text)
+               : why->text,
+        "see what the server says; the unchanged one takes the same sessions and "
+        "statements");
     return true;
 }
 
@@ -309,7 +323,8 @@ static void on_progress(void *arg, const struct tw_trial_progress *p)
     run_tell(arg, p);
 }
 
-/* What the server said to failed requests of the candidate and did not say to the baseline. */
+/* What the server said to failed requests of the candidate and did not say to the
+ * baseline. */
 static void judge_failures(struct run *r)
 {
     struct tw_arena *a = r->v.sim->arena;
@@ -327,13 +342,15 @@ static void judge_failures(struct run *r)
                 before += f->list.items[k].count;
         if (one->count <= 2 * before)
             continue;
-        tw_issue_add(a, &r->v.issues, TW_CRITICAL, TW_BLOCK, "load.errors",
-                     "requests fail that succeed today",
-                     tw_arena_printf(a, "%lld requests of the candidate failed, %lld of the "
-                                        "baseline: %s (SQLSTATE %s)",
-                                     (long long)one->count, (long long)before, one->text,
-                                     one->sqlstate),
-                     "see what the server says; the same requests succeed without the change");
+        tw_issue_add(
+            a, &r->v.issues, TW_CRITICAL, TW_BLOCK, "load.errors",
+            "requests fail that succeed today",
+            tw_arena_printf(a,
+                            "%lld requests of the candidate failed, %lld of the "
+                            "baseline: %s (SQLSTATE %s)",
+                            (long long)one->count, (long long)before, one->text,
+                            one->sqlstate),
+            "see what the server says; the same requests succeed without the change");
     }
 }
 

@@ -1,4 +1,5 @@
-/* Stages: the model learned from the slots, the horizon simulated with it, what runs out when. */
+/* Stages: the model learned from the slots, the horizon simulated with it, what runs out
+ * when. */
 #include "run_internal.h"
 
 #include <fcntl.h>
@@ -24,13 +25,13 @@ static struct tw_calib_facts facts_of(const struct run *r, int arm)
 {
     const struct tw_service_limits *l = &r->v.limits[arm];
 
-    return (struct tw_calib_facts){
-        .servers = r->cpus >= 1 ? (int)r->cpus : 1,
-        .pool = connections_of(r),
-        .checkpoint_s = l->checkpoint_s,
-        .wal_pages = l->written_pages,
-        .memory_base_bytes = r->v.trial.memory_base_bytes[arm],
-        .memory_per_connection_bytes = r->v.trial.memory_per_connection_bytes[arm]};
+    return (struct tw_calib_facts){.servers = r->cpus >= 1 ? (int)r->cpus : 1,
+                                   .pool = connections_of(r),
+                                   .checkpoint_s = l->checkpoint_s,
+                                   .wal_pages = l->written_pages,
+                                   .memory_base_bytes = r->v.trial.memory_base_bytes[arm],
+                                   .memory_per_connection_bytes =
+                                       r->v.trial.memory_per_connection_bytes[arm]};
 }
 
 /* Models drawn again from the slots, for the intervals of what follows from them. */
@@ -56,9 +57,9 @@ int run_calibrate(struct run *r, struct tw_err *err)
     for (int arm = 0; arm < TW_ARM_COUNT; arm++) {
         struct tw_calib_facts facts = facts_of(r, arm);
         struct tw_err why = {0};
-        int rc = tw_calib_fit(r->v.trial.slots.items, r->v.trial.slots.count,
-                              (enum tw_arm)arm, &facts, r->v.sim->plan.seed,
-                              &r->v.model[arm], &why);
+        int rc =
+            tw_calib_fit(r->v.trial.slots.items, r->v.trial.slots.count, (enum tw_arm)arm,
+                         &facts, r->v.sim->plan.seed, &r->v.model[arm], &why);
 
         /* Too little to learn from is an answer: nothing is predicted then. */
         r->v.has_model[arm] = rc == 0;
@@ -83,8 +84,8 @@ static double mean_of(const struct tw_profile *p)
     return hours > 0 ? sum / hours : NAN;
 }
 
-/* The user's word, else the target's own statistics (a mean: the shape's peak follows), else a
- * share of what the baseline was measured to carry. */
+/* The user's word, else the target's own statistics (a mean: the shape's peak follows),
+ * else a share of what the baseline was measured to carry. */
 static int choose_peak(struct run *r, const char *csv, struct tw_err *err)
 {
     const struct tw_plan *p = &r->v.sim->plan;
@@ -152,7 +153,9 @@ static double disk_free(const struct run *r)
 {
     struct statvfs v;
 
-    return statvfs(r->snapshot.data_dir, &v) == 0 ? (double)v.f_bavail * (double)v.f_frsize : NAN;
+    return statvfs(r->snapshot.data_dir, &v) == 0
+               ? (double)v.f_bavail * (double)v.f_frsize
+               : NAN;
 }
 
 static void predict_failures(struct run *r, int arm)
@@ -165,8 +168,9 @@ static void predict_failures(struct run *r, int arm)
         .shared_memory_bytes = l->shared_memory_bytes,
         .max_connections = l->max_connections,
         .reserved_connections = l->reserved_connections,
-        .connections_used =
-            r->snapshot.connections_used >= 0 ? (double)r->snapshot.connections_used : (double)NAN,
+        .connections_used = r->snapshot.connections_used >= 0
+                                ? (double)r->snapshot.connections_used
+                                : (double)NAN,
         .connection_growth_per_s = NAN,
         .disk_free_bytes = disk_free(r),
         .growth_bytes_per_s = NAN,
@@ -191,8 +195,8 @@ int run_predict(struct run *r, struct tw_err *err)
     if (rc == 0)
         rc = choose_peak(r, csv, err);
     if (rc == 0)
-        rc = tw_profile_make(sim->arena, sim->plan.scenario, r->v.peak_per_s, sim->plan.hours,
-                             csv, &profile, err);
+        rc = tw_profile_make(sim->arena, sim->plan.scenario, r->v.peak_per_s,
+                             sim->plan.hours, csv, &profile, err);
     for (int arm = 0; arm < TW_ARM_COUNT && rc == 0; arm++) {
         if (!r->v.has_model[arm])
             continue;

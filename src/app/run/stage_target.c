@@ -19,8 +19,8 @@ int run_target(struct run *r, struct tw_err *err)
         return rc;
     tw_policy_narrow(&r->policy, r->target.tier, q->type, q->risk_level);
     if (r->options->data)
-        r->target.data = (enum tw_data_mode)tw_name_index(r->options->data, tw_data_mode_names,
-                                                          TW_DATA_COUNT);
+        r->target.data = (enum tw_data_mode)tw_name_index(
+            r->options->data, tw_data_mode_names, TW_DATA_COUNT);
     r->kind = tw_service_kind_find(r->target.type, NULL);
     return tw_env_check_clone(&r->target, err);
 }
@@ -41,10 +41,10 @@ int run_plan(struct run *r, struct tw_err *err)
         sim->request.environment = r->target.environment;
     if (sim->request.seed == 0)
         sim->request.seed = (uint64_t)tw_wall_ns() * UINT64_C(0x9E3779B97F4A7C15) | 1;
-    /* A request may have been read before its target was known: its scenario and profile are
-     * checked here, before anything is cloned. */
-    rc = tw_change_plan(sim->arena, &r->snapshot, &sim->request, &sim->plan, &sim->impact.issues,
-                        err);
+    /* A request may have been read before its target was known: its scenario and profile
+     * are checked here, before anything is cloned. */
+    rc = tw_change_plan(sim->arena, &r->snapshot, &sim->request, &sim->plan,
+                        &sim->impact.issues, err);
     if (rc < 0)
         return rc;
     if (isnan(sim->plan.budget_s))

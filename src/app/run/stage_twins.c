@@ -1,5 +1,5 @@
-/* Stages: sandboxes around the clones, the services started in them, the judgement on the target's
- * own files, which runs in a thread of its own while the arms boot. */
+/* Stages: sandboxes around the clones, the services started in them, the judgement on the
+ * target's own files, which runs in a thread of its own while the arms boot. */
 #include "run_internal.h"
 
 #include <math.h>
@@ -9,10 +9,11 @@
 
 #define START_NS (60 * TW_SEC_NS)
 
-static const char *const addresses[RUN_ROLE_COUNT] = {"10.213.0.2", "10.213.0.3", "10.213.0.4"};
+static const char *const addresses[RUN_ROLE_COUNT] = {"10.213.0.2", "10.213.0.3",
+                                                      "10.213.0.4"};
 
-/* The last core is the generator's, all others are the twins': they take turns, so each has the
- * whole of them in its slots. */
+/* The last core is the generator's, all others are the twins': they take turns, so each
+ * has the whole of them in its slots. */
 static void share_cores(struct run *r)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -130,7 +131,8 @@ static int finish(struct run *r, enum run_role role, struct tw_err *err)
 
 int run_start(struct run *r, struct tw_err *err)
 {
-    struct run_member *base = &r->members[RUN_BASELINE], *cand = &r->members[RUN_CANDIDATE];
+    struct run_member *base = &r->members[RUN_BASELINE],
+                      *cand = &r->members[RUN_CANDIDATE];
     int rc = judge_begin(r, err);
 
     if (rc == 0)
@@ -146,7 +148,8 @@ int run_start(struct run *r, struct tw_err *err)
     if (rc < 0)
         return rc;
     if (!base->started.ready)
-        return tw_fail(err, -EIO, "the unchanged service does not start in a twin on this host: %s",
+        return tw_fail(err, -EIO,
+                       "the unchanged service does not start in a twin on this host: %s",
                        words_of(r, RUN_BASELINE));
     if (!cand->started.ready)
         r->v.not_measured = "the service does not start with the change";
@@ -162,15 +165,17 @@ int run_judge(struct run *r, struct tw_err *err)
     if (rc < 0)
         return rc;
     if (!r->v.judged.baseline_started)
-        return tw_fail(err, -EIO, "the unchanged service does not start in a twin on this host: %s",
-                       r->v.judged.issues.list.count ? r->v.judged.issues.list.items[0].evidence
-                                                     : "it says nothing");
+        return tw_fail(
+            err, -EIO, "the unchanged service does not start in a twin on this host: %s",
+            r->v.judged.issues.list.count ? r->v.judged.issues.list.items[0].evidence
+                                          : "it says nothing");
     run_add_issues(r, &r->v.judged.issues);
     if (!r->members[RUN_CANDIDATE].started.ready && r->v.judged.restarted)
-        return tw_fail(err, -EIO,
-                       "the service starts with the change on its own files, but not with the "
-                       "entrance for the load: %s",
-                       words_of(r, RUN_CANDIDATE));
+        return tw_fail(
+            err, -EIO,
+            "the service starts with the change on its own files, but not with the "
+            "entrance for the load: %s",
+            words_of(r, RUN_CANDIDATE));
     if (!r->v.judged.restarted && !r->v.not_measured)
         r->v.not_measured = "the service does not start again with the change";
     return 0;

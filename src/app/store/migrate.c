@@ -35,8 +35,8 @@ static int current_version(const struct tw_store *s, int *ret_version, struct tw
 
 static int apply(const struct tw_store *s, int version, struct tw_err *err)
 {
-    tw_auto_free char *note = tw_strf("INSERT INTO migration VALUES (%d, datetime('now'))",
-                                      version);
+    tw_auto_free char *note =
+        tw_strf("INSERT INTO migration VALUES (%d, datetime('now'))", version);
     int r = store_exec(s, migrations[version - 1], "changing the schema", err);
 
     return r < 0 ? r : store_exec(s, note, "changing the schema", err);
@@ -53,9 +53,10 @@ static int apply_missing(const struct tw_store *s, struct tw_err *err)
     if (r == 0)
         r = current_version(s, &version, err);
     if (r == 0 && version > KNOWN)
-        return tw_fail(err, -EPROTO,
-                       "'%s' has schema %d, made by a newer twin; this one knows up to %d",
-                       s->path, version, KNOWN);
+        return tw_fail(
+            err, -EPROTO,
+            "'%s' has schema %d, made by a newer twin; this one knows up to %d", s->path,
+            version, KNOWN);
     while (r == 0 && version < KNOWN)
         r = apply(s, ++version, err);
     return r;

@@ -37,19 +37,20 @@ static char *body_of(const struct tw_simulation *sim)
 int tw_store_put(struct tw_store *s, const struct tw_simulation *sim, struct tw_err *err)
 {
     bool decided = sim->has_impact && sim->status == TW_SUCCESS;
-    const char *environment = sim->target.environment ? sim->target.environment
-                                                      : sim->request.environment;
+    const char *environment =
+        sim->target.environment ? sim->target.environment : sim->request.environment;
     tw_auto(tw_arena) *a = tw_arena_new();
     tw_auto_free char *body = body_of(sim);
     store_auto_stmt *q = NULL;
-    int r = store_prepare(s,
-                          "INSERT INTO simulation (id, created_ns, status, decision, type,"
-                          " target, environment, risk_score, summary, body)"
-                          " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
-                          " ON CONFLICT (id) DO UPDATE SET status = ?3, decision = ?4,"
-                          " type = ?5, target = ?6, environment = ?7, risk_score = ?8,"
-                          " summary = ?9, body = ?10",
-                          &q, err);
+    int r =
+        store_prepare(s,
+                      "INSERT INTO simulation (id, created_ns, status, decision, type,"
+                      " target, environment, risk_score, summary, body)"
+                      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
+                      " ON CONFLICT (id) DO UPDATE SET status = ?3, decision = ?4,"
+                      " type = ?5, target = ?6, environment = ?7, risk_score = ?8,"
+                      " summary = ?9, body = ?10",
+                      &q, err);
 
     if (r < 0)
         return r;
@@ -72,12 +73,13 @@ struct ids {
     TW_ARRAY(const char *) list;
 };
 
-/* Ids that begin with prefix ("" for all), newest first, at most limit. The range of an index, so
- * that no character of the prefix means anything to SQL. */
+/* Ids that begin with prefix ("" for all), newest first, at most limit. The range of an
+ * index, so that no character of the prefix means anything to SQL. */
 static int ids_with(struct tw_store *s, struct tw_arena *a, const char *prefix, int limit,
                     struct ids *ret, struct tw_err *err)
 {
-    tw_auto_free char *after = tw_strf("%s~", prefix); /* '~' follows every character of an id */
+    tw_auto_free char *after =
+        tw_strf("%s~", prefix); /* '~' follows every character of an id */
     store_auto_stmt *q = NULL;
     int r = store_prepare(s,
                           "SELECT id FROM simulation WHERE id >= ?1 AND id < ?2"
@@ -104,15 +106,16 @@ static int fail_not_found(struct tw_store *s, struct tw_arena *a, const char *id
     if (r < 0)
         return r;
     if (all.list.count == 0)
-        return tw_fail(err, -ENOENT, "there is no simulation '%s'; none has been run yet", id);
+        return tw_fail(err, -ENOENT, "there is no simulation '%s'; none has been run yet",
+                       id);
     near = tw_nearest(id, all.list.items, all.list.count);
     return tw_fail(err, -ENOENT, "there is no simulation '%s'; the %s one is '%s'", id,
                    near ? "nearest" : "newest", near ? near : all.list.items[0]);
 }
 
 /* The whole id that a unique prefix stands for. */
-static int find_id(struct tw_store *s, struct tw_arena *a, const char *id, const char **ret_id,
-                   struct tw_err *err)
+static int find_id(struct tw_store *s, struct tw_arena *a, const char *id,
+                   const char **ret_id, struct tw_err *err)
 {
     struct ids found = {0};
     int r = *id ? ids_with(s, a, id, 3, &found, err) : 0;
@@ -122,15 +125,16 @@ static int find_id(struct tw_store *s, struct tw_arena *a, const char *id, const
     if (found.list.count == 0)
         return fail_not_found(s, a, id, err);
     if (found.list.count > 1)
-        return tw_fail(err, -EINVAL, "'%s' is the beginning of several simulations, '%s', '%s'; "
-                                     "give more of it",
+        return tw_fail(err, -EINVAL,
+                       "'%s' is the beginning of several simulations, '%s', '%s'; "
+                       "give more of it",
                        id, found.list.items[0], found.list.items[1]);
     *ret_id = found.list.items[0];
     return 0;
 }
 
-int tw_store_get(struct tw_store *s, struct tw_arena *a, const char *id, const char **ret_json,
-                 struct tw_err *err)
+int tw_store_get(struct tw_store *s, struct tw_arena *a, const char *id,
+                 const char **ret_json, struct tw_err *err)
 {
     store_auto_stmt *q = NULL;
     const char *whole = NULL;
@@ -175,11 +179,12 @@ int tw_store_list(struct tw_store *s, struct tw_arena *a, const char *target, in
 {
     struct tw_store_rows rows = {0};
     store_auto_stmt *q = NULL;
-    int r = store_prepare(s,
-                          "SELECT id, status, decision, type, target, summary, risk_score,"
-                          " created_ns FROM simulation WHERE ?1 IS NULL OR target = ?1"
-                          " ORDER BY created_ns DESC, id DESC LIMIT ?2",
-                          &q, err);
+    int r =
+        store_prepare(s,
+                      "SELECT id, status, decision, type, target, summary, risk_score,"
+                      " created_ns FROM simulation WHERE ?1 IS NULL OR target = ?1"
+                      " ORDER BY created_ns DESC, id DESC LIMIT ?2",
+                      &q, err);
 
     if (r < 0)
         return r;
@@ -195,7 +200,8 @@ int tw_store_list(struct tw_store *s, struct tw_arena *a, const char *target, in
                                       .type = store_text(a, q, 3),
                                       .target = store_text(a, q, 4),
                                       .summary = store_text(a, q, 5),
-                                      .risk_score = scored ? sqlite3_column_double(q, 6) : NAN,
+                                      .risk_score =
+                                          scored ? sqlite3_column_double(q, 6) : NAN,
                                       .created_wall_ns = sqlite3_column_int64(q, 7)});
     }
     if (r != SQLITE_DONE)

@@ -12,8 +12,9 @@ int store_fail(const struct tw_store *s, struct tw_err *err, const char *what)
 {
     static const struct {
         int sqlite, errnum;
-    } rows[] = {{SQLITE_FULL, ENOSPC},   {SQLITE_BUSY, EBUSY},     {SQLITE_LOCKED, EBUSY},
-                {SQLITE_READONLY, EROFS}, {SQLITE_CANTOPEN, EACCES}, {SQLITE_PERM, EACCES},
+    } rows[] = {{SQLITE_FULL, ENOSPC},     {SQLITE_BUSY, EBUSY},
+                {SQLITE_LOCKED, EBUSY},    {SQLITE_READONLY, EROFS},
+                {SQLITE_CANTOPEN, EACCES}, {SQLITE_PERM, EACCES},
                 {SQLITE_NOTADB, EINVAL}};
     int code = s->db ? sqlite3_errcode(s->db) & 0xff : SQLITE_NOMEM, errnum = EIO;
 
@@ -24,7 +25,8 @@ int store_fail(const struct tw_store *s, struct tw_err *err, const char *what)
                    s->db ? sqlite3_errmsg(s->db) : "no memory");
 }
 
-int store_exec(const struct tw_store *s, const char *sql, const char *what, struct tw_err *err)
+int store_exec(const struct tw_store *s, const char *sql, const char *what,
+               struct tw_err *err)
 {
     if (sqlite3_exec(s->db, sql, NULL, NULL, NULL) != SQLITE_OK)
         return store_fail(s, err, what);
@@ -63,8 +65,8 @@ int tw_store_open(const char *state_dir, struct tw_store **ret, struct tw_err *e
     s = tw_alloc(sizeof *s);
     s->path = tw_strf("%s/" FILE_NAME, state_dir);
     if (sqlite3_open_v2(s->path, &s->db,
-                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX |
-                            SQLITE_OPEN_NOFOLLOW,
+                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE |
+                            SQLITE_OPEN_FULLMUTEX | SQLITE_OPEN_NOFOLLOW,
                         NULL) != SQLITE_OK)
         r = store_fail(s, err, "opening the history");
     if (r == 0) {

@@ -13,10 +13,12 @@ struct tw_store {
 
 /* -EIO (-ENOSPC, -EACCES, -EBUSY where SQLite says so) with its words. */
 int store_fail(const struct tw_store *s, struct tw_err *err, const char *what);
-int store_exec(const struct tw_store *s, const char *sql, const char *what, struct tw_err *err);
+int store_exec(const struct tw_store *s, const char *sql, const char *what,
+               struct tw_err *err);
 int store_prepare(const struct tw_store *s, const char *sql, sqlite3_stmt **ret,
                   struct tw_err *err);
-void store_bind_text(sqlite3_stmt *q, int index, const char *text); /* NULL is NULL; copied */
+void store_bind_text(sqlite3_stmt *q, int index,
+                     const char *text); /* NULL is NULL; copied */
 const char *store_text(struct tw_arena *a, sqlite3_stmt *q, int column);
 /* Brings the schema to what this program knows. */
 int store_migrate(const struct tw_store *s, struct tw_err *err);

@@ -10,10 +10,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define LOG_MAX     ((size_t)16 << 20)
-#define POLL_NS     (2 * TW_MSEC_NS)
-#define CONNECT_NS  (5 * TW_SEC_NS)
-#define KILL_NS     (2 * TW_SEC_NS)
+#define LOG_MAX    ((size_t)16 << 20)
+#define POLL_NS    (2 * TW_MSEC_NS)
+#define CONNECT_NS (5 * TW_SEC_NS)
+#define KILL_NS    (2 * TW_SEC_NS)
 
 struct tw_twin {
     struct tw_arena *arena; /* owned: paths, launches */
@@ -23,16 +23,17 @@ struct tw_twin {
     struct tw_layout layout;
     struct tw_access access;
     const char *runtime, *log_path, *ask_path; /* on this host */
-    char *log, *asked;                          /* owned */
-    int handle;                                 /* of the running service; -1: none */
-    struct tw_launch launch;                    /* of what runs */
+    char *log, *asked;                         /* owned */
+    int handle;                                /* of the running service; -1: none */
+    struct tw_launch launch;                   /* of what runs */
     int64_t started_ns;
     size_t log_from;
 };
 
 /* ---- open and close ---- */
 
-static int make_runtime(struct tw_twin *t, const struct tw_twin_spec *spec, struct tw_err *err)
+static int make_runtime(struct tw_twin *t, const struct tw_twin_spec *spec,
+                        struct tw_err *err)
 {
     struct tw_arena *a = t->arena;
 
@@ -41,9 +42,10 @@ static int make_runtime(struct tw_twin *t, const struct tw_twin_spec *spec, stru
     t->ask_path = tw_arena_printf(a, "%s/asked", t->runtime);
     if (strlen(t->runtime) + strlen("/.s.PGSQL.65535.lock") >=
         sizeof(((struct sockaddr_un *)NULL)->sun_path))
-        return tw_fail(err, -ENAMETOOLONG,
-                       "the path '%s' is too long for a socket in it; use a shorter --state-dir",
-                       t->runtime);
+        return tw_fail(
+            err, -ENAMETOOLONG,
+            "the path '%s' is too long for a socket in it; use a shorter --state-dir",
+            t->runtime);
     if (mkdir(t->runtime, 0700) < 0 && errno != EEXIST)
         return tw_fail_errno(err, errno, "mkdir '%s'", t->runtime);
     if (geteuid() == 0 && chown(t->runtime, spec->uid, spec->gid) < 0)
@@ -57,7 +59,8 @@ static void add_mounts(struct tw_twin *t, const char *root, struct tw_sandbox_sp
 
     for (size_t i = 0; i < t->layout.paths.count; i++) {
         const char *path = t->layout.paths.items[i];
-        struct tw_sandbox_mount m = {tw_arena_printf(t->arena, "%s%s", root, path), path, true};
+        struct tw_sandbox_mount m = {tw_arena_printf(t->arena, "%s%s", root, path), path,
+                                     true};
 
         TW_PUSH(t->arena, &box->mounts, m);
     }
@@ -66,10 +69,11 @@ static void add_mounts(struct tw_twin *t, const char *root, struct tw_sandbox_sp
         TW_PUSH(t->arena, &box->more_addresses, t->layout.addresses.items[i]);
 }
 
-static int open_box(struct tw_twin *t, struct tw_priv *priv, const struct tw_twin_spec *spec,
-                    struct tw_err *err)
+static int open_box(struct tw_twin *t, struct tw_priv *priv,
+                    const struct tw_twin_spec *spec, struct tw_err *err)
 {
-    int64_t shm = t->layout.shm_bytes ? t->layout.shm_bytes : spec->snapshot->memory_bytes / 2;
+    int64_t shm =
+        t->layout.shm_bytes ? t->layout.shm_bytes : spec->snapshot->memory_bytes / 2;
     struct tw_sandbox_spec box = {.id = spec->id,
                                   .name = spec->name,
                                   .uid = spec->uid,
@@ -89,8 +93,8 @@ static int open_box(struct tw_twin *t, struct tw_priv *priv, const struct tw_twi
     return tw_sandbox_open(priv, &box, &t->box, err);
 }
 
-int tw_twin_open(struct tw_priv *priv, const struct tw_twin_spec *spec, struct tw_twin **ret,
-                 struct tw_err *err)
+int tw_twin_open(struct tw_priv *priv, const struct tw_twin_spec *spec,
+                 struct tw_twin **ret, struct tw_err *err)
 {
     struct tw_twin *t = tw_alloc(sizeof(*t));
     int r;
@@ -99,7 +103,8 @@ int tw_twin_open(struct tw_priv *priv, const struct tw_twin_spec *spec, struct t
     t->kind = spec->kind;
     t->arm = spec->arm;
     t->handle = -1;
-    r = t->kind->layout(t->arena, spec->snapshot, spec->plan, spec->clone_root, &t->layout, err);
+    r = t->kind->layout(t->arena, spec->snapshot, spec->plan, spec->clone_root,
+                        &t->layout, err);
     if (r == 0)
         r = make_runtime(t, spec, err);
     if (r == 0)
@@ -174,9 +179,9 @@ int tw_twin_connect(struct tw_twin *t, const char *database, struct tw_pg **ret,
                     struct tw_err *err)
 {
     tw_auto(tw_arena) *a = tw_arena_new();
-    const char *info = tw_arena_printf(a, "%s dbname='%s'",
-                                       t->kind->conninfo(a, t->access.snapshot, t->runtime),
-                                       database ? database : "postgres");
+    const char *info = tw_arena_printf(
+        a, "%s dbname='%s'", t->kind->conninfo(a, t->access.snapshot, t->runtime),
+        database ? database : "postgres");
 
     return tw_pg_open(info, (unsigned)-1, tw_now_ns() + CONNECT_NS, ret, err);
 }
@@ -331,8 +336,8 @@ int tw_twin_stop(struct tw_twin *t, int64_t deadline_ns, double *ret_seconds,
 
 /* ---- settling ---- */
 
-int tw_twin_settle(struct tw_priv *priv, const struct tw_twin_spec *spec, struct tw_arena *a,
-                   struct tw_issues *differences, struct tw_err *err)
+int tw_twin_settle(struct tw_priv *priv, const struct tw_twin_spec *spec,
+                   struct tw_arena *a, struct tw_issues *differences, struct tw_err *err)
 {
     struct tw_twin *t = NULL;
     struct tw_started started;
@@ -345,7 +350,8 @@ int tw_twin_settle(struct tw_priv *priv, const struct tw_twin_spec *spec, struct
     if (r == 0 && !started.ready) {
         t->kind->judge_start(a, tw_twin_access(t), started.log_from, NULL, false,
                              started.wait_status, &said);
-        r = tw_fail(err, -EIO, "the unchanged service does not start in a twin on this host: %s",
+        r = tw_fail(err, -EIO,
+                    "the unchanged service does not start in a twin on this host: %s",
                     said.list.count ? said.list.items[0].evidence : "it says nothing");
     }
     if (r == 0)
