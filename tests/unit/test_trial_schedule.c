@@ -91,7 +91,7 @@ Test(trial_schedule, fast_services_get_short_slots_and_ten_pairs_fit)
         trial_schedule_next(&s, false, &o);
         total += 2 * o.length_ns;
     }
-    cr_expect_eq(s.open_min, 8);
+    cr_expect_eq(s.open_min, 6);
     cr_expect_leq(tw_seconds(total), 1.0);
 }
 

@@ -344,31 +344,47 @@ void trial_analyse(const struct tw_slot *slots, size_t n,
 
 /* ---- noise floor: baseline against baseline ---- */
 
-static bool same_block(const struct pair *a, const struct pair *b)
+static bool alike(const struct pair *a, const struct pair *b)
 {
-    return !a->dropped && !b->dropped && a->closed == b->closed &&
-           b->number == a->number + 1 &&
+    return !b->dropped && a->closed == b->closed &&
            (a->closed || a->slot[TW_BASELINE]->level == b->slot[TW_BASELINE]->level);
+}
+
+/* The next pair of the same load: that of the same block, unless it was dropped. */
+static size_t partner(const struct pairs *p, size_t of)
+{
+    size_t i = of + 1;
+
+    while (i < p->count && !alike(&p->list[of], &p->list[i]))
+        i++;
+    return i;
+}
+
+static double baseline_log_ratio(const struct pair *a, const struct pair *b,
+                                 const struct row *row)
+{
+    return log_ratio(row->value(a->slot[TW_BASELINE]), row->value(b->slot[TW_BASELINE]));
 }
 
 static double floor_of(const struct pairs *p, const struct row *row)
 {
+    tw_auto_free bool *used = tw_alloc(p->count + 1);
     double sum = 0;
     int n = 0;
 
-    for (size_t i = 0; i + 1 < p->count; i++) {
-        const struct pair *a = &p->list[i], *b = &p->list[i + 1];
+    for (size_t i = 0; i < p->count; i++) {
+        size_t k = p->list[i].dropped || used[i] ? p->count : partner(p, i);
         double d;
 
-        if (a->closed != row->closed || !same_block(a, b))
+        if (k == p->count || p->list[i].closed != row->closed)
             continue;
-        d = log_ratio(row->value(a->slot[TW_BASELINE]), row->value(b->slot[TW_BASELINE]));
+        used[k] = true; /* each slot once */
+        d = baseline_log_ratio(&p->list[i], &p->list[k], row);
         if (isnan(d))
             continue;
         d = fmin(fabs(d), row->clip);
         sum += d * d;
         n++;
-        i++; /* each slot once */
     }
     return n >= 2 ? sqrt(sum / n) : NAN;
 }

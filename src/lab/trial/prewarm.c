@@ -102,7 +102,8 @@ static int warm_chunk(struct worker *w, struct tw_arena *a, const char *oid,
         params, &rows, NULL);
 }
 
-/* Into the server's buffers while there is room, else into the page cache alone. */
+/* Into the server's buffers while there is room; the kernel is asked to read the rest
+ * into the page cache, which costs little where it is there already. */
 static void warm_relation(struct worker *w, struct tw_arena *a, const char *oid,
                           int64_t blocks)
 {
@@ -114,7 +115,7 @@ static void warm_relation(struct worker *w, struct tw_arena *a, const char *oid,
 
         if (w->memory_limit > 0 && w->bytes + bytes > w->memory_limit * MEMORY_SHARE)
             return;
-        if (warm_chunk(w, a, oid, buffers ? "buffer" : "read", at, end - 1) < 0)
+        if (warm_chunk(w, a, oid, buffers ? "buffer" : "prefetch", at, end - 1) < 0)
             return;
         w->bytes += bytes;
     }

@@ -22,7 +22,7 @@
 #define TARGET_HIGHEST 0.60
 
 static const double default_levels[TRIAL_LEVELS] = {0.30, 0.55, 0.80};
-/* The middle level twice in eight pairs, the tails of a loaded service next. */
+/* The middle level first, then where tails show. */
 static const int level_order[] = {1, 2, 0};
 
 /* The target's own rate takes the place of the level nearest to it. */
@@ -67,6 +67,15 @@ static void set_lengths(struct trial_schedule *s, const struct trial_schedule_sp
         tw_seconds(s->length_ns[1]) * s->level[1] * s->capacity_per_s >= REQUESTS_USEFUL;
 }
 
+/* The warm-up's level steps and one closed block count as pairs too; every level gets a
+ * block. */
+static int open_pairs_due(int min_pairs)
+{
+    int due = (min_pairs - 3) / 2 * 2;
+
+    return due > 2 * TRIAL_LEVELS ? due : 2 * TRIAL_LEVELS;
+}
+
 void trial_schedule_init(struct trial_schedule *s, const struct trial_schedule_spec *spec)
 {
     const double *c = spec->capacity_per_s;
@@ -74,8 +83,7 @@ void trial_schedule_init(struct trial_schedule *s, const struct trial_schedule_s
     assert(c[TW_BASELINE] > 0 && c[TW_CANDIDATE] > 0);
     *s = (struct trial_schedule){
         .capacity_per_s = fmin(c[TW_BASELINE], c[TW_CANDIDATE]),
-        /* The warm-up's level steps and one closed block count as pairs too. */
-        .open_min = spec->min_pairs - 2 > 4 ? (spec->min_pairs - 1) / 2 * 2 : 4,
+        .open_min = open_pairs_due(spec->min_pairs),
         .next_pair = spec->next_pair,
     };
     for (int i = 0; i < TRIAL_LEVELS; i++)

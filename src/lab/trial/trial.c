@@ -11,7 +11,7 @@
 #define STEP_REQUESTS 20.0
 /* The first step uses few connections: what memory the others take is then seen. */
 #define COLD_CLIENTS   4
-#define PREWARM_NS     (400 * TW_MSEC_NS)
+#define PREWARM_NS     (300 * TW_MSEC_NS)
 #define WARMUP_SHARE   0.30 /* of the budget at most */
 #define SETTLE_LEAST_S 0.02
 #define SETTLE_MOST_S  0.30
@@ -268,7 +268,8 @@ static void add_stage(struct trial *t, const char *name, double seconds)
 
 /* The first step is cold; what the mix touches is then read in, so that both arms reach
  * in a moment the state in which production has been for days. */
-static int prewarm(struct trial *t, struct trial_warmup *w, struct tw_err *err)
+static int prewarm(struct trial *t, struct trial_warmup *w, double *ret_seconds,
+                   struct tw_err *err)
 {
     struct trial_prewarm p;
     int64_t begun = tw_now_ns();
@@ -281,7 +282,8 @@ static int prewarm(struct trial *t, struct trial_warmup *w, struct tw_err *err)
         if (!isnan(p.seconds[arm]))
             w->spent_ns[arm][w->steps - 1] +=
                 (int64_t)(p.seconds[arm] * (double)TW_SEC_NS);
-    add_stage(t, "prewarm", tw_seconds(tw_now_ns() - begun));
+    *ret_seconds = tw_seconds(tw_now_ns() - begun);
+    add_stage(t, "prewarm", *ret_seconds);
     tw_step("trial.prewarm.done");
     return 0;
 }
@@ -290,15 +292,16 @@ static int warm_up(struct trial *t, struct trial_warmup *w, struct tw_err *err)
 {
     double most = t->spec->plan->budget_s * WARMUP_SHARE;
     int64_t begun = tw_now_ns();
+    double prewarmed_s = 0;
     int r = warm_step(t, w, COLD_CLIENTS, err);
 
     w->from = 1;
     if (r == 0 && !t->silent)
-        r = prewarm(t, w, err);
+        r = prewarm(t, w, &prewarmed_s, err);
     while (r == 0 && !t->silent && !trial_warmup_level(w) && w->steps < WARMUP_STEPS &&
            (w->steps < w->from + WARMUP_WINDOW || elapsed_s(t) < most))
         r = warm_step(t, w, 0, err);
-    add_stage(t, "warm-up", tw_seconds(tw_now_ns() - begun));
+    add_stage(t, "warm-up", tw_seconds(tw_now_ns() - begun) - prewarmed_s);
     if (r == 0)
         tw_step("trial.warmup.done");
     return r;
