@@ -139,6 +139,21 @@ void tw_sim_queue_drain(struct tw_sim_queue *q, struct tw_hist *latency,
 /* The given arrivals (ascending, seconds from the start of an empty queue), served to the end. */
 void tw_sim_queue_replay(struct tw_sim_queue *q, const double *starts_s, size_t n,
                          struct tw_hist *latency, struct tw_sim_tally *tally);
+/* As advance, but of n requests those that met much work count less and those that met little count
+ * more (or the other way), so that the shares are what they are in the long run: how much work an
+ * arrival would find at one server of `servers` times the speed is known exactly from the sample and
+ * the load (Pollaczek-Khinchine, by the recursion of Panjer 1981), and so is the law of its own
+ * service. Post-stratification of this kind needs a fifth of the requests for the same p99, and
+ * less. The sample has to be ascending. latency gets n * TW_SIM_WEIGHT counts, about. */
+#define TW_SIM_WEIGHT 64
+struct tw_sim_strata;
+struct tw_sim_strata *tw_sim_strata_new(const float *sample, int sample_count, double load);
+void tw_sim_strata_free(struct tw_sim_strata *s);
+TW_AUTO_DEFINE(tw_sim_strata)
+/* P(work found <= x), x in mean services of the fast server; exact but for the step of the grid. */
+double tw_sim_strata_cdf(const struct tw_sim_strata *s, double x);
+void tw_sim_queue_stratified(struct tw_sim_queue *q, const struct tw_sim_strata *s,
+                             double seconds, struct tw_hist *latency, struct tw_sim_tally *tally);
 /* Requests not yet served (FCFS: work left / service). Setting it is for coming back from a fluid
  * stretch: they are taken to have arrived evenly at the present rate. */
 double tw_sim_queue_backlog(const struct tw_sim_queue *q);

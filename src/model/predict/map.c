@@ -8,10 +8,8 @@
  * at fixed ranks. A resampled model looks its own load up and puts its own s and D back.
  *
  * The grid is even in x = -log(1 - rho), in which log latency is nearly straight (M/M/1: exactly).
- * What noise a simulated point has comes mostly from busy times being a little longer or shorter
- * than they should be, which moves it along the curve. So the point is moved back by a control
- * variate (Asmussen & Glynn 2007, ch. V.2): the mean where it is known in closed form, otherwise the
- * work that arrived; the step is the curve's own slope. */
+ * Points are post-stratified (see tw/sim.h) and share their random numbers, so that what noise is
+ * left moves the whole curve and bends it little. */
 
 #define GRID_MAX  16
 #define LOAD_MAX  0.98
@@ -36,57 +34,25 @@ struct predict_map {
 
 /* ---- one point ---- */
 
-struct point {
-    double rate_per_s, service_s, load;
-    double asked, got; /* the control variate: log of the mean, or x */
-};
-
-/* Requests that a map may cost, by what one costs: 6, 15 and 50 ns. */
+/* Requests that a map may cost, by what one costs: 15, 30 and 60 ns. */
 static double budget_of(const struct tw_model *m)
 {
     if (m->processor_sharing)
         return 1.0e6;
-    return m->servers == 1 ? 5e6 : 2.5e6;
+    return m->servers == 1 ? 3e6 : 1.6e6;
 }
 
-/* Variance of a mean over n requests grows as 1 / (1 - rho)^2 (Whitt 1989). */
+/* Without strata the variance over n requests grows as 1 / (1 - rho)^2 (Whitt 1989); with them about
+ * as its root. */
 static double wanted_requests(double load)
 {
-    return fmax(1e4, 2e4 / ((1 - load) * (1 - load)));
+    return 1e5 / (1 - load);
 }
 
-static double cv2_of(const struct tw_model *m)
+static void point_simulate(const struct tw_model *m, double load, double requests, uint64_t seed,
+                           struct tw_hist *hist, double ret_log_t[ROWS])
 {
-    double sum = 0, squares = 0, n = m->sample_count;
-
-    for (int i = 0; i < m->sample_count; i++) {
-        double s = (double)m->sample[i];
-
-        sum += s;
-        squares += s * s;
-    }
-    return squares * n / (sum * sum) - 1;
-}
-
-/* Closed forms hold as long as (nearly) nobody waits for a token. */
-static double known_mean_s(const struct tw_model *m, const struct point *p,
-                           const struct tw_sim_tally *t)
-{
-    bool tokens_free = (double)t->queued < 1e-3 * (double)t->arrivals;
-
-    if (m->processor_sharing)
-        return tokens_free ? tw_sim_mean_mmc(m->servers, p->rate_per_s, p->service_s) : NAN;
-    if (m->servers > 1)
-        return NAN;
-    return m->delay_s <= 0 || tokens_free
-               ? tw_sim_mean_mg1(p->rate_per_s, p->service_s, cv2_of(m))
-               : NAN;
-}
-
-static void point_simulate(const struct tw_model *m, struct point *p, double requests,
-                           uint64_t seed, uint64_t stream, struct tw_hist *hist,
-                           double ret_log_t[ROWS])
-{
+    tw_auto(tw_sim_strata) *strata = tw_sim_strata_new(m->sample, m->sample_count, load);
     tw_auto(tw_sim_queue) *queue = tw_sim_queue_new(&(struct tw_sim_queue_spec){
         .servers = m->servers,
         .pool = predict_pool(m),
@@ -96,25 +62,17 @@ static void point_simulate(const struct tw_model *m, struct point *p, double req
         .sample = m->sample,
         .sample_count = m->sample_count,
         .seed = seed,
-        .stream = stream,
     });
-    double latency_s[PREDICT_RANKS], seconds = requests / p->rate_per_s, mean_s, known_s;
-    struct tw_sim_tally t = {0};
+    double rate = predict_rate_at(m, load), service_s = load * m->servers / rate;
+    double latency_s[PREDICT_RANKS];
 
     tw_hist_clear(hist);
-    tw_sim_queue_load(queue, p->rate_per_s, p->service_s);
-    tw_sim_queue_advance(queue, seconds / 20, NULL, NULL); /* from empty to usual */
-    tw_sim_queue_advance(queue, seconds, hist, &t);
+    tw_sim_queue_load(queue, rate, service_s);
+    tw_sim_queue_stratified(queue, strata, requests / rate, hist, NULL);
     tw_hist_quantiles(hist, predict_ranks, PREDICT_RANKS, latency_s);
     for (size_t k = 0; k < PREDICT_RANKS; k++)
-        ret_log_t[k] = log(fmax(latency_s[k] - m->delay_s, 1e-3 * p->service_s) / p->service_s);
-    mean_s = tw_hist_mean(hist) - m->delay_s;
-    ret_log_t[PREDICT_RANKS] = log(mean_s / p->service_s);
-
-    known_s = known_mean_s(m, p, &t);
-    p->asked = isfinite(known_s) ? log(known_s) : -log1p(-p->load);
-    p->got = isfinite(known_s) ? log(mean_s)
-                               : -log1p(-fmin(t.work_s / (seconds * m->servers), 0.999));
+        ret_log_t[k] = log(fmax(latency_s[k] - m->delay_s, 1e-3 * service_s) / service_s);
+    ret_log_t[PREDICT_RANKS] = log((tw_hist_mean(hist) - m->delay_s) / service_s);
 }
 
 /* ---- the grid ---- */
@@ -152,47 +110,26 @@ static void slopes(struct predict_map *map)
     }
 }
 
-/* Along the curve by what the control variate was off. Slopes against the control are taken over
- * neighbours, where both sides carry the same kind of noise, and are those of something growing. */
-static void controls_apply(struct predict_map *map, const struct point *points)
-{
-    for (int g = 0; g < map->count; g++) {
-        int before = g > 0 ? g - 1 : 0, after = g + 1 < map->count ? g + 1 : map->count - 1;
-        double run = points[after].asked - points[before].asked;
-        double off = points[g].asked - points[g].got;
-
-        for (size_t k = 0; k < ROWS; k++) {
-            double rise = map->slope[g][k] * (map->x[after] - map->x[before]);
-
-            map->log_t[g][k] += off * fmin(fmax(rise / run, 0), 3);
-        }
-    }
-    slopes(map);
-}
-
 struct predict_map *predict_map_new(const struct tw_model *m, const struct tw_profile *p,
                                     uint64_t seed)
 {
     struct predict_map *map = tw_alloc(sizeof *map);
-    struct point points[GRID_MAX] = {0};
     tw_auto(tw_hist) *hist = tw_hist_new();
-    double low, high, wanted = 0, scale;
+    double low, high, wanted = 0, share;
 
     x_range(m, p, &low, &high);
     map->count = (int)fmin(fmax(ceil((high - low) / GRID_STEP) + 1, 3), GRID_MAX);
     for (int g = 0; g < map->count; g++) {
         map->x[g] = low + (high - low) * g / (map->count - 1);
-        points[g].load = -expm1(-map->x[g]);
-        points[g].rate_per_s = predict_rate_at(m, points[g].load);
-        points[g].service_s = points[g].load * m->servers / points[g].rate_per_s;
-        wanted += wanted_requests(points[g].load);
+        wanted += wanted_requests(-expm1(-map->x[g]));
     }
-    scale = fmin(1, budget_of(m) / wanted);
-    for (int g = 0; g < map->count; g++)
-        point_simulate(m, &points[g], wanted_requests(points[g].load) * scale, seed,
-                       (uint64_t)g + 1, hist, map->log_t[g]);
+    share = fmin(1, budget_of(m) / wanted);
+    for (int g = 0; g < map->count; g++) {
+        double load = -expm1(-map->x[g]);
+
+        point_simulate(m, load, wanted_requests(load) * share, seed, hist, map->log_t[g]);
+    }
     slopes(map);
-    controls_apply(map, points);
     return map;
 }
 

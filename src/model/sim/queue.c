@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- random numbers ---- */
 
@@ -33,9 +34,7 @@ static inline double exp_of_draw(struct tw_sim_queue *q, uint64_t draw)
 
 static inline double shape_of_draw(const struct tw_sim_queue *q, uint64_t draw)
 {
-    uint64_t i = ((draw >> 32) * (uint64_t)q->spec.sample_count) >> 32;
-
-    return (double)q->spec.sample[i];
+    return (double)q->spec.sample[sim_queue_index(q, draw)];
 }
 
 static void needs_fill(struct tw_sim_queue *q, size_t n)
@@ -144,8 +143,17 @@ void sim_queue_flush(struct tw_sim_queue *q)
 {
     if (q->hist)
         tw_hist_record_batch(q->hist, q->latency_s, q->out);
+    if (q->marking)
+        sim_marking_keep(q->marking, q->latency_s, q->out_mark, q->out);
     q->tally.done += (int64_t)q->out;
     q->out = 0;
+}
+
+void sim_queue_out_all(struct tw_sim_queue *q, size_t n)
+{
+    memcpy(q->out_mark, q->mark, n);
+    q->out = n;
+    sim_queue_flush(q);
 }
 
 static void begin(struct tw_sim_queue *q, struct tw_hist *latency)
@@ -171,6 +179,8 @@ static void end(struct tw_sim_queue *q, struct tw_sim_tally *tally)
 static void serve(struct tw_sim_queue *q, size_t n)
 {
     q->tally.arrivals += (int64_t)n;
+    if (q->marking)
+        sim_marking_mark(q->marking, q, n);
     q->kernel->serve(q, n);
 }
 

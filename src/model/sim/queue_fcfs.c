@@ -29,8 +29,7 @@ static void lindley_serve(struct tw_sim_queue *q, size_t n)
         q->latency_s[i] = free_s - at + delay_s;
     }
     l->free_s = free_s;
-    q->out = n;
-    sim_queue_flush(q);
+    sim_queue_out_all(q, n);
 }
 
 /* What arrived is already recorded. */
@@ -152,8 +151,7 @@ static void tokens_serve(struct tw_sim_queue *q, size_t n)
             token_put(t, start_s);
         q->latency_s[i] = start_s - at;
     }
-    q->out = n;
-    sim_queue_flush(q);
+    sim_queue_out_all(q, n);
 }
 
 static double tokens_backlog(const struct tw_sim_queue *q)

@@ -13,9 +13,11 @@
 struct sharing_job {
     double done_at; /* virtual */
     double came_s;  /* arrival, before any wait for a token */
+    uint8_t mark;
 };
 struct waiting_job {
     double came_s, need_s;
+    uint8_t mark;
 };
 
 struct sharing {
@@ -79,7 +81,7 @@ static void jobs_grow(struct sharing *p, int servers)
     rooms_fill(p, from, servers);
 }
 
-static void wait_push(struct sharing *p, double came_s, double need_s)
+static void wait_push(struct sharing *p, double came_s, double need_s, uint8_t mark)
 {
     if (p->wait_count == p->wait_room) {
         struct waiting_job *more =
@@ -94,13 +96,13 @@ static void wait_push(struct sharing *p, double came_s, double need_s)
         p->wait_room *= 2;
     }
     p->wait[(p->wait_head + p->wait_count++) & (p->wait_room - 1)] =
-        (struct waiting_job){came_s, need_s};
+        (struct waiting_job){came_s, need_s, mark};
 }
 
 /* The clock of the station stands at the moment of admission. Few jobs: step from the end; many:
  * look for the place first. */
 static inline void admit(struct tw_sim_queue *q, struct sharing *p, double came_s,
-                         double need_s)
+                         double need_s, uint8_t mark)
 {
     double done_at = p->virtual_s + need_s;
     size_t i = p->jobs_count, low = 0;
@@ -122,7 +124,7 @@ static inline void admit(struct tw_sim_queue *q, struct sharing *p, double came_
         for (; i > 0 && p->jobs[i - 1].done_at <= done_at; i--)
             p->jobs[i] = p->jobs[i - 1];
     }
-    p->jobs[i] = (struct sharing_job){done_at, came_s};
+    p->jobs[i] = (struct sharing_job){done_at, came_s, mark};
     p->jobs_count++;
 }
 
@@ -135,10 +137,10 @@ static bool admit_waiting(struct tw_sim_queue *q, struct sharing *p)
         p->wait_count--;
         if (p->seen_s - next.came_s > q->spec.timeout_s) { /* never for NaN */
             q->tally.errors++;
-            sim_queue_out(q, q->spec.timeout_s);
+            sim_queue_out(q, q->spec.timeout_s, next.mark);
             continue;
         }
-        admit(q, p, next.came_s, next.need_s);
+        admit(q, p, next.came_s, next.need_s, next.mark);
         return true;
     }
     return false;
@@ -165,7 +167,7 @@ static inline void complete(struct tw_sim_queue *q, struct sharing *p, double ti
 
     p->virtual_s = job->done_at;
     p->seen_s = time_s;
-    sim_queue_out(q, time_s + delay_s - job->came_s);
+    sim_queue_out(q, time_s + delay_s - job->came_s, job->mark);
     if (p->tokens == SIZE_MAX)
         return;
     if (delay_s > 0)
@@ -235,10 +237,10 @@ static void ps_serve(struct tw_sim_queue *q, size_t n)
 
         run_until(q, p, at);
         if (token_free(p, at)) {
-            admit(q, p, at, q->need_s[i]);
+            admit(q, p, at, q->need_s[i], q->mark[i]);
         } else {
             q->tally.queued++;
-            wait_push(p, at, q->need_s[i]);
+            wait_push(p, at, q->need_s[i], q->mark[i]);
         }
     }
 }
@@ -272,9 +274,9 @@ static void ps_backlog_set(struct tw_sim_queue *q, double requests)
         double came_s = q->now_s - (isfinite(q->gap_s) ? (double)(n - i) * q->gap_s : 0);
 
         if (p->jobs_count < p->tokens)
-            admit(q, p, came_s, sim_queue_need(q));
+            admit(q, p, came_s, sim_queue_need(q), 0);
         else
-            wait_push(p, came_s, sim_queue_need(q));
+            wait_push(p, came_s, sim_queue_need(q), 0);
     }
 }
 

@@ -53,6 +53,13 @@ struct sim_kernel { /* one way of serving a batch */
     void (*backlog_set)(struct tw_sim_queue *q, double requests);
     void (*restart)(struct tw_sim_queue *q); /* empty, at time 0 */
 };
+/* ---- strata.c ---- */
+struct sim_marking;
+/* Marks the n arrivals of the batch; */
+void sim_marking_mark(struct sim_marking *m, struct tw_sim_queue *q, size_t n);
+void sim_marking_keep(struct sim_marking *m, const double *latency_s, const uint8_t *mark,
+                      size_t n);
+
 extern const struct sim_kernel sim_kernel_lindley, sim_kernel_tokens, sim_kernel_ps;
 
 struct tw_sim_queue {
@@ -63,15 +70,23 @@ struct tw_sim_queue {
     double now_s, gap_s, service_s, shape_mean;
     struct tw_hist *hist; /* of the call under way; NULL: nobody wants it */
     struct tw_sim_tally tally;
+    struct sim_marking *marking; /* of the call under way; NULL: marks are 0 */
     size_t out;
     double arrival_s[SIM_BATCH], need_s[SIM_BATCH], latency_s[SIM_BATCH];
+    uint8_t mark[SIM_BATCH], out_mark[SIM_BATCH]; /* of arrivals and of what is put out */
     uint64_t draw[SIM_BATCH];
     struct sim_exp_table exp;
 };
 void sim_queue_flush(struct tw_sim_queue *q);
 double sim_queue_need(struct tw_sim_queue *q); /* one service requirement */
-static inline void sim_queue_out(struct tw_sim_queue *q, double latency_s)
+static inline uint64_t sim_queue_index(const struct tw_sim_queue *q, uint64_t draw)
 {
+    return ((draw >> 32) * (uint64_t)q->spec.sample_count) >> 32;
+}
+void sim_queue_out_all(struct tw_sim_queue *q, size_t n); /* latency_s is filled, in order */
+static inline void sim_queue_out(struct tw_sim_queue *q, double latency_s, uint8_t mark)
+{
+    q->out_mark[q->out] = mark;
     q->latency_s[q->out++] = latency_s;
     if (q->out == SIM_BATCH)
         sim_queue_flush(q);
