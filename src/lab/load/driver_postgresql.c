@@ -354,10 +354,9 @@ static enum load_event serving(struct load_conn *c, const struct load_program *p
             return c->state == LOAD_BUSY ? finish(c, p, now_ns) : LOAD_NOTHING;
         if (!res && s->syncs == 0)
             return LOAD_NOTHING;
-        if (status == PGRES_FATAL_ERROR && !s->tidying)
-            note_result(c, res);
-        if (res)
-            PQclear(res);
+        if (res && status == PGRES_FATAL_ERROR && !s->tidying)
+            note_result(c, res); /* libpq calls "no result" by the same name */
+        PQclear(res);
         if (status == PGRES_PIPELINE_SYNC && --s->syncs == 0)
             return finish(c, p, now_ns);
         if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT)
