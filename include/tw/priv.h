@@ -87,7 +87,8 @@ int tw_priv_cgroup_open(struct tw_priv *p, const char *name, const struct tw_lim
 /* Kills what is inside, removes the group. NULL is fine. */
 void tw_priv_cgroup_close(struct tw_priv_cgroup *g);
 int tw_priv_cgroup_fd(const struct tw_priv_cgroup *g); /* for tw_spawn; -1: none */
-/* The calling process enters (a fresh child of tw_priv_spawn; allocates nothing). */
+/* The calling process enters and sees the group as the root of all (a fresh child of tw_priv_spawn;
+ * allocates nothing). */
 int tw_priv_cgroup_join(const struct tw_priv_cgroup *g, struct tw_err *err);
 int tw_priv_cgroup_freeze(struct tw_priv_cgroup *g, bool frozen, struct tw_err *err);
 int tw_priv_cgroup_limit(struct tw_priv_cgroup *g, int64_t memory_bytes, double cpus,
@@ -120,6 +121,8 @@ enum tw_root_kind {
     TW_ROOT_BIND,  /* from of the host, with what is mounted below it */
     TW_ROOT_TMPFS, /* bytes, mode, owned by uid and gid of the row */
     TW_ROOT_PROC,
+    TW_ROOT_READONLY, /* what is there already, from now on read-only */
+    TW_ROOT_MASK,     /* what is there already, from now on empty */
     TW_ROOT_KIND_COUNT
 };
 struct tw_root_row {

@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <libcgroup.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -512,6 +513,9 @@ int tw_priv_cgroup_join(const struct tw_priv_cgroup *g, struct tw_err *err)
             return tw_fail_errno(err, errno, "entering cgroup '%s' of '%s'", g->path,
                                  l->mounts[i].path);
     }
+    /* only now: the view begins where its maker stands */
+    if (unshare(CLONE_NEWCGROUP) < 0 && errno != EINVAL)
+        return tw_fail_errno(err, errno, "making cgroup '%s' the root of its view", g->path);
     return 0;
 }
 

@@ -47,40 +47,34 @@ static bool cut(char *to, size_t room, const char *path, size_t len)
     return true;
 }
 
-/* The directory that path is in, parents made when missing, and the name in it. */
+/* The directory that path is in, parents made when missing, and the name in it. Each part is looked
+ * up from the root anew, so that links above it lead to where they lead inside. */
 static int open_parent(int root, const char *path, const char **ret_name)
 {
-    char part[4096];
     int dir = open_inside(root, "/", O_PATH | O_DIRECTORY);
+    char part[4096];
 
-    path += strspn(path, "/");
-    for (;;) {
-        size_t len = strcspn(path, "/");
-        const char *rest = path + len + strspn(path + len, "/");
-        int next;
+    for (size_t at = strspn(path, "/"); dir >= 0;) {
+        size_t end = at + strcspn(path + at, "/"), next = end + strspn(path + end, "/");
+        int below;
 
-        if (dir < 0 || !*rest) {
-            *ret_name = path;
-            return dir;
-        }
-        /* one name at a time: what lies above it is resolved below the root, so a link that
-         * leads somewhere is followed inside */
-        if (!cut(part, sizeof part, path, len)) {
+        *ret_name = path + at;
+        if (!path[next])
+            break;
+        if (!cut(part, sizeof part, path, end)) {
             (void)close(dir);
             return -ENAMETOOLONG;
         }
-        if (mkdirat(dir, part, 0755) < 0 && errno != EEXIST && errno != EROFS) {
-            next = -errno;
-            (void)close(dir);
-            return next;
-        }
-        next = openat(dir, part, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        below = open_inside(root, part, O_PATH | O_DIRECTORY);
+        if (below == -ENOENT)
+            below = mkdirat(dir, part + at, 0755) < 0
+                        ? -errno
+                        : open_inside(root, part, O_PATH | O_DIRECTORY);
         (void)close(dir);
-        if (next < 0)
-            return -errno;
-        dir = next;
-        path = rest;
+        dir = below;
+        at = next;
     }
+    return dir;
 }
 
 /* An O_PATH descriptor of where something is to be mounted; made when missing. */
@@ -233,9 +227,45 @@ static int mount_proc(const struct build *b, const struct tw_root_row *row)
     return mount_at(b, row, "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
 }
 
+/* What is there already, bound onto itself without the right to write. */
+static int make_readonly(const struct build *b, const struct tw_root_row *row)
+{
+    tw_auto_close int target = open_inside(b->root, row->to, O_PATH);
+    tw_auto_close int tree = -1;
+    int r;
+
+    if (target < 0)
+        return tw_take_fd(&target);
+    tree = open_tree(target, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH |
+                                     AT_RECURSIVE);
+    if (tree < 0)
+        return -errno;
+    r = set_attributes(tree, false, false);
+    return r < 0 ? r : attach(tree, target);
+}
+
+/* Nothing to be seen there: an empty directory, or the device that is empty. */
+static int mask(const struct build *b, const struct tw_root_row *row)
+{
+    tw_auto_close int target = open_inside(b->root, row->to, O_PATH);
+    tw_auto_close int tree = -1;
+    struct stat st;
+
+    if (target < 0)
+        return tw_take_fd(&target);
+    if (fstat(target, &st) < 0)
+        return -errno;
+    if (S_ISDIR(st.st_mode))
+        return mount_at(b, row, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY,
+                        "size=4k,mode=555");
+    tree = open_tree(AT_FDCWD, "/dev/null", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    return tree < 0 ? -errno : attach(tree, target);
+}
+
 static row_fn *const kinds[TW_ROOT_KIND_COUNT] = {
     [TW_ROOT_DIR] = make_dir,      [TW_ROOT_TEXT] = make_text,    [TW_ROOT_LINK] = make_link,
     [TW_ROOT_BIND] = bind,         [TW_ROOT_TMPFS] = mount_tmpfs, [TW_ROOT_PROC] = mount_proc,
+    [TW_ROOT_READONLY] = make_readonly, [TW_ROOT_MASK] = mask,
 };
 
 static int apply(const struct build *b, const struct tw_root_row *rows, size_t count,

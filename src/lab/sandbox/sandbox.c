@@ -1,0 +1,114 @@
+/* The door: checks what is asked for and hands it to the backend. */
+#include "sandbox_internal.h"
+
+#include <signal.h>
+#include <string.h>
+
+#define NAME_MAX_LEN 32
+
+#define ROW(name) &sandbox_backend_##name,
+static const struct sandbox_backend *const backends[] = {TW_SANDBOX_BACKEND_LIST(ROW)};
+
+static bool is_name(const char *s)
+{
+    size_t len = s ? strlen(s) : 0;
+
+    return len > 0 && len <= NAME_MAX_LEN &&
+           strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == len;
+}
+
+static bool is_inner_path(const char *path)
+{
+    return path && path[0] == '/' && path[1] && !strstr(path, "/..");
+}
+
+static int check(const struct tw_sandbox_spec *spec, struct tw_err *err)
+{
+    if (!is_name(spec->name))
+        return tw_fail(err, -EINVAL,
+                       "'%s' is no name of a sandbox: expected 1 to %d characters of [a-z0-9-]",
+                       spec->name ? spec->name : "", NAME_MAX_LEN);
+    if (spec->uid == 0 || spec->gid == 0)
+        return tw_fail(err, -EINVAL, "sandbox '%s' may not run as root", spec->name);
+    if (spec->memory_bytes < 0 || spec->cpus < 0 || spec->shm_bytes < 0 || spec->tmp_bytes < 0)
+        return tw_fail(err, -EINVAL, "sandbox '%s' has a negative limit", spec->name);
+    if (spec->address && !tw_priv_net_contains(spec->address))
+        return tw_fail(err, -EINVAL, "'%s' is no address of the twin network 10.213.0.0/24",
+                       spec->address);
+    for (size_t i = 0; i < spec->mounts.count; i++) {
+        const struct tw_sandbox_mount *m = &spec->mounts.items[i];
+
+        if (!is_inner_path(m->to) || !m->from || m->from[0] != '/')
+            return tw_fail(err, -EINVAL, "mount '%s' on '%s': expected absolute paths below '/'",
+                           m->from ? m->from : "", m->to ? m->to : "");
+    }
+    return 0;
+}
+
+int tw_sandbox_open(struct tw_priv *priv, const struct tw_sandbox_spec *spec,
+                    struct tw_sandbox **ret_box, struct tw_err *err)
+{
+    int r = check(spec, err);
+
+    if (r == 0)
+        r = backends[0]->open(priv, spec, ret_box, err);
+    return r < 0 ? tw_wrap(err, r, "opening sandbox '%s'", spec->name ? spec->name : "") : 0;
+}
+
+void tw_sandbox_close(struct tw_sandbox *box)
+{
+    if (box)
+        box->backend->close(box);
+}
+
+int tw_sandbox_start(struct tw_sandbox *box, const struct tw_process_spec *spec,
+                     int *ret_handle, struct tw_err *err)
+{
+    if (!spec->argv || !spec->argv[0] || spec->argv[0][0] != '/')
+        return tw_fail(err, -EINVAL, "'%s' is no absolute path of a program",
+                       spec->argv && spec->argv[0] ? spec->argv[0] : "");
+    return box->backend->start(box, spec, ret_handle, err);
+}
+
+int tw_sandbox_signal(struct tw_sandbox *box, int handle, int signal, struct tw_err *err)
+{
+    if (signal < 0 || signal >= NSIG)
+        return tw_fail(err, -EINVAL, "%d is no signal", signal);
+    return box->backend->signal(box, handle, signal, err);
+}
+
+int tw_sandbox_wait(struct tw_sandbox *box, int handle, int64_t deadline_ns, int *ret_status,
+                    struct tw_err *err)
+{
+    return box->backend->wait(box, handle, deadline_ns, ret_status, err);
+}
+
+int tw_sandbox_event_fd(const struct tw_sandbox *box)
+{
+    return box->backend->event_fd(box);
+}
+
+int tw_sandbox_freeze(struct tw_sandbox *box, bool frozen, struct tw_err *err)
+{
+    return box->backend->freeze(box, frozen, err);
+}
+
+int tw_sandbox_usage(struct tw_sandbox *box, struct tw_usage *ret_usage, struct tw_err *err)
+{
+    (void)err;
+    box->backend->usage(box, ret_usage);
+    return 0;
+}
+
+int tw_sandbox_limit(struct tw_sandbox *box, int64_t memory_bytes, double cpus,
+                     struct tw_err *err)
+{
+    if (memory_bytes < 0 || cpus < 0)
+        return tw_fail(err, -EINVAL, "a limit cannot be negative");
+    return box->backend->limit(box, memory_bytes, cpus, err);
+}
+
+size_t tw_sandbox_missing(const struct tw_sandbox *box, const char *const **ret_texts)
+{
+    return box->backend->missing(box, ret_texts);
+}
