@@ -226,14 +226,14 @@ static size_t median_rank(size_t n, double alpha)
     return n / 2;
 }
 
-/* Beyond the clip the mean of the clipped values is no estimate any more, only a
- * direction. */
+/* An effect of the clip's own size: the mean of what is left by clipping is no estimate
+ * any more, only a direction. Single stalls beyond the clip are what it is there for. */
 static void widen_clipped(struct trial_interval *e, const double *sorted, size_t n,
                           double clip)
 {
     size_t k = median_rank(n, TRIAL_ALPHA);
 
-    e->clipped = n > 0 && fmax(-sorted[0], sorted[n - 1]) > clip;
+    e->clipped = fabs(e->value) > clip / 2;
     if (!e->clipped)
         return;
     e->low = k ? fmin(sorted[k - 1], e->value) : e->value < 0 ? -INFINITY : e->low;

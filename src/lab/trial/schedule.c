@@ -63,6 +63,7 @@ static void set_lengths(struct trial_schedule *s, const struct trial_schedule_sp
     }
     s->closed_ns = clamp_ns(REQUESTS_PER_SLOT * service, SHORTEST_NS,
                             most < LONGEST_CLOSED ? most : LONGEST_CLOSED);
+    s->closed_least_ns = s->closed_ns;
     s->open_useful =
         tw_seconds(s->length_ns[1]) * s->level[1] * s->capacity_per_s >= REQUESTS_USEFUL;
 }
@@ -123,7 +124,6 @@ void trial_schedule_next(struct trial_schedule *s, bool closed, struct trial_ord
 
 void trial_schedule_want(struct trial_schedule *s, int64_t missing_requests)
 {
-    if (missing_requests > 0)
-        s->closed_ns = clamp_ns((double)missing_requests / (2 * s->capacity_per_s),
-                                s->closed_ns, LONGEST_CLOSED);
+    s->closed_ns = clamp_ns((double)missing_requests / (2 * s->capacity_per_s),
+                            s->closed_least_ns, LONGEST_CLOSED);
 }

@@ -43,6 +43,7 @@ struct trial_schedule {
     double level[TRIAL_LEVELS];      /* shares of it, ascending */
     int64_t length_ns[TRIAL_LEVELS]; /* of an open slot at that level */
     int64_t closed_ns;               /* of a closed slot */
+    int64_t closed_least_ns;         /* the same when no requests are missing */
     bool open_useful;             /* an open slot holds enough requests to say anything */
     int open_min;                 /* open pairs before anything is decided */
     int open_pairs, closed_pairs; /* handed out */
@@ -68,7 +69,8 @@ struct trial_order {
 void trial_schedule_init(struct trial_schedule *s,
                          const struct trial_schedule_spec *spec);
 void trial_schedule_next(struct trial_schedule *s, bool closed, struct trial_order *ret);
-/* Closed slots grow so that one block brings the requests that are still missing. */
+/* Closed slots are as long as needed for one block to bring the requests that are still
+ * missing. */
 void trial_schedule_want(struct trial_schedule *s, int64_t missing_requests);
 
 /* ---- analysis: slots in, pairs and their confidence sequences out ---- */
@@ -97,7 +99,7 @@ struct trial_interval {
     double value;             /* median log ratio of the pairs */
     double low, high;         /* level 1 - TRIAL_ALPHA */
     double low_all, high_all; /* level 1 - TRIAL_ALPHA / metrics with a margin */
-    bool clipped;             /* a pair was beyond what the sequence takes */
+    bool clipped;             /* the effect is beyond what the sequence takes */
     int64_t censored;         /* pairs whose candidate is known only as "at least" */
     enum trial_standing standing;
 };
