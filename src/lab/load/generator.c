@@ -26,6 +26,8 @@
 #define CANCEL_NS       (2 * TW_SEC_NS)
 #define MARGIN_MOST_NS  INT64_C(100000)
 #define MARGIN_FIRST_NS INT64_C(50000)
+#define MARGIN_STEP_NS  INT64_C(1000)
+#define MARGIN_QUANTILE 60
 
 struct failure {
     enum tw_arm arm;
@@ -54,8 +56,7 @@ struct generator {
     size_t starts_room;
     struct load_conn **idle; /* ring: the one idle longest is used next, so none goes cold */
     size_t idle_head, idle_count;
-    double late_mean_ns, late_spread_ns; /* of being woken */
-    int64_t margin_ns;
+    int64_t margin_ns;       /* learned: how late it is woken in most cases */
     bool coarse_waits;       /* no epoll_pwait2 here */
 };
 struct slot {
@@ -316,17 +317,16 @@ static void look_after(struct generator *g, struct slot *s, int64_t now_ns,
 
 /* ---- waiting ---- */
 
+/* Follows a quantile by small steps, whatever the outliers: late wake-ups push it up, early ones
+ * down. Waking earlier would burn CPU of the client for a few microseconds of latency. */
 static void learn_lateness(struct generator *g, int64_t late_ns)
 {
-    double late = late_ns > 0 ? (double)late_ns : 0, off = fabs(late - g->late_mean_ns);
-    double margin;
-
-    if (late > 20.0 * (double)MARGIN_MOST_NS)
-        return; /* not a wake-up: the machine was away */
-    g->late_mean_ns += (late - g->late_mean_ns) / 32;
-    g->late_spread_ns += (off - g->late_spread_ns) / 32;
-    margin = g->late_mean_ns + 2 * g->late_spread_ns;
-    g->margin_ns = margin > (double)MARGIN_MOST_NS ? MARGIN_MOST_NS : (int64_t)margin;
+    g->margin_ns += late_ns > g->margin_ns ? MARGIN_STEP_NS * MARGIN_QUANTILE / 100
+                                           : -MARGIN_STEP_NS * (100 - MARGIN_QUANTILE) / 100;
+    if (g->margin_ns > MARGIN_MOST_NS)
+        g->margin_ns = MARGIN_MOST_NS;
+    if (g->margin_ns < 0)
+        g->margin_ns = 0;
 }
 
 static int sleep_on(struct generator *g, int epoll, struct epoll_event *events, int64_t ns)
@@ -694,7 +694,6 @@ static int set_up(struct generator *g, struct tw_buf *payload, struct tw_err *er
     g->latency = tw_hist_new();
     g->lag = tw_hist_new();
     g->margin_ns = MARGIN_FIRST_NS;
-    g->late_mean_ns = (double)MARGIN_FIRST_NS;
     return open_arms(g, err);
 }
 
