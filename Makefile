@@ -32,7 +32,7 @@ MAINOBJ  := $(patsubst %.c,$(VARIANT)/%.o,$(MAIN))
 TESTS    := unit theory live
 BENCHSRC := $(wildcard tests/bench/*.c)
 test_obj  = $(patsubst %.c,$(VARIANT)/%.o,$(sort $(wildcard tests/$(1)/*.c)))
-ROOMTAGS  = -Isrc/foundation -Isrc/world -Isrc/lab -Isrc/model -Isrc/app
+ROOMTAGS  = -Isrc -Isrc/foundation -Isrc/world -Isrc/lab -Isrc/model -Isrc/app
 
 .DEFAULT_GOAL := all
 .PHONY: all check check-live bench accuracy corpus format top deps clean tests install

@@ -117,7 +117,7 @@ static uintptr_t hex(const char **at)
 
 /* "start-end rw-p offset maj:min inode  name": private, writable, of no file, not the kernel's. What
  * follows a file without a gap is the part of its static variables that the file does not hold. */
-static bool is_droppable(const char *line, struct range *ret, uintptr_t *file_end)
+__attribute__((unused)) static bool is_droppable(const char *line, struct range *ret, uintptr_t *file_end)
 {
     const char *at = line;
     bool of_file;
@@ -136,7 +136,7 @@ static bool is_droppable(const char *line, struct range *ret, uintptr_t *file_en
     return !of_file && strstr(line, " rw-p ") && !strstr(line, "[v");
 }
 
-static bool holds(const struct range *range, const void *p)
+__attribute__((unused)) static bool holds(const struct range *range, const void *p)
 {
     return (uintptr_t)p >= range->start && (uintptr_t)p < range->end;
 }
