@@ -3,13 +3,15 @@
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Latency by load, simulated once on a grid of loads and kept without its units: log((T - D) / s)
  * at fixed ranks. A resampled model looks its own load up and puts its own s and D back.
  *
  * The grid is even in x = -log(1 - rho), in which log latency is nearly straight (M/M/1: exactly).
- * Points are post-stratified (see tw/sim.h) and share their random numbers, so that what noise is
- * left moves the whole curve and bends it little. */
+ * Points are post-stratified (see tw/sim.h). With sharing, where less of the noise can be taken away
+ * so, they are also smoothed; without, curves may have corners (constant service: the median at half
+ * load), which smoothing would round. */
 
 #define GRID_MAX  16
 #define LOAD_MAX  0.98
@@ -38,19 +40,19 @@ struct predict_map {
 static double budget_of(const struct tw_model *m)
 {
     if (m->processor_sharing)
-        return 1.0e6;
+        return 1.2e6;
     return m->servers == 1 ? 3e6 : 1.6e6;
 }
 
-/* Without strata the variance over n requests grows as 1 / (1 - rho)^2 (Whitt 1989); with them about
- * as its root. */
+/* Without strata the variance over n requests grows as 1 / (1 - rho)^2 (Whitt 1989); with them the
+ * error is about the same everywhere with this. */
 static double wanted_requests(double load)
 {
-    return 1e5 / (1 - load);
+    return 1e5 / sqrt(1 - load);
 }
 
 static void point_simulate(const struct tw_model *m, double load, double requests, uint64_t seed,
-                           struct tw_hist *hist, double ret_log_t[ROWS])
+                           uint64_t stream, struct tw_hist *hist, double ret_log_t[ROWS])
 {
     tw_auto(tw_sim_strata) *strata = tw_sim_strata_new(m->sample, m->sample_count, load);
     tw_auto(tw_sim_queue) *queue = tw_sim_queue_new(&(struct tw_sim_queue_spec){
@@ -62,6 +64,7 @@ static void point_simulate(const struct tw_model *m, double load, double request
         .sample = m->sample,
         .sample_count = m->sample_count,
         .seed = seed,
+        .stream = stream,
     });
     double rate = predict_rate_at(m, load), service_s = load * m->servers / rate;
     double latency_s[PREDICT_RANKS];
@@ -96,6 +99,30 @@ static void x_range(const struct tw_model *m, const struct tw_profile *p, double
         *ret_low = fmax(*ret_high - GRID_STEP, 0.01);
 }
 
+/* Each point becomes the parabola through the nearest five (Savitzky & Golay 1964). Rows are the
+ * coefficients for the first, second and third of five. */
+static void smooth(struct predict_map *map)
+{
+    static const double parabola[3][5] = {{31, 9, -3, -5, 3}, {9, 13, 12, 6, -5},
+                                          {-3, 12, 17, 12, -3}};
+    double smoothed[GRID_MAX][ROWS];
+    int n = map->count;
+
+    if (n < 5)
+        return;
+    for (int g = 0; g < n; g++) {
+        int first = g < 2 ? 0 : g > n - 3 ? n - 5 : g - 2, at = g - first;
+
+        for (size_t k = 0; k < ROWS; k++) {
+            smoothed[g][k] = 0;
+            for (int i = 0; i < 5; i++)
+                smoothed[g][k] += parabola[at < 3 ? at : 4 - at][at < 3 ? i : 4 - i] / 35 *
+                                  map->log_t[first + i][k];
+        }
+    }
+    memcpy(map->log_t, smoothed, (size_t)n * sizeof *smoothed);
+}
+
 /* Three-point derivative, at the ends the chord. */
 static void slopes(struct predict_map *map)
 {
@@ -127,8 +154,11 @@ struct predict_map *predict_map_new(const struct tw_model *m, const struct tw_pr
     for (int g = 0; g < map->count; g++) {
         double load = -expm1(-map->x[g]);
 
-        point_simulate(m, load, wanted_requests(load) * share, seed, hist, map->log_t[g]);
+        point_simulate(m, load, wanted_requests(load) * share, seed, (uint64_t)g + 1, hist,
+                       map->log_t[g]);
     }
+    if (m->processor_sharing)
+        smooth(map);
     slopes(map);
     return map;
 }
