@@ -112,6 +112,7 @@ void tw_buf_puts(struct tw_buf *b, const char *s);
 void tw_buf_printf(struct tw_buf *b, const char *fmt, ...) TW_PRINTF(2, 3);
 char *tw_buf_take(struct tw_buf *b); /* owned: free(); never NULL */
 const char *tw_buf_text(const struct tw_buf *b); /* borrowed, "" when empty */
+/* Always written with "= {0}": a return before tw_buf_init() cleans up too. */
 #define tw_auto_buf __attribute__((cleanup(tw_buf_done))) struct tw_buf
 
 /* ---- text ---- */

@@ -14,7 +14,7 @@ static void add_postgresql(struct tw_arena *a, struct tw_capabilities *caps)
         .needed = true,
         .detail = "no PostgreSQL server binaries under /usr/lib/postgresql",
         .fix = "apt-get install postgresql-15 (the target's major version)"};
-    tw_auto_buf found;
+    tw_auto_buf found = {0};
     glob_t g;
 
     if (glob("/usr/lib/postgresql/*/bin/postgres", 0, NULL, &g) == 0) {

@@ -16,7 +16,7 @@
 
 static char *read_stdin(struct tw_err *err)
 {
-    tw_auto_buf text;
+    tw_auto_buf text = {0};
     char part[65536];
     ssize_t n;
 
@@ -56,7 +56,7 @@ static int read_body(struct cmd_args *args, const char *path, struct tw_request 
 static int check_word(const char *option, const char *word, const char *const *names,
                       size_t n, struct tw_err *err)
 {
-    tw_auto_buf all;
+    tw_auto_buf all = {0};
     const char *near;
 
     if (!word || tw_name_index(word, names, n) >= 0)

@@ -132,7 +132,7 @@ int cmd_write_reports(const struct cmd_args *args, struct tw_simulation *const *
     const struct tw_report_format *format =
         tw_report_format_find(args->format ? args->format : "text", err);
     struct tw_report_style style = cmd_style(args);
-    tw_auto_buf out;
+    tw_auto_buf out = {0};
     int r = 0;
 
     if (!format)

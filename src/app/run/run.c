@@ -321,6 +321,8 @@ int tw_run_sync(const struct tw_run_options *options, struct tw_simulation *sim,
     rc = run_stages(&r, opening, TW_COUNT_OF(opening), &input, err);
     if (rc == 0)
         rc = run_stages(&r, taking, TW_COUNT_OF(taking), &input, err);
+    sim->target = r.target;
+    sim->snapshot = r.snapshot;
     sim->elapsed_s = tw_seconds(tw_now_ns() - r.begun_ns);
     close_run(&r);
     return rc;

@@ -12,7 +12,7 @@ int tw_read_file(int dirfd, const char *path, size_t max, char **ret_text, size_
                  struct tw_err *err)
 {
     tw_auto_close int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    tw_auto_buf b;
+    tw_auto_buf b = {0};
     char block[65536];
     ssize_t n;
 

@@ -34,7 +34,7 @@ static int fail_at(const struct reader *rd, const struct fy_mark *mark, const ch
 
 static const char *escaped(struct tw_arena *a, const char *pointer, const char *key)
 {
-    tw_auto_buf b;
+    tw_auto_buf b = {0};
 
     tw_buf_init(&b, strlen(pointer) + 2 * strlen(key) + 2);
     tw_buf_printf(&b, "%s/", pointer);

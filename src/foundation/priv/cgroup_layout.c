@@ -40,7 +40,7 @@ const struct priv_cgroup_mount *priv_cgroup_find(const char *controller)
 /* Of the super options, those that are controllers we use. */
 static char *our_controllers(const char *options)
 {
-    tw_auto_buf b;
+    tw_auto_buf b = {0};
 
     tw_buf_init(&b, 256);
     for (size_t i = 0; i < TW_COUNT_OF(v1_controllers); i++)

@@ -174,7 +174,7 @@ int tw_priv_overlay_mount(struct tw_priv *p, const char *lower, const char *uppe
     if (!p->mounts)
         return tw_fail(err, r, "this process may not mount: run as root with CAP_SYS_ADMIN");
     for (size_t i = 0; i < TW_COUNT_OF(extras); i++) {
-        tw_auto_buf options;
+        tw_auto_buf options = {0};
 
         tw_buf_init(&options, 4095);
         add_escaped(&options, "lowerdir=", lower);

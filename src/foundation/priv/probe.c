@@ -90,7 +90,7 @@ static void look_cgroup(struct probe *p)
     static const char *const modes[] = {"none", "cgroup v1", "cgroup v1 with v2 beside it",
                                         "cgroup v2"};
     const struct priv_cgroup_layout *l = priv_cgroup_layout();
-    tw_auto_buf list;
+    tw_auto_buf list = {0};
 
     tw_buf_init(&list, 4096);
     for (size_t i = 0; i < l->count; i++) {

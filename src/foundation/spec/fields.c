@@ -31,7 +31,7 @@ const struct spec_shape spec_estimate = SPEC_SHAPE(tw_estimate, estimate_fields)
 
 char *spec_pointer(struct tw_arena *a, const char *pointer, const char *key)
 {
-    tw_auto_buf b;
+    tw_auto_buf b = {0};
 
     tw_buf_init(&b, strlen(pointer) + 2 * strlen(key) + 2);
     tw_buf_printf(&b, "%s/", pointer);

@@ -184,7 +184,7 @@ int load_sample_rows(struct tw_arena *a, struct tw_pg *pg,
 {
     const char *filter;
     char *from = load_sample_from(a, columns[0], &filter);
-    tw_auto_buf sql;
+    tw_auto_buf sql = {0};
     int r;
 
     tw_buf_init(&sql, (size_t)1 << 20);

@@ -62,7 +62,7 @@ void load_unprepare(struct tw_pg *pg, const char *name)
 char *load_explain_text(struct tw_arena *a, const char *options, const char *name,
                         const char *const *parameters, int count)
 {
-    tw_auto_buf b;
+    tw_auto_buf b = {0};
 
     tw_buf_init(&b, (size_t)64 << 20);
     tw_buf_printf(&b, "EXPLAIN (%s) EXECUTE %s", options, name);

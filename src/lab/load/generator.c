@@ -584,7 +584,7 @@ static int send_result(struct generator *g, const struct slot *s, int code)
     size_t len = tw_hist_encode(g->latency, flat, TW_HIST_FLAT_MAX);
     size_t starts = s->order.keep_starts ? s->start_count : 0;
     size_t items = g->mix.items.count;
-    tw_auto_buf b;
+    tw_auto_buf b = {0};
 
     tw_buf_init(&b, LOAD_MSG_MAX);
     load_put_int(&b, code);
@@ -701,7 +701,7 @@ static int answer_hello(struct generator *g, struct tw_buf *payload)
 {
     struct tw_err err = {0};
     int code = set_up(g, payload, &err);
-    tw_auto_buf b;
+    tw_auto_buf b = {0};
 
     tw_buf_init(&b, LOAD_MSG_MAX);
     load_put_int(&b, code);
@@ -732,7 +732,7 @@ int tw_load_generator_main(int argc, char **argv)
 {
     struct generator g = {.wire = WIRE_FD, .arena = tw_arena_new()};
     enum load_message type = 0;
-    tw_auto_buf payload;
+    tw_auto_buf payload = {0};
     int r;
 
     (void)argc, (void)argv;

@@ -71,7 +71,7 @@ static size_t key_of(struct load_column *columns, size_t n, struct load_column *
 
 static char *where_key(struct tw_arena *a, struct load_column *const *key, size_t width)
 {
-    tw_auto_buf b;
+    tw_auto_buf b = {0};
 
     tw_buf_init(&b, 65536);
     for (size_t i = 0; i < width; i++)

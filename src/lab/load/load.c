@@ -81,7 +81,7 @@ static int start_in_box(struct tw_load *load, int wire, const char *program,
 /* A database name goes into the connection string in quotes. */
 static char *with_database(struct tw_arena *a, const char *conninfo, const char *database)
 {
-    tw_auto_buf b;
+    tw_auto_buf b = {0};
 
     if (!conninfo || !database)
         return tw_arena_strdup(a, conninfo);
@@ -100,7 +100,7 @@ static int say_hello(struct tw_load *load, const struct tw_load_spec *spec,
                      struct tw_err *err)
 {
     tw_auto(tw_arena) *a = tw_arena_new();
-    tw_auto_buf b;
+    tw_auto_buf b = {0};
     int r;
 
     tw_buf_init(&b, LOAD_MSG_MAX);
@@ -256,7 +256,7 @@ void tw_load_close(struct tw_load *load)
 static int give_order(struct tw_load *load, const struct tw_load_order *order,
                       struct tw_err *err)
 {
-    tw_auto_buf b;
+    tw_auto_buf b = {0};
     int r;
 
     tw_buf_init(&b, 4096);

@@ -47,7 +47,7 @@ static const struct builtin {
 static char *conninfo_to(struct tw_arena *a, PGconn *conn, const char *database)
 {
     PQconninfoOption *options = PQconninfo(conn);
-    tw_auto_buf b;
+    tw_auto_buf b = {0};
 
     tw_buf_init(&b, 65536);
     for (PQconninfoOption *o = options; o && o->keyword; o++) {
@@ -239,7 +239,7 @@ static int mix_from_scripts(struct tw_arena *a, const struct tw_snapshot *s,
                             struct tw_load_mix *ret, struct tw_err *err)
 {
     bool files = false;
-    tw_auto_buf b;
+    tw_auto_buf b = {0};
     int64_t scale;
     int r;
 

@@ -59,7 +59,7 @@ struct tw_load_statement *load_statement_add(struct tw_arena *a,
 /* Constants are written into the text, so that whoever compiles it needs to know none. */
 static char *with_constants(struct script *s, const char *text)
 {
-    tw_auto_buf b;
+    tw_auto_buf b = {0};
     const char *at = text;
 
     tw_buf_init(&b, (size_t)1 << 20);
@@ -154,7 +154,7 @@ static const struct command {
 /* A line that starts with a backslash; a backslash at its end continues it. */
 static int parse_command(struct script *s)
 {
-    tw_auto_buf b;
+    tw_auto_buf b = {0};
     char *text, *rest;
     size_t n = 0;
     int r = -ENOENT, first = s->line;
@@ -253,7 +253,7 @@ static int parse_use(struct script *s, struct tw_load_statement *st, struct tw_b
 static int parse_statement(struct script *s)
 {
     struct tw_load_statement st = {.think_ms = s->think_ms};
-    tw_auto_buf sql;
+    tw_auto_buf sql = {0};
     size_t n;
     int depth = 0, r;
     char word[32];
@@ -323,7 +323,7 @@ int load_script_parse(struct tw_arena *a, const char *name, const char *text,
                        .constant_count = count,
                        .item = &item,
                        .err = err};
-    tw_auto_buf all;
+    tw_auto_buf all = {0};
     int r = 0;
 
     while (*s.at && r >= 0) {

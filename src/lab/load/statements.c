@@ -80,7 +80,7 @@ static void collect(struct plan *p, const struct tw_snapshot *snapshot)
 static const char *casts_for_literals(struct tw_arena *a, const char *sql)
 {
     static const char *const types[] = {"interval", "date", "timestamp", "timestamptz", "time"};
-    tw_auto_buf b;
+    tw_auto_buf b = {0};
     const char *at = sql;
 
     tw_buf_init(&b, (size_t)4 << 20);
@@ -252,7 +252,7 @@ static int read_columns(struct plan *p, struct load_values *v, struct tw_err *er
 static const char *name_item(struct tw_arena *a, const struct candidate *c)
 {
     char word[16];
-    tw_auto_buf b;
+    tw_auto_buf b = {0};
 
     load_first_word(c->s.text, word, sizeof word);
     tw_buf_init(&b, 65536);
@@ -289,7 +289,7 @@ static int make_item(struct plan *p, struct load_values *v, struct candidate *c,
 
 static const char *shorten(struct tw_arena *a, const char *text)
 {
-    tw_auto_buf b;
+    tw_auto_buf b = {0};
 
     tw_buf_init(&b, 1024);
     for (; *text && b.len < TEXT_MOST; text++) {

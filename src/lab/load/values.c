@@ -95,7 +95,7 @@ static const struct tw_pg_rows *sample(struct load_values *v,
 {
     const struct tw_pg_rows *known;
     struct tw_pg_rows rows;
-    tw_auto_buf key;
+    tw_auto_buf key = {0};
 
     tw_buf_init(&key, 65536);
     tw_buf_printf(&key, "rows %s", load_table_name(v->a, columns[0]));
@@ -285,7 +285,7 @@ static int from_arrays(struct builder *b, int parameter, struct load_column *c)
     v = add(b, parameter);
     v->kind = TW_VAR_PICK;
     for (int i = 0; i < ARRAYS; i++) {
-        tw_auto_buf text;
+        tw_auto_buf text = {0};
 
         tw_buf_init(&text, (size_t)1 << 20);
         tw_buf_puts(&text, "{");
@@ -388,7 +388,7 @@ static void replace_parameter(struct builder *b, int parameter, const char *with
 {
     char *mark = tw_arena_printf(b->v->a, "$%d", parameter), *at = b->sql;
     size_t len = strlen(mark);
-    tw_auto_buf out;
+    tw_auto_buf out = {0};
 
     tw_buf_init(&out, (size_t)4 << 20);
     while (*at) {
@@ -524,7 +524,7 @@ static int fill_parameter(struct builder *b, int parameter)
 static int read_types(struct builder *b, const unsigned *oids)
 {
     struct tw_pg_rows rows;
-    tw_auto_buf sql;
+    tw_auto_buf sql = {0};
     int r;
 
     b->types = tw_arena_alloc(b->v->a, (size_t)(b->count + 1) * sizeof *b->types);

@@ -375,7 +375,7 @@ static int native_start(struct tw_sandbox *box, const struct tw_process_spec *sp
     struct native_request q = {.op = NATIVE_START, .nofile = spec->nofile};
     int fds[NATIVE_FDS_MAX + 3], r = check_awake(n, err);
     size_t fd_count = 0;
-    tw_auto_buf strings;
+    tw_auto_buf strings = {0};
 
     tw_buf_init(&strings, NATIVE_REQUEST_MAX - sizeof q);
     if (r < 0)

@@ -150,7 +150,7 @@ void trial_prewarm(const struct tw_trial_spec *spec, int64_t deadline_ns,
 {
     struct worker workers[TW_ARM_COUNT];
     pthread_t threads[TW_ARM_COUNT];
-    tw_auto_buf words;
+    tw_auto_buf words = {0};
 
     tw_buf_init(&words, MAX_WORDS);
     mix_words(&words, spec->mix);

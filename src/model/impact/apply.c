@@ -5,7 +5,7 @@
 
 static const char *quoted(struct tw_arena *a, const char *text, size_t len)
 {
-    tw_auto_buf b;
+    tw_auto_buf b = {0};
 
     tw_buf_init(&b, 1 << 16);
     tw_buf_puts(&b, "'");

@@ -38,7 +38,7 @@ static char *constant(struct tw_arena *a, const json_t *arg)
  * commas. */
 static char *joined(struct tw_arena *a, const json_t *args)
 {
-    tw_auto_buf out;
+    tw_auto_buf out = {0};
     size_t i;
     json_t *arg;
 
@@ -129,7 +129,7 @@ static bool is_sql(const char *s)
  * quote. */
 static const char *quoted(struct tw_arena *a, const char *s, char **ret)
 {
-    tw_auto_buf out;
+    tw_auto_buf out = {0};
 
     tw_buf_init(&out, 64 * 1024);
     for (; *s && *s != '\n'; s++) {

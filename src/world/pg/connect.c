@@ -71,6 +71,12 @@ static const char *one_line(char *text)
     return text;
 }
 
+static void no_notice(void *arg, const char *message)
+{
+    (void)arg;
+    (void)message;
+}
+
 int tw_pg_open(const char *conninfo, unsigned as_uid, int64_t deadline_ns,
                struct tw_pg **ret, struct tw_err *err)
 {
@@ -104,6 +110,7 @@ int tw_pg_open(const char *conninfo, unsigned as_uid, int64_t deadline_ns,
         tw_pg_close(pg);
         return r;
     }
+    (void)PQsetNoticeProcessor(pg->conn, no_notice, NULL);
     *ret = pg;
     return 0;
 }
@@ -145,7 +152,7 @@ int tw_pg_split_password(struct tw_arena *a, const char *conninfo,
 {
     char *why = NULL;
     PQconninfoOption *options = PQconninfoParse(conninfo, &why);
-    tw_auto_buf out;
+    tw_auto_buf out = {0};
 
     if (!options) {
         tw_auto_free char *text = strdup(why ? why : "not a connection string");

@@ -90,7 +90,7 @@ int tw_pg_double(struct tw_pg *pg, const char *sql, double *ret, struct tw_err *
  * default and a backslash makes it an escape string, so both are safe anywhere. */
 static char *quote(struct tw_arena *a, const char *s, char q, const char *prefix)
 {
-    tw_auto_buf out;
+    tw_auto_buf out = {0};
 
     tw_buf_init(&out, 1 << 20);
     tw_buf_printf(&out, "%s%c", prefix, q);

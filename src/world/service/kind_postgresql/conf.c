@@ -197,7 +197,7 @@ static void add_quoted(struct tw_buf *out, const char *value)
 char *kind_pg_conf_rewrite(struct tw_arena *a, const char *text,
                            kind_pg_rewrite_fn *value, void *arg)
 {
-    tw_auto_buf out;
+    tw_auto_buf out = {0};
 
     tw_buf_init(&out, 2 * FILE_MAX);
     for (const char *s = text; *s;) {
@@ -223,7 +223,7 @@ char *kind_pg_conf_rewrite(struct tw_arena *a, const char *text,
 char *kind_pg_conf_set(struct tw_arena *a, const char *text, const char *name,
                        const char *value)
 {
-    tw_auto_buf out;
+    tw_auto_buf out = {0};
 
     tw_buf_init(&out, 2 * FILE_MAX);
     for (const char *s = text; *s;) {

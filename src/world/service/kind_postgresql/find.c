@@ -42,7 +42,7 @@ int kind_pg_bin_dir(struct tw_arena *a, int major, const char **ret, struct tw_e
 {
     for (size_t i = 0; i < TW_COUNT_OF(bin_patterns); i++) {
         bool versioned = strstr(bin_patterns[i], "%d");
-        tw_auto_buf dir;
+        tw_auto_buf dir = {0};
         char *postgres;
 
         tw_buf_init(&dir, PATH_MAX);

@@ -67,7 +67,7 @@ static struct entries read_log(struct tw_arena *a, const struct tw_access *x, si
 static const char *users_words(struct tw_arena *a, const struct tw_plan *plan,
                                const char *text)
 {
-    tw_auto_buf out;
+    tw_auto_buf out = {0};
 
     for (size_t i = 0; plan && i < plan->steps.count; i++) {
         const struct tw_plan_step *step = &plan->steps.items[i];
@@ -190,7 +190,7 @@ static const char *join_complaints(struct tw_arena *a, const struct tw_plan *pla
                                    const struct entries *log,
                                    const struct pattern **ret_kind)
 {
-    tw_auto_buf text;
+    tw_auto_buf text = {0};
     int shown = 0;
 
     tw_buf_init(&text, 16 * 1024);

@@ -41,7 +41,7 @@ int kind_pg_connect(struct tw_arena *a, const struct tw_target *t,
     bool named = tw_pg_conninfo_value(a, base, "user");
     bool as_owner = place && place->owner && is_local_socket(a, base) && !named;
     unsigned uid = as_owner && geteuid() == 0 ? place->uid : (unsigned)-1;
-    tw_auto_buf full;
+    tw_auto_buf full = {0};
     int r;
 
     tw_buf_init(&full, 64 * 1024);
