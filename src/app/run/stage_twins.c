@@ -9,8 +9,6 @@
 
 #define START_NS (60 * TW_SEC_NS)
 
-static const char *const addresses[RUN_ROLE_COUNT] = {"10.213.0.2", "10.213.0.3",
-                                                      "10.213.0.4"};
 
 /* The last core is the generator's, all others are the twins': they take turns, so each
  * has the whole of them in its slots. */
@@ -47,8 +45,7 @@ static int open_twin(struct run *r, enum run_role role, struct tw_err *err)
                                 .gid = r->gid,
                                 .memory_bytes = r->memory_bytes,
                                 .cpus = r->cpus,
-                                .cpuset = r->twin_cpus,
-                                .address = addresses[role]};
+                                .cpuset = r->twin_cpus};
 
     return m->twin ? 0 : tw_twin_open(r->priv, &spec, &m->twin, err);
 }

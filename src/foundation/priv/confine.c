@@ -117,7 +117,7 @@ static uintptr_t hex(const char **at)
 
 /* "start-end rw-p offset maj:min inode  name": private, writable, of no file, not the kernel's. What
  * follows a file without a gap is the part of its static variables that the file does not hold. */
-__attribute__((unused)) static bool is_droppable(const char *line, struct range *ret, uintptr_t *file_end)
+static bool is_droppable(const char *line, struct range *ret, uintptr_t *file_end)
 {
     const char *at = line;
     bool of_file;
@@ -136,7 +136,7 @@ __attribute__((unused)) static bool is_droppable(const char *line, struct range 
     return !of_file && strstr(line, " rw-p ") && !strstr(line, "[v");
 }
 
-__attribute__((unused)) static bool holds(const struct range *range, const void *p)
+static bool holds(const struct range *range, const void *p)
 {
     return (uintptr_t)p >= range->start && (uintptr_t)p < range->end;
 }
