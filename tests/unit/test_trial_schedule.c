@@ -107,6 +107,19 @@ Test(trial_schedule, slow_services_get_longer_slots_within_the_budget)
     cr_expect_not(make(2, 60, NAN, 6, 10).open_useful);
 }
 
+Test(trial_schedule, an_arm_that_answers_nothing_is_swamped_for_one_block)
+{
+    struct trial_schedule s = make(15000, 1, NAN, 6, 10);
+    struct trial_order o;
+
+    cr_expect(s.swamped);
+    cr_expect(s.open_useful);
+    cr_expect_eq(s.open_min, 2);
+    trial_schedule_next(&s, false, &o);
+    cr_expect_float_eq(o.rate_per_s, 4500, 1e-6);
+    cr_expect_not(make(15000, 500, NAN, 6, 10).swamped);
+}
+
 Test(trial_schedule, missing_requests_lengthen_closed_slots_only_so_far)
 {
     struct trial_schedule s = make(15000, 15000, NAN, 6, 10);

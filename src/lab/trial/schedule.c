@@ -77,6 +77,22 @@ static int open_pairs_due(int min_pairs)
     return due > 2 * TRIAL_LEVELS ? due : 2 * TRIAL_LEVELS;
 }
 
+/* The slower arm answers next to nothing in a slot at its own pace: then one block at a
+ * load that the faster one carries with ease shows "at least so many times slower". */
+static void swamp(struct trial_schedule *s, double faster_per_s)
+{
+    double rate = default_levels[0] * faster_per_s;
+
+    if (s->open_useful || rate * tw_seconds(SHORTEST_NS) < REQUESTS_USEFUL)
+        return;
+    s->swamped = s->open_useful = true;
+    s->open_min = 2;
+    for (int i = 0; i < TRIAL_LEVELS; i++) {
+        s->level[i] = rate / s->capacity_per_s;
+        s->length_ns[i] = SHORTEST_NS;
+    }
+}
+
 void trial_schedule_init(struct trial_schedule *s, const struct trial_schedule_spec *spec)
 {
     const double *c = spec->capacity_per_s;
@@ -91,6 +107,7 @@ void trial_schedule_init(struct trial_schedule *s, const struct trial_schedule_s
         s->level[i] = default_levels[i];
     put_target_level(s, spec->target_rate_per_s);
     set_lengths(s, spec);
+    swamp(s, fmax(c[TW_BASELINE], c[TW_CANDIDATE]));
     tw_rng_seed(&s->rng, spec->seed, 1);
 }
 

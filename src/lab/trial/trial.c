@@ -7,7 +7,7 @@
 /* A warm-up step, long enough for a rate, short enough for the same weather on both arms.
  */
 #define STEP_NS       (60 * TW_MSEC_NS)
-#define LONGEST_STEP  (400 * TW_MSEC_NS)
+#define LONGEST_STEP  (250 * TW_MSEC_NS)
 #define STEP_REQUESTS 20.0
 /* The first step uses few connections: what memory the others take is then seen. */
 #define COLD_CLIENTS   4
@@ -231,17 +231,22 @@ static void note_step(struct trial *t, struct trial_warmup *w)
     w->steps++;
 }
 
-/* A slow service gets longer steps, so that a step's rate means something. */
+/* A slow service gets longer steps, so that a step's rate means something. Where one arm
+ * is slower by far, that is known already, and the other one sets the pace. */
 static int64_t step_length(const struct trial_warmup *w)
 {
-    double slowest = INFINITY, ns;
+    const int last = w->steps - 1;
+    double a, b, rate, ns;
 
-    for (int arm = 0; arm < TW_ARM_COUNT && w->steps; arm++)
-        slowest = fmin(slowest, w->rate[arm][w->steps - 1]);
-    ns = STEP_REQUESTS / slowest * (double)TW_SEC_NS;
-    return ns > (double)LONGEST_STEP ? LONGEST_STEP
-           : ns > (double)STEP_NS    ? (int64_t)ns
-                                     : STEP_NS;
+    if (last < 0)
+        return STEP_NS;
+    a = w->rate[TW_BASELINE][last];
+    b = w->rate[TW_CANDIDATE][last];
+    rate = trial_warmup_far_apart(w, last) ? fmax(a, b) : fmin(a, b);
+    ns = STEP_REQUESTS / rate * (double)TW_SEC_NS;
+    return ns < (double)STEP_NS        ? STEP_NS
+           : ns < (double)LONGEST_STEP ? (int64_t)ns
+                                       : LONGEST_STEP;
 }
 
 static int warm_step(struct trial *t, struct trial_warmup *w, int clients,
@@ -310,13 +315,14 @@ static int warm_up(struct trial *t, struct trial_warmup *w, struct tw_err *err)
 /* Level steps are closed slots in alternating order like any other: they become pairs. */
 static int promote_steps(struct trial *t, const struct trial_warmup *w)
 {
-    size_t from = t->ret->slots.count - WARMUP_WINDOW * TW_ARM_COUNT;
+    int pairs = trial_warmup_window(w);
+    size_t from = t->ret->slots.count - (size_t)pairs * TW_ARM_COUNT;
 
     if (!trial_warmup_level(w))
         return 0;
     for (size_t i = from; i < t->ret->slots.count; i++)
         t->ret->slots.items[i].pair = (int)((i - from) / TW_ARM_COUNT);
-    return WARMUP_WINDOW;
+    return pairs;
 }
 
 /* Memory of one connection from a step with few and one with all; the rest is the base.
@@ -389,6 +395,15 @@ static bool wants_closed(const struct trial *t, const struct trial_schedule *s,
     return closed_open && (!last_closed || !open_undecided(an));
 }
 
+static bool enough_for_harm(const struct trial_schedule *s,
+                            const struct trial_analysis *an)
+{
+    if (s->swamped)
+        return an->open_pairs >= s->open_min && an->closed_pairs >= s->open_min;
+    return (!s->open_useful || an->open_pairs >= HARM_OPEN_PAIRS) &&
+           an->closed_pairs >= HARM_CLOSED_PAIRS;
+}
+
 static const char *why_stop(const struct trial *t, const struct trial_schedule *s,
                             const struct trial_analysis *an)
 {
@@ -397,8 +412,7 @@ static const char *why_stop(const struct trial *t, const struct trial_schedule *
 
     if (t->silent)
         return "the candidate stopped serving";
-    if (an->outside && (!s->open_useful || an->open_pairs >= HARM_OPEN_PAIRS) &&
-        an->closed_pairs >= HARM_CLOSED_PAIRS)
+    if (an->outside && enough_for_harm(s, an))
         return "decided: an effect beyond the margins";
     if (an->inside && an->pairs >= t->spec->plan->min_pairs &&
         missing_requests(t, an) == 0 && s->open_pairs >= s->open_min &&

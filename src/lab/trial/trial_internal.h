@@ -28,6 +28,10 @@ struct trial_warmup {
 /* A rate that still climbs by more than a few percent a step is a trend; one that falls
  * is noise. */
 bool trial_warmup_level(const struct trial_warmup *w);
+int trial_warmup_window(
+    const struct trial_warmup *w); /* steps that the level is taken from */
+bool trial_warmup_far_apart(const struct trial_warmup *w,
+                            int step); /* ten times or more */
 /* Own seconds until the first step as fast as the level; level: median of the last steps.
  */
 double trial_warmup_cold_s(const struct trial_warmup *w, enum tw_arm arm);
@@ -44,8 +48,9 @@ struct trial_schedule {
     int64_t length_ns[TRIAL_LEVELS]; /* of an open slot at that level */
     int64_t closed_ns;               /* of a closed slot */
     int64_t closed_least_ns;         /* the same when no requests are missing */
-    bool open_useful;             /* an open slot holds enough requests to say anything */
-    int open_min;                 /* open pairs before anything is decided */
+    bool open_useful; /* an open slot holds enough requests to say anything */
+    bool swamped;     /* the slower arm can only be shown to be at least so slow */
+    int open_min;     /* open pairs before anything is decided */
     int open_pairs, closed_pairs; /* handed out */
     enum tw_arm first[2];         /* that began the block, [closed] */
     int next_pair;

@@ -8,14 +8,37 @@
 #define CLIMB_PER_STEP 0.04
 /* A step counts as level from this share of the level on. */
 #define LEVEL_SHARE 0.95
+#define FAR_SLOWER  10.0
+
+int trial_warmup_window(const struct trial_warmup *w)
+{
+    int usable = w->steps > w->from ? w->steps - w->from : w->steps;
+
+    return usable < WARMUP_WINDOW ? usable : WARMUP_WINDOW;
+}
 
 static double window_median(const struct trial_warmup *w, enum tw_arm arm)
 {
     double x[WARMUP_WINDOW];
-    int n = w->steps < WARMUP_WINDOW ? w->steps : WARMUP_WINDOW;
+    int n = trial_warmup_window(w);
 
     memcpy(x, w->rate[arm] + w->steps - n, (size_t)n * sizeof *x);
     return tw_median(x, (size_t)n);
+}
+
+bool trial_warmup_far_apart(const struct trial_warmup *w, int step)
+{
+    double a = w->rate[TW_BASELINE][step], b = w->rate[TW_CANDIDATE][step];
+
+    return fmin(a, b) * FAR_SLOWER < fmax(a, b);
+}
+
+/* Two steps in which one arm is slower by far settle what warming up could still change.
+ */
+static bool settled(const struct trial_warmup *w)
+{
+    return w->steps - w->from >= 2 && trial_warmup_far_apart(w, w->steps - 1) &&
+           trial_warmup_far_apart(w, w->steps - 2);
 }
 
 static bool arm_level(const struct trial_warmup *w, enum tw_arm arm)
@@ -30,6 +53,8 @@ static bool arm_level(const struct trial_warmup *w, enum tw_arm arm)
 
 bool trial_warmup_level(const struct trial_warmup *w)
 {
+    if (settled(w))
+        return true;
     if (w->steps - w->from < WARMUP_WINDOW)
         return false;
     for (int arm = 0; arm < TW_ARM_COUNT; arm++)
