@@ -176,19 +176,20 @@ static double value_in_bucket(const struct tw_hist *h, int b, double before, dou
 void tw_hist_quantiles(const struct tw_hist *h, const double *q, size_t n, double *ret)
 {
     int b = h->first; /* always a bucket with counts; so is h->last */
-    double before = 0;
+    int64_t before = 0;
 
     for (size_t i = 0; i < n; i++) {
         double rank = q[i] * (double)h->total;
+        int64_t whole = (int64_t)ceil(rank); /* counts below rank are those below this */
 
         assert(q[i] >= 0 && q[i] <= 1 && (i == 0 || q[i] >= q[i - 1]));
         if (h->total == 0) {
             ret[i] = NAN;
             continue;
         }
-        while (b < h->last && before + (double)h->count[b] < rank)
-            before += (double)h->count[b++];
-        ret[i] = value_in_bucket(h, b, before, rank);
+        while (b < h->last && before + h->count[b] < whole)
+            before += h->count[b++];
+        ret[i] = value_in_bucket(h, b, (double)before, rank);
     }
 }
 

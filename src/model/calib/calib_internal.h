@@ -49,7 +49,8 @@ void calib_capacity(struct tw_arena *a, const struct calib_set *set, double fact
 int calib_shape(const struct calib_set *set, struct tw_model *m, struct tw_err *err);
 
 /* ---- replay.c ---- */
-/* Simulates the slots with their own arrivals under both disciplines: processor_sharing, residual.
+/* Simulates the slots with their own arrivals under both disciplines: processor_sharing, sample
+ * (freed of its waiting), residual.
  * budget: requests to simulate in all, per discipline. */
 void calib_replay(struct tw_arena *a, const struct calib_set *set, uint64_t seed, size_t budget,
                   struct tw_model *m);

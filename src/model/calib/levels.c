@@ -23,9 +23,9 @@ double calib_slot_quantile(const struct tw_slot *slot, size_t j)
 {
     const double given[CALIB_QUANTILES] = {slot->p50_s, slot->p95_s, slot->p99_s};
 
-    if (slot->latency && tw_hist_count(slot->latency) > 0)
-        return tw_hist_quantile(slot->latency, calib_q[j]);
-    return given[j];
+    if (isfinite(given[j]) || !slot->latency)
+        return given[j];
+    return tw_hist_quantile(slot->latency, calib_q[j]);
 }
 
 /* ---- telling slots apart ---- */

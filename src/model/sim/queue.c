@@ -7,9 +7,9 @@
 
 /* ---- random numbers ---- */
 
-/* Of one draw: 12 bits choose the cell of the exponential, 20 the place in it, 32 the service. */
-#define CELL_BITS  12
-#define PLACE_BITS 20
+/* Of one draw: 10 bits choose the cell of the exponential, 22 the place in it, 32 the service. */
+#define CELL_BITS  10
+#define PLACE_BITS 22
 /* From this cell on the straight line within a cell would show; the exponential has no memory, so
  * its tail is log(cells/left) and a fresh one. One draw in 256 goes this way. */
 #define TAIL_CELL (SIM_EXP_CELLS - SIM_EXP_CELLS / 256)
@@ -25,7 +25,7 @@ static inline double exp_of_draw(struct tw_sim_queue *q, uint64_t draw)
         if (__builtin_expect(cell < TAIL_CELL, 1)) {
             double from = (double)q->exp.at[cell], to = (double)q->exp.at[cell + 1];
 
-            return tail + from + (to - from) * ((double)place + 0.5) * 0x1p-20;
+            return tail + from + (to - from) * ((double)place + 0.5) * 0x1p-22;
         }
         tail += (double)q->exp.at[TAIL_CELL];
         draw = tw_rng_u64(&q->rng);

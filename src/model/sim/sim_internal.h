@@ -19,7 +19,7 @@ void sim_heap_push(struct sim_heap *h, const struct sim_event *e);
 struct sim_event sim_heap_pop(struct sim_heap *h);
 
 /* ---- law.c ---- */
-#define SIM_EXP_CELLS 4096
+#define SIM_EXP_CELLS 1024
 struct sim_exp_table { /* -log(1 - i/cells) */
     float at[SIM_EXP_CELLS + 1];
 };
