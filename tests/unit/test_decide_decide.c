@@ -185,8 +185,33 @@ Test(decide_decide, a_plan_turned_bad_wants_a_person)
     TW_PUSH(s.a, &s.impact.statements,
             (struct tw_statement_effect){.text = "SELECT 1", .plan_worse = true});
     cr_expect(decide(&s) == TW_REVIEW);
-    cr_expect(strstr(s.decision.reasons.items[0], "SELECT 1"));
+    cr_expect_str_eq(s.decision.reasons.items[0], "the plan of 1 statement turned bad");
     tw_arena_free(s.a);
+}
+
+Test(decide_decide, reasons_are_said_as_people_say_them)
+{
+    static const struct {
+        const char *metric;
+        double low, high;
+        const char *reason;
+    } rows[] = {
+        {"throughput_per_s", 0.0005, 0.001, "throughput is lower by a factor of 1000 or more; the policy allows 10 %"},
+        {"throughput_per_s", 0.79, 0.87, "throughput is lower by 13 % or more; the policy allows 10 %"},
+        {"p95_ms", 1200, INFINITY, "p95 is higher by a factor of 1200 or more; the policy allows 50 %"},
+        {"p95_ms", 0.9, 1.63, "inconclusive: p95 may be higher by 63 %; the policy allows 50 %"},
+        {"p99_ms", 1.4, NAN, "inconclusive: p99 may be higher without a bound that is known; the policy allows 50 %"},
+        {"p99_ms", NAN, NAN, "what happens to p99 is unknown"},
+    };
+
+    for (size_t i = 0; i < TW_COUNT_OF(rows); i++) {
+        struct scene s = scene_new();
+
+        effect(&s, rows[i].metric, rows[i].low, rows[i].high);
+        (void)decide(&s);
+        cr_expect_str_eq(s.decision.reasons.items[0], rows[i].reason);
+        tw_arena_free(s.a);
+    }
 }
 
 Test(decide_decide, a_proceed_says_what_was_shown)

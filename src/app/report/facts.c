@@ -278,6 +278,7 @@ void report_view_facts(struct report_view *v)
     if (v->s->plan.seed)
         report_fact(a, &v->measured, "seed",
                     tw_arena_printf(a, "%llu", (unsigned long long)v->s->plan.seed));
-    report_fact(a, &v->measured, "plan", v->s->plan.sha256);
+    if (*v->s->plan.sha256) /* enough to tell plans apart; all of it stands in the JSON */
+        report_fact(a, &v->measured, "plan", tw_arena_printf(a, "%.16s", v->s->plan.sha256));
     add_as_of(v);
 }

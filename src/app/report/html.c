@@ -35,8 +35,9 @@ static const char style_sheet[] =
     "section{background:var(--card);border:1px solid var(--line);border-radius:12px;"
     "padding:20px 24px;margin:20px 0;break-inside:avoid}"
     "h2{font-size:17px;margin:0 0 12px;font-weight:650}"
-    ".two{display:grid;grid-template-columns:repeat(auto-fit,minmax(400px,1fr));gap:20px}"
-    ".two section{margin:0}.two{margin:20px 0}"
+    ".two{columns:400px 2;column-gap:20px;margin:20px 0 0}"
+    ".two section{display:inline-block;width:100%;margin:0 0 20px}"
+    ".two+section{margin-top:0}"
     ".scroll{overflow-x:auto}"
     "table{border-collapse:collapse;width:100%}"
     "th{font-weight:500;color:var(--soft);font-size:13px;text-align:left;white-space:nowrap}"
@@ -76,7 +77,7 @@ static const char style_sheet[] =
     "details[open] summary{margin-bottom:12px}"
     "footer{color:var(--soft);font-size:13px;padding-bottom:40px}"
     "@media(max-width:720px){header>div{flex-direction:column;align-items:flex-start}"
-    ".two{grid-template-columns:1fr}dl{grid-template-columns:1fr}dt{margin-top:6px}}"
+    "dl{grid-template-columns:1fr}dt{margin-top:6px}}"
     "@media print{:root{--bg:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#ccc;--code:#fff;"
     "--good:#127a3c;--warn:#a45a00;--bad:#b3261e;--base:#7a8594;--cand:#2457d6;--tint:#f0f0f0}"
     "body{font-size:12px}section{border-radius:0;margin:12px 0}"
@@ -259,12 +260,25 @@ static void metrics(struct tw_buf *b, struct tw_arena *a, const char *title,
     tw_buf_puts(b, "</tbody></table></div></section>\n");
 }
 
+static bool is_overloaded(const struct report_day *day)
+{
+    bool any = false;
+
+    for (int arm = 0; arm < TW_ARM_COUNT; arm++)
+        for (size_t i = 0; i < day->bins; i++)
+            any |= day->overload[arm][i] > 0;
+    return any;
+}
+
 static void the_day(struct tw_buf *b, const struct report_view *v)
 {
     if (v->day.bins == 0)
         return;
     open_section(b, "The time simulated");
     report_svg_day(b, v);
+    if (is_overloaded(&v->day))
+        tw_buf_puts(b, "<p class=\"small\">Tinted: more is asked than can be done, the queue "
+                       "grows.</p>");
     if (v->notes.list.count)
         list(b, &v->notes);
     tw_buf_puts(b, "</section>\n");

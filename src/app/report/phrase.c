@@ -59,7 +59,7 @@ static const char *signed_percent(struct tw_arena *a, double share)
 
 static const char *times(struct tw_arena *a, double ratio)
 {
-    return tw_arena_printf(a, ratio < 9.95 ? "%.1f" : "%.0f", ratio);
+    return ratio < 9.95 ? tw_arena_printf(a, "%.1f", ratio) : tw_show_count(a, ratio);
 }
 
 /* From here on a factor is easier to grasp than a percentage. */

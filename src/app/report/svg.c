@@ -16,15 +16,28 @@ static double place(double ratio, double span)
     return INTERVAL_WIDTH / 2 * (1 + 0.92 * fmin(fmax(at, -1), 1));
 }
 
+/* A value beyond the axis is an arrow at its end. */
+static void point(struct tw_buf *b, double ratio, double span)
+{
+    double x = place(ratio, span);
+
+    if (ratio <= span && ratio >= 1 / span)
+        tw_buf_printf(b, "<circle class=\"point\" cx=\"%.1f\" cy=\"12\" r=\"5\"/>", x);
+    else
+        tw_buf_printf(b, "<path class=\"point\" d=\"M%.1f 5 l%d 7 l%d 7 Z\"/>", x,
+                      ratio > 1 ? 9 : -9, ratio > 1 ? -9 : 9);
+}
+
 void report_svg_interval(struct tw_buf *b, const struct report_metric *m, double span)
 {
-    double low = isnan(m->low) ? m->ratio : m->low;
-    double high = isnan(m->high) ? m->ratio : m->high;
-    const char *tone = report_tone_names[m->tone];
+    /* an end that nobody knows is the end of the axis */
+    double low = m->low > 0 ? m->low : 1 / span, high = isfinite(m->high) ? m->high : span;
+    bool known = m->low > 0 || isfinite(m->high);
+    double from = place(low, span), to = place(high, span);
 
     tw_buf_printf(b,
                   "<svg class=\"interval %s\" viewBox=\"0 0 %g %g\" role=\"img\" aria-label=\"",
-                  tone, INTERVAL_WIDTH, INTERVAL_HEIGHT);
+                  report_tone_names[m->tone], INTERVAL_WIDTH, INTERVAL_HEIGHT);
     report_xml(b, m->change);
     tw_buf_puts(b, *m->interval ? ", interval " : "");
     report_xml(b, m->interval);
@@ -32,17 +45,13 @@ void report_svg_interval(struct tw_buf *b, const struct report_metric *m, double
                   "\"><line class=\"axis\" x1=\"8\" x2=\"%g\" y1=\"12\" y2=\"12\"/>"
                   "<line class=\"same\" x1=\"%g\" x2=\"%g\" y1=\"1\" y2=\"23\"/>",
                   INTERVAL_WIDTH - 8, INTERVAL_WIDTH / 2, INTERVAL_WIDTH / 2);
-    if (isfinite(low) && isfinite(high) && low > 0 && high > low) {
-        double x = place(low, span), w = fmax(place(high, span) - x, 2);
-
+    if (known && to >= from)
         tw_buf_printf(b,
                       "<rect class=\"span\" x=\"%.1f\" y=\"7\" width=\"%.1f\" height=\"10\" "
                       "rx=\"5\"/>",
-                      x, w);
-    }
+                      from, fmax(to - from, 2));
     if (isfinite(m->ratio) && m->ratio > 0)
-        tw_buf_printf(b, "<circle class=\"point\" cx=\"%.1f\" cy=\"12\" r=\"5\"/>",
-                      place(m->ratio, span));
+        point(b, m->ratio, span);
     tw_buf_puts(b, "</svg>");
 }
 
@@ -58,6 +67,7 @@ void report_svg_interval(struct tw_buf *b, const struct report_metric *m, double
 #define LOAD_TOP   410.0
 #define LOAD_HEIGHT 46.0
 #define HEIGHT 490.0
+#define MOST_BUSY 2.0
 
 struct panel {
     double top, height, low, high;
@@ -75,7 +85,7 @@ static double y_of(const struct panel *p, double value)
     double high = p->logarithmic ? log(p->high) : p->high;
     double share = ((p->logarithmic ? log(value) : value) - low) / (high - low);
 
-    return p->top + p->height * (1 - fmin(fmax(share, 0), 1.06));
+    return p->top + p->height * (1 - fmin(fmax(share, 0), 1));
 }
 
 static void range_of(const double *values, size_t n, double *low, double *high)
@@ -266,6 +276,7 @@ void report_svg_day(struct tw_buf *b, const struct report_view *v)
 
     for (int arm = 0; arm < TW_ARM_COUNT; arm++)
         range_of(v->day.busy[arm].values, v->day.bins, &unused, &busy.high);
+    busy.high = fmin(busy.high, MOST_BUSY); /* beyond it the curve runs along the top */
     range_of(v->day.rate, v->day.bins, &unused, &load.high);
     load.high = load.high > 0 ? load.high * 1.05 : 1;
 
@@ -285,6 +296,8 @@ void report_svg_day(struct tw_buf *b, const struct report_view *v)
     title(b, BUSY_TOP - 12, "share of the capacity in use");
     grid_line(b, &busy, 0, "0");
     grid_line(b, &busy, 1, "100 %");
+    if (busy.high >= MOST_BUSY)
+        grid_line(b, &busy, MOST_BUSY, "over 200 %");
     line(b, v, &busy, v->day.busy[TW_BASELINE].values, "base");
     line(b, v, &busy, v->day.busy[TW_CANDIDATE].values, "cand");
     title(b, LOAD_TOP - 12, "load");

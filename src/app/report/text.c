@@ -41,7 +41,7 @@ static size_t cells(const char *text)
 
 static void code(struct sheet *s, const char *sequence, const char *text, size_t len)
 {
-    bool on = s->colour && !tw_streq(sequence, "0");
+    bool on = s->colour && len > 0 && !tw_streq(sequence, "0");
 
     if (on)
         tw_buf_printf(&s->b, "\033[%sm", sequence);
@@ -142,6 +142,34 @@ static void facts(struct sheet *s, const struct report_facts *f)
         spaces(s, widest - cells(f->list.items[i].label) + 2);
         wrapped(s, INDENT + widest + 2, REPORT_PLAIN, f->list.items[i].text);
     }
+}
+
+/* Neighbours of one tone share their colour codes. */
+struct run {
+    enum report_tone tone;
+    struct tw_buf b;
+};
+
+static void run_begin(struct run *run)
+{
+    run->tone = REPORT_PLAIN;
+    tw_buf_init(&run->b, 4096);
+}
+
+static void run_end(struct sheet *s, struct run *run)
+{
+    put(s, run->tone, tw_buf_text(&run->b));
+    tw_buf_done(&run->b);
+}
+
+static void run_add(struct sheet *s, struct run *run, enum report_tone tone, const char *text)
+{
+    if (tone != run->tone && run->b.len) {
+        put(s, run->tone, tw_buf_text(&run->b));
+        tw_buf_clear(&run->b);
+    }
+    run->tone = tone;
+    tw_buf_puts(&run->b, text);
 }
 
 /* ---- tables: as wide as their cells; columns that do not fit are left out ---- */
@@ -296,7 +324,9 @@ static void curve(struct sheet *s, const struct report_day *day, const char *lab
                   enum report_tone tone, const char *range)
 {
     size_t width = plot_width(s);
+    struct run run;
 
+    run_begin(&run);
     spaces(s, INDENT);
     put(s, REPORT_MUTED, label);
     spaces(s, DAY_LABEL > cells(label) ? DAY_LABEL - cells(label) : 1);
@@ -309,11 +339,12 @@ static void curve(struct sheet *s, const struct report_day *day, const char *lab
             most = isnan(most) ? values[i] : fmax(most, values[i]);
             over |= overload && overload[i] > 0;
         }
-        if (over)
-            put(s, REPORT_BAD, isnan(most) ? "!" : block(scale, most));
-        else
-            put(s, tone, isnan(most) ? "\xc2\xb7" : block(scale, most));
+        run_add(s, &run, over ? REPORT_BAD : tone,
+                !isnan(most) ? block(scale, most)
+                : over       ? "!"
+                             : "\xc2\xb7");
     }
+    run_end(s, &run);
     spaces(s, 2);
     put(s, REPORT_MUTED, range);
     end_line(s);
@@ -396,9 +427,13 @@ static void risk_bar(struct sheet *s, double risk, enum report_tone tone)
 {
     enum { WIDTH = 20 };
     int full = (int)lround(risk / 100 * WIDTH);
+    struct run run;
 
+    run_begin(&run);
     for (int i = 0; i < WIDTH; i++)
-        put(s, i < full ? tone : REPORT_MUTED, i < full ? "\xe2\x96\x88" : "\xe2\x96\x91");
+        run_add(s, &run, i < full ? tone : REPORT_MUTED,
+                i < full ? "\xe2\x96\x88" : "\xe2\x96\x91");
+    run_end(s, &run);
     spaces(s, 1);
 }
 
@@ -612,7 +647,7 @@ static const struct fold {
     {"\xc2\xb7", "-"},      {"\xc2\xb1", "+-"},      {"\xc2\xb5", "u"},
     {"\xe2\x80\x9c", "\""}, {"\xe2\x80\x9d", "\""},  {"\xe2\x80\x98", "'"},
     {"\xe2\x80\x99", "'"},  {"\xe2\x80\x93", "-"},   {"\xe2\x80\x94", "-"},
-    {"\xc3\x97", "x"},      {"\xe2\x89\xa5", ">="},  {"\xe2\x89\xa4", "<="},
+    {"\xc3\x97", "x"},      {"\xe2\x89\xa5", ">"},   {"\xe2\x89\xa4", "<="},
 };
 
 /* The bytes of text that were folded; what is not known becomes '?'. */

@@ -36,7 +36,7 @@ static const char *sentence(struct tw_arena *a, const char *text)
     if (n > 1 && strchr(".!?", s[n - 2]))
         s[n - 1] = '\0';
     /* a name like "p95" or "work_mem" keeps its letters */
-    if (islower((unsigned char)s[0]) && isalpha((unsigned char)s[1]) &&
+    if (islower((unsigned char)s[0]) && (isalpha((unsigned char)s[1]) || s[1] == ' ') &&
         !memchr(s, '_', strcspn(s, " ")))
         s[0] = (char)toupper((unsigned char)s[0]);
     return s;
@@ -276,15 +276,18 @@ static enum report_tone tone_of_verdict(const char *verdict)
 static struct report_metric metric_of(struct report_view *v, const struct tw_effect *e)
 {
     struct tw_arena *a = v->a;
+    /* what was still running when its slot ended is known to have taken that long, not how long */
+    bool at_least = e->verdict && tw_starts_with(e->verdict, "at least");
+    const char *change = report_change(a, e->ratio.value);
 
     return (struct report_metric){
         .name = report_clean(a, e->metric),
         .label = label_of(a, e->metric ? e->metric : "unknown"),
         .before = report_value(a, e->before, e->unit),
         .after = report_value(a, e->after, e->unit),
-        .change = report_change(a, e->ratio.value),
+        .change = at_least ? tw_arena_printf(a, "\xe2\x89\xa5 %s", change) : change,
         .interval = report_interval(a, e->ratio.low, e->ratio.high),
-        .verdict = report_clean(a, e->verdict),
+        .verdict = at_least ? "worse" : report_clean(a, e->verdict),
         .noise = isnan(e->noise_floor)
                      ? ""
                      : tw_arena_printf(a, "\xc2\xb1%.1f %%", (exp(e->noise_floor) - 1) * 100),

@@ -60,18 +60,21 @@ static void judge_issues(struct decision *d)
     }
 }
 
+/* For plans that nobody has made a finding of. The statements themselves stand in the impact. */
 static void judge_plans(struct decision *d)
 {
     size_t worse = 0;
-    const char *first = NULL;
 
+    for (size_t i = 0; i < d->impact->issues.list.count; i++)
+        if (d->impact->issues.list.items[i].code &&
+            tw_starts_with(d->impact->issues.list.items[i].code, "plan."))
+            return;
     for (size_t i = 0; i < d->impact->statements.count; i++)
-        if (d->impact->statements.items[i].plan_worse && worse++ == 0)
-            first = d->impact->statements.items[i].text;
+        worse += d->impact->statements.items[i].plan_worse;
     if (worse)
-        force(d, TW_REVIEW, "plan",
-              tw_arena_printf(d->a, "the plan of %zu statement%s turned bad: %.120s", worse,
-                              worse == 1 ? "" : "s", first ? first : "?"));
+        force(d, TW_REVIEW, "plan.flip",
+              tw_arena_printf(d->a, "the plan of %zu statement%s turned bad", worse,
+                              worse == 1 ? "" : "s"));
 }
 
 /* ---- effects ---- */
@@ -100,36 +103,53 @@ static const char *percent(struct tw_arena *a, double share)
     return tw_arena_printf(a, fabs(share) < 0.0995 ? "%.1f %%" : "%.0f %%", share * 100);
 }
 
+/* "higher by 41 %", "lower by 17 %"; what is many times as much is said as a factor. */
+static const char *by(struct decision *d, const struct tw_effect *e, double loss_share)
+{
+    const char *less = e->higher_is_better ? "lower" : "higher";
+
+    if (e->higher_is_better && loss_share >= 0.9 && loss_share < 1)
+        return tw_arena_printf(d->a, "lower by a factor of %.0f", 1 / (1 - loss_share));
+    if (!e->higher_is_better && loss_share >= 2)
+        return tw_arena_printf(d->a, "higher by a factor of %.0f", loss_share + 1);
+    return tw_arena_printf(d->a, "%s by %s", less, percent(d->a, loss_share));
+}
+
+static const char *uncertain_text(struct decision *d, const struct tw_effect *e,
+                                  const struct margin *m, double good, double bad, double margin)
+{
+    if (isnan(bad) && isnan(good))
+        return tw_arena_printf(d->a, "what happens to %s is unknown", m->word);
+    if (!isfinite(bad))
+        return tw_arena_printf(d->a,
+                               "inconclusive: %s may be %s without a bound that is known; the "
+                               "policy allows %s",
+                               m->word, e->higher_is_better ? "lower" : "higher",
+                               percent(d->a, margin));
+    return tw_arena_printf(d->a, "inconclusive: %s may be %s; the policy allows %s", m->word,
+                           by(d, e, bad), percent(d->a, margin));
+}
+
 static void judge_effect(struct decision *d, const struct tw_effect *e, const struct margin *m)
 {
     double margin = *(const double *)(const void *)((const char *)d->policy + m->offset);
     double bad = loss(e, e->higher_is_better ? e->ratio.low : e->ratio.high);
     double good = loss(e, e->higher_is_better ? e->ratio.high : e->ratio.low);
     double block = d->policy->margin_block * margin;
-    const char *less = e->higher_is_better ? "lower" : "higher";
 
     /* throughput cannot fall by more than all of it: half of what is left is far beyond a margin */
     if (e->higher_is_better && block > (1 + margin) / 2)
         block = (1 + margin) / 2;
-    if (good > block)
-        force(d, TW_BLOCK, m->word,
-              tw_arena_printf(d->a, "%s is %s by at least %s; the policy allows %s", m->word, less,
-                              percent(d->a, good), percent(d->a, margin)));
-    else if (good > margin)
-        force(d, TW_REVIEW, m->word,
-              tw_arena_printf(d->a, "%s is %s by %s to %s; the policy allows %s", m->word, less,
-                              percent(d->a, good), percent(d->a, bad), percent(d->a, margin)));
+    if (good > margin)
+        force(d, good > block ? TW_BLOCK : TW_REVIEW, m->word,
+              tw_arena_printf(d->a, "%s is %s or more; the policy allows %s", m->word,
+                              by(d, e, good), percent(d->a, margin)));
     else if (!(bad <= margin)) /* NaN: nobody knows how bad */
-        force(d, TW_REVIEW, m->word,
-              isnan(bad)
-                  ? tw_arena_printf(d->a, "what happens to %s is unknown", m->word)
-                  : tw_arena_printf(d->a,
-                                    "inconclusive: %s may be %s by up to %s; the policy allows %s",
-                                    m->word, less, percent(d->a, bad), percent(d->a, margin)));
+        force(d, TW_REVIEW, m->word, uncertain_text(d, e, m, good, bad, margin));
     else
         TW_PUSH(d->a, &d->inside,
                 bad > 0 ? tw_arena_printf(d->a, "%s at most %s %s", m->word, percent(d->a, bad),
-                                          less)
+                                          e->higher_is_better ? "lower" : "higher")
                         : tw_arena_printf(d->a, "%s better", m->word));
 }
 
