@@ -349,6 +349,11 @@ static int open_group(struct tw_priv_cgroup *g, struct tw_err *err)
         g->dirs[i] = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (g->dirs[i] < 0)
             return tw_fail_errno(err, errno, "opening cgroup '%s'", dir);
+        if (has_controller(g, "cpuset") && strstr(l->mounts[i].controllers, "cpuset")) {
+            tw_auto_close int parent = openat(g->dirs[i], "..", O_RDONLY | O_CLOEXEC);
+
+            inherit_cpuset(parent, g->dirs[i]);
+        }
         g->joins[i] = openat(g->dirs[i], l->mounts[i].unified ? "cgroup.procs" : "tasks",
                              O_WRONLY | O_CLOEXEC);
         if (l->mounts[i].unified)

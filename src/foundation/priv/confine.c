@@ -141,12 +141,14 @@ static bool holds(const struct range *range, const void *p)
     return (uintptr_t)p >= range->start && (uintptr_t)p < range->end;
 }
 
-#if defined(__SANITIZE_ADDRESS__)
-#define HAS_SHADOW 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define HAS_SHADOW 1
+#ifndef __has_feature
+#define __has_feature(name) 0
 #endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) ||                     \
+    __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+enum { HAS_SHADOW = true };
+#else
+enum { HAS_SHADOW = false };
 #endif
 
 /* A fork shares its parent's pages until one of the two writes; as the parent works on, the old
@@ -154,14 +156,13 @@ static bool holds(const struct range *range, const void *p)
  * (errno lives in it). Under a sanitizer the shadow lies in such mappings too: nothing is dropped. */
 void tw_priv_drop_memory(void)
 {
-#ifndef HAS_SHADOW
     tw_auto_close int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
     uintptr_t file_end = 0;
     char text[8192];
     size_t have = 0;
     ssize_t n;
 
-    if (fd < 0)
+    if (fd < 0 || HAS_SHADOW)
         return;
     while ((n = read(fd, text + have, sizeof text - 1 - have)) > 0) {
         char *line = text, *end;
@@ -180,5 +181,4 @@ void tw_priv_drop_memory(void)
         have = strlen(line);
         memmove(text, line, have);
     }
-#endif
 }
