@@ -39,6 +39,7 @@ struct tw_access {
     const struct tw_snapshot *snapshot;
     const char *root;        /* the clone's tree on this host: root + absolute path */
     const char *runtime;     /* host path of layout.runtime_dir: sockets, log, hba */
+    const char *entrance;    /* a short path of the same directory, for sessions of this process */
     const char *log;         /* stderr of the service so far: text, borrowed */
     const char *asked;       /* what TW_START_ASK printed; NULL: not asked */
     int64_t oom_kills;       /* in its cgroup so far; -1 unknown */

@@ -193,7 +193,7 @@ LIVE int live_leftovers(const struct live *l)
     tw_auto_free char *line = tw_strf(
         "{ find /sys/fs/cgroup -mindepth 3 -type d -path '*/twin/*'; grep -F '%s' "
         "/proc/self/mountinfo; find %s/run -type f; losetup -l -n -O BACK-FILE | grep -F '%s'; "
-        "find %s/pool/clones %s/pool/building -mindepth 1; ps -eo args | grep -F "
+        "find %s/pool/clones %s/pool/building -mindepth 1; pgrep -fa "
         "'[t]win _generator'; } 2>/dev/null | head -20",
         l->state, l->state, l->state, l->state, l->state);
     int lines = 0;

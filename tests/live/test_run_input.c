@@ -15,7 +15,7 @@ Test(run_input, mistakes_are_named_before_anything_is_cloned, .timeout = 100)
         {{"--target", "pg", "--set", "fsync=perhaps"}, 2, "Boolean"},
         {{"--target", "pg", "--set", "wal_level"}, 2, "NAME=VALUE"},
         {{"--target", "pg", "--set", "work_mem=4MB", "--set", "WORK_MEM=5MB"}, 2, "twice"},
-        {{"--target", "pg", "--set", "block_size=16384"}, 2, "cannot be changed"},
+        {{"--target", "pg", "--set", "block_size=16384"}, 2, "block_size"},
         {{"--target", "pg", "--file", "/nonexistent.conf"}, 2, "No such file"},
         {{"--target", "pg", "--file", "/etc/passwd=/etc/hostname"}, 2, "does not belong"},
         {{"--target", "pg", "--set", "work_mem=4MB", "--scenario", "diurnl"}, 2, "diurnal"},

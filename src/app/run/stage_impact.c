@@ -121,6 +121,7 @@ static void add_measured(struct run *r, struct tw_impact_facts *f)
     for (size_t i = 0; i < r->v.trial.effects.count; i++)
         TW_PUSH(a, &f->effects, r->v.trial.effects.items[i]);
     f->decided = r->v.trial.decided;
+    f->candidate_stopped = r->v.trial.candidate_stopped;
     f->cold_s = r->v.trial.cold_s[TW_CANDIDATE];
     for (int arm = 0; arm < TW_ARM_COUNT; arm++) {
         add_waits(r, f, arm);

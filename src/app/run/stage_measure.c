@@ -389,6 +389,7 @@ int run_trial(struct run *r, struct tw_err *err)
         .plan = &sim->plan,
         .twins = {twin_of(r, TW_BASELINE), twin_of(r, TW_CANDIDATE)},
         .mix = &r->mix,
+        .connections = connection_count(r),
         .margins = {p->margin_throughput, p->margin_p50, p->margin_p95, p->margin_p99,
                     p->margin_effect},
         .target_rate_per_s =

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define LOG_MAX    ((size_t)16 << 20)
@@ -23,6 +22,8 @@ struct tw_twin {
     struct tw_layout layout;
     struct tw_access access;
     const char *runtime, *log_path, *ask_path; /* on this host */
+    const char *entrance;
+    int runtime_fd; /* owned */
     char *log, *asked;                         /* owned */
     int handle;                                /* of the running service; -1: none */
     struct tw_launch launch;                   /* of what runs */
@@ -40,16 +41,15 @@ static int make_runtime(struct tw_twin *t, const struct tw_twin_spec *spec,
     t->runtime = tw_arena_printf(a, "%s%s", spec->clone_root, t->layout.runtime_dir);
     t->log_path = tw_arena_printf(a, "%s/log", t->runtime);
     t->ask_path = tw_arena_printf(a, "%s/asked", t->runtime);
-    if (strlen(t->runtime) + strlen("/.s.PGSQL.65535.lock") >=
-        sizeof(((struct sockaddr_un *)NULL)->sun_path))
-        return tw_fail(
-            err, -ENAMETOOLONG,
-            "the path '%s' is too long for a socket in it; use a shorter --state-dir",
-            t->runtime);
     if (mkdir(t->runtime, 0700) < 0 && errno != EEXIST)
         return tw_fail_errno(err, errno, "mkdir '%s'", t->runtime);
     if (geteuid() == 0 && chown(t->runtime, spec->uid, spec->gid) < 0)
         return tw_fail_errno(err, errno, "chown '%s'", t->runtime);
+    t->runtime_fd = open(t->runtime, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (t->runtime_fd < 0)
+        return tw_fail_errno(err, errno, "'%s'", t->runtime);
+    /* The path of a socket has 107 characters at most, that of a clone may have more. */
+    t->entrance = tw_arena_printf(a, "/proc/self/fd/%d", t->runtime_fd);
     return 0;
 }
 
@@ -102,7 +102,7 @@ int tw_twin_open(struct tw_priv *priv, const struct tw_twin_spec *spec,
     t->arena = tw_arena_new();
     t->kind = spec->kind;
     t->arm = spec->arm;
-    t->handle = -1;
+    t->handle = t->runtime_fd = -1;
     r = t->kind->layout(t->arena, spec->snapshot, spec->plan, spec->clone_root,
                         &t->layout, err);
     if (r == 0)
@@ -116,6 +116,7 @@ int tw_twin_open(struct tw_priv *priv, const struct tw_twin_spec *spec,
     t->access = (struct tw_access){.snapshot = spec->snapshot,
                                    .root = tw_arena_strdup(t->arena, spec->clone_root),
                                    .runtime = t->runtime,
+                                   .entrance = t->entrance,
                                    .memory_limit_bytes = spec->memory_bytes,
                                    .oom_kills = -1,
                                    .arm = spec->arm};
@@ -128,6 +129,7 @@ void tw_twin_close(struct tw_twin *t)
     if (!t)
         return;
     tw_sandbox_close(t->box);
+    tw_close_p(&t->runtime_fd);
     free(t->log);
     free(t->asked);
     tw_arena_free(t->arena);
@@ -180,7 +182,7 @@ int tw_twin_connect(struct tw_twin *t, const char *database, struct tw_pg **ret,
 {
     tw_auto(tw_arena) *a = tw_arena_new();
     const char *info = tw_arena_printf(
-        a, "%s dbname='%s'", t->kind->conninfo(a, t->access.snapshot, t->runtime),
+        a, "%s dbname='%s'", t->kind->conninfo(a, t->access.snapshot, t->entrance),
         database ? database : "postgres");
 
     return tw_pg_open(info, (unsigned)-1, tw_now_ns() + CONNECT_NS, ret, err);
@@ -271,7 +273,6 @@ int tw_twin_start(struct tw_twin *t, enum tw_start_mode mode, int64_t deadline_n
 int tw_twin_ask(struct tw_twin *t, int64_t deadline_ns, struct tw_err *err)
 {
     tw_auto_close int out = -1;
-    tw_auto_close int log = -1;
     struct tw_launch launch;
     int handle, status;
     int r = t->kind->launch(t->arena, &t->access, TW_START_ASK, &launch, err);

@@ -302,7 +302,7 @@ static int open_as_superuser(struct tw_arena *a, const struct tw_access *x,
     for (size_t i = 0; i < TW_COUNT_OF(names); i++) {
         const char *conninfo = tw_arena_printf(
             a, "host='%s' port=%d user='%s' dbname=postgres application_name=twin",
-            x->runtime, x->snapshot->port, names[i]);
+            x->entrance, x->snapshot->port, names[i]);
         double super = 0;
 
         r = tw_pg_open(conninfo, (unsigned)-1, tw_now_ns() + 10 * TW_SEC_NS, ret, err);

@@ -698,7 +698,7 @@ static int open_twin(struct tw_arena *a, const struct tw_access *x, const char *
                      struct tw_pg **ret, struct tw_err *err)
 {
     const char *info = tw_arena_printf(a, "%s dbname='%s'",
-                                       kind_pg_conninfo(a, x->snapshot, x->runtime), database);
+                                       kind_pg_conninfo(a, x->snapshot, x->entrance), database);
 
     return tw_pg_open(info, (unsigned)-1, tw_now_ns() + CONNECT_NS, ret, err);
 }
