@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SAMPLE_PAGES  100.0
 #define SMALL_ROWS    5000.0
 #define DENSE         0.8 /* share of the numbers between smallest and largest that exist */
 #define VALUE_MAX     "2000"
@@ -104,7 +103,7 @@ int load_columns_read(struct tw_arena *a, struct tw_pg *pg,
                       struct load_columns *ret, struct tw_err *err)
 {
     struct tw_pg_rows rows;
-    tw_auto_buf want, sql;
+    tw_auto_buf want = {0}, sql = {0};
     int r;
 
     *ret = (struct load_columns){0};
@@ -161,7 +160,7 @@ bool load_column_dense(struct tw_arena *a, struct tw_pg *pg, struct load_column 
            fabs(c->low) < 9e18 && fabs(c->high) < 9e18;
 }
 
-char *load_sample_from(struct tw_arena *a, const struct load_column *c,
+char *load_sample_from(struct tw_arena *a, const struct load_column *c, double pages,
                        const char **ret_filter)
 {
     double share, rows;
@@ -170,10 +169,11 @@ char *load_sample_from(struct tw_arena *a, const struct load_column *c,
     if (!(c->rows > SMALL_ROWS) || !(c->pages > 0))
         return tw_arena_printf(a, "(SELECT * FROM %s ORDER BY random() LIMIT %d) sampled",
                                load_table_name(a, c), LOAD_SAMPLE);
-    share = fmin(1, fmax(SAMPLE_PAGES / c->pages, 3 * LOAD_SAMPLE / c->rows));
+    share = fmin(1, fmax(pages / c->pages, 3 * LOAD_SAMPLE / c->rows));
     rows = share * c->rows;
-    if (rows > 1.5 * LOAD_SAMPLE)
-        *ret_filter = tw_arena_printf(a, "random() < %.6g", 1.3 * LOAD_SAMPLE / rows);
+    /* Under the LIMIT, which would cut off the end of the table. */
+    if (rows > 0.9 * LOAD_SAMPLE)
+        *ret_filter = tw_arena_printf(a, "random() < %.6g", 0.9 * LOAD_SAMPLE / rows);
     return tw_arena_printf(a, "%s sampled TABLESAMPLE SYSTEM (%.6g)", load_table_name(a, c),
                            100 * share);
 }
@@ -183,7 +183,7 @@ int load_sample_rows(struct tw_arena *a, struct tw_pg *pg,
                      struct tw_pg_rows *ret, struct tw_err *err)
 {
     const char *filter;
-    char *from = load_sample_from(a, columns[0], &filter);
+    char *from = load_sample_from(a, columns[0], LOAD_SAMPLE_PAGES, &filter);
     tw_auto_buf sql = {0};
     int r;
 

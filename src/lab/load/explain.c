@@ -166,7 +166,7 @@ static int read_plan(struct tw_arena *a, const char *text, struct tw_load_plan *
 {
     json_auto_t *json = json_loads(text, 0, NULL);
     const json_t *top = json_array_get(json, 0), *plan = json_object_get(top, "Plan");
-    tw_auto_buf shape, full;
+    tw_auto_buf shape = {0}, full = {0};
     struct printer p = {.a = a, .shape = &shape, .full = &full, .plan = ret};
 
     tw_buf_init(&shape, (size_t)1 << 20);

@@ -198,8 +198,10 @@ char *load_table_name(struct tw_arena *a, const struct load_column *c); /* quote
 bool load_column_dense(struct tw_arena *a, struct tw_pg *pg, struct load_column *c);
 /* "schema.table TABLESAMPLE …": about LOAD_SAMPLE rows from all over the table, once
  * "LIMIT LOAD_SAMPLE" is put at the end of the query and "AND" the ret_filter. */
-#define LOAD_SAMPLE 1000
-char *load_sample_from(struct tw_arena *a, const struct load_column *c,
+#define LOAD_SAMPLE       1000
+#define LOAD_SAMPLE_PAGES 100.0  /* enough for keys … */
+#define LOAD_SORT_PAGES   1000.0 /* … and for where a range ends */
+char *load_sample_from(struct tw_arena *a, const struct load_column *c, double pages,
                        const char **ret_filter);
 /* Rows of the columns named, as texts, none of them NULL. */
 int load_sample_rows(struct tw_arena *a, struct tw_pg *pg, const struct load_column *const *columns,
@@ -228,6 +230,7 @@ enum load_role { /* of a parameter, in order of what it tells */
     LOAD_ROLE_ASSIGN,  /* SET column = $1 */
     LOAD_ROLE_ADD,     /* + $1, - $1 */
     LOAD_ROLE_SCALE,   /* * $1, / $1, % $1 */
+    LOAD_ROLE_AGE,     /* column > now() - $1 */
     LOAD_ROLE_COUNT
 };
 struct load_use {

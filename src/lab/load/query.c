@@ -107,15 +107,38 @@ static void note(struct reader *r, int parameter, enum load_role role,
                                   .position = position});
 }
 
+static void note_inside(struct reader *r, const json_t *node, enum load_role role,
+                        const struct column_ref *column, int depth);
+
+/* A comparison with a sum: the left of it is what the column is compared with, the right an
+ * amount. "column > now() - $1" bounds an age. */
+static void note_sum(struct reader *r, const json_t *sum, enum load_role role,
+                     const struct column_ref *column, int depth)
+{
+    const char *sign = last_name(json_object_get(sum, "name"));
+    bool minus = tw_streq(sign, "-");
+
+    if (!minus && !tw_streq(sign, "+"))
+        return;
+    note_inside(r, json_object_get(sum, "lexpr"), role, column, depth + 1);
+    note_inside(r, json_object_get(sum, "rexpr"),
+                minus && role == LOAD_ROLE_GREATER ? LOAD_ROLE_AGE : LOAD_ROLE_ADD, column,
+                depth + 1);
+}
+
 /* All parameters inside, through casts, functions, lists. */
 static void note_inside(struct reader *r, const json_t *node, enum load_role role,
                         const struct column_ref *column, int depth)
 {
     int parameter = parameter_of(node);
-    const json_t *inside;
+    const json_t *inside, *sum = json_object_get(node, "A_Expr");
 
     if (parameter > 0 || depth > DEPTH_MAX) {
         note(r, parameter, role, column, -1);
+        return;
+    }
+    if (sum) {
+        note_sum(r, sum, role, column, depth);
         return;
     }
     if (json_is_array(node)) {

@@ -27,6 +27,7 @@ struct plan {
     const char *database;
     TW_ARRAY(struct candidate) list;
     double total_ms;
+    double commits, writes; /* calls */
 };
 
 /* ---- reading ---- */
@@ -214,6 +215,15 @@ static enum fate fate_of(struct plan *p, struct candidate *c)
     return MISS;
 }
 
+static bool ends_transaction(const struct candidate *c)
+{
+    static const char *const words[] = {"commit", "end"};
+    char word[16];
+
+    load_first_word(c->s.text, word, sizeof word);
+    return tw_name_index(word, words, TW_COUNT_OF(words)) >= 0;
+}
+
 static void judge(struct plan *p)
 {
     for (size_t i = 0; i < p->list.count; i++) {
@@ -223,6 +233,10 @@ static void judge(struct plan *p)
         c->counted = fate != IGNORE;
         if (c->counted)
             p->total_ms += c->s.total_ms;
+        if (fate == SEND && c->q.writes)
+            p->writes += (double)c->s.calls;
+        if (fate == IGNORE && ends_transaction(c))
+            p->commits += (double)c->s.calls;
     }
 }
 
@@ -325,6 +339,12 @@ static void tell_missing(struct plan *p, struct tw_load_mix *mix)
             count++;
         }
     }
+    if (p->commits > 0 && p->writes > 1.5 * p->commits)
+        TW_PUSH(p->a, &mix->missing,
+                tw_arena_printf(p->a,
+                                "transactions of several statements: the source commits once "
+                                "for %.1f writing statements, the load after each",
+                                p->writes / p->commits));
     if (count > 0)
         TW_PUSH(p->a, &mix->missing,
                 tw_arena_printf(p->a, "%.1f %% of total time: %zu more statements of less than %.1f %% each",

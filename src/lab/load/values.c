@@ -11,6 +11,7 @@
 #define ARRAYS       200
 #define ARRAY_MOST   50
 #define FRESH_SPAN   1000000000LL
+#define WIDE         0.9 /* share of the rows within a bound that does not select */
 
 struct type {
     const char *name;
@@ -127,7 +128,7 @@ static const struct tw_pg_rows *sorted(struct load_values *v, const struct load_
                                fraction);
     if (c->category == 'D')
         step = tw_arena_printf(v->a, "(c + (mx::timestamp - mn::timestamp) * %.12g)", fraction);
-    from = load_sample_from(v->a, c, &filter);
+    from = load_sample_from(v->a, c, LOAD_SORT_PAGES, &filter);
     if (tw_pg_query(v->pg, v->a,
                     tw_arena_printf(v->a,
                                     "WITH s AS MATERIALIZED (SELECT %s AS c FROM %s WHERE %s AND %s"
@@ -194,8 +195,22 @@ static double rows_touched(const struct builder *b, const struct load_column *c)
     return fmax(1, b->s->blocks_per_call * (fabs(c->correlation) > 0.9 ? per_page : 1));
 }
 
+/* Does some other parameter pick out few rows? Then a bound beside it is no narrow one. */
+static bool selective(const struct builder *b)
+{
+    for (size_t i = 0; i < b->q->uses.count; i++) {
+        enum load_role role = b->q->uses.items[i].role;
+
+        if (role == LOAD_ROLE_EQUAL || role == LOAD_ROLE_IN || role == LOAD_ROLE_ANY)
+            return true;
+    }
+    return false;
+}
+
 static double share_touched(const struct builder *b, const struct load_column *c)
 {
+    if (selective(b))
+        return WIDE;
     return c->rows > 0 ? fmin(1, rows_touched(b, c) / c->rows) : 1;
 }
 
@@ -338,26 +353,39 @@ static bool bounded(const struct builder *b, const struct load_use *use, enum lo
     return false;
 }
 
-/* One-sided: a bound with as many rows beyond it as the source touches. */
-static int from_edge(struct builder *b, int parameter, struct load_column *c, bool greater)
+/* One-sided: the bound with as many rows beyond it as the source touches; NULL: none known. */
+static const char *edge_of(struct builder *b, struct load_column *c, bool greater)
 {
     double share = share_touched(b, c);
-    const struct tw_pg_rows *rows;
-    struct tw_load_variable *v;
-    int beyond, at;
+    const struct tw_pg_rows *rows = sorted(b->v, c, share);
+    int beyond = (int)lround(share * rows->rows);
+    int at = greater ? rows->rows - 1 - beyond : beyond;
+
+    if (rows->rows == 0)
+        return NULL;
+    return tw_pg_cell(rows, at < 0 ? 0 : at >= rows->rows ? rows->rows - 1 : at, 0);
+}
+
+static int from_edge(struct builder *b, int parameter, struct load_column *c, bool greater)
+{
+    const char *edge;
 
     if (b->q->limited)
         return from_column(b, parameter, c);
-    rows = sorted(b->v, c, share);
-    if (rows->rows == 0)
+    edge = edge_of(b, c, greater);
+    return edge ? add_constant(b, parameter, edge) : -ENODATA;
+}
+
+/* column > now() - $1: how long ago that bound is. */
+static int from_age(struct builder *b, int parameter, struct load_column *c)
+{
+    const char *edge = edge_of(b, c, true);
+    struct tw_pg_rows rows;
+
+    if (!edge || tw_pg_query(b->v->pg, b->v->a, "SELECT (now() - $1::timestamptz)::text", 1, &edge,
+                             &rows, NULL) < 0)
         return -ENODATA;
-    beyond = (int)lround(share * rows->rows);
-    at = greater ? rows->rows - 1 - beyond : beyond;
-    at = at < 0 ? 0 : at >= rows->rows ? rows->rows - 1 : at;
-    v = add(b, parameter);
-    v->kind = TW_VAR_PICK;
-    TW_PUSH(b->v->a, &v->values, tw_pg_cell(rows, at, 0));
-    return 0;
+    return add_constant(b, parameter, tw_pg_cell(&rows, 0, 0));
 }
 
 static int from_prefix(struct builder *b, int parameter, struct load_column *c)
@@ -514,9 +542,11 @@ static int fill_parameter(struct builder *b, int parameter)
         return add_uniform(b, parameter, rows, rows);
     if (use && use->role == LOAD_ROLE_OFFSET)
         return add_uniform(b, parameter, 0, 0);
-    if (use && use->role == LOAD_ROLE_ADD && t->category == 'N')
+    if (use && (use->role == LOAD_ROLE_ADD || use->role == LOAD_ROLE_AGE) && t->category == 'N')
         return add_uniform(b, parameter, -10, 10);
-    if (c && fits(t, c))
+    if (c && use->role == LOAD_ROLE_AGE && t->category == 'T' && c->category == 'D')
+        r = from_age(b, parameter, c);
+    else if (c && fits(t, c))
         r = from_use(b, parameter, use, c);
     return r == -ENODATA ? by_type(b, parameter) : r;
 }
