@@ -371,9 +371,12 @@ int cgroup_dir_of(const struct tw_priv_cgroup *g, const char *controller)
     return m ? g->dirs[m - l->mounts] : -1;
 }
 
+/* All are tried; the first failure is returned. */
 static int write_limits(struct tw_priv_cgroup *g, const struct tw_limits *limits, unsigned when,
                         struct tw_err *err)
 {
+    int first = 0;
+
     for (size_t i = 0; i < TW_COUNT_OF(limit_rows); i++) {
         const struct limit_row *row = &limit_rows[i];
         const char *file = g->v2 ? row->v2_file : row->v1_file;
@@ -384,11 +387,11 @@ static int write_limits(struct tw_priv_cgroup *g, const struct tw_limits *limits
             continue;
         value = row->show(limits, g->v2);
         r = value ? write_at(cgroup_dir_of(g, row->controller), file, value) : 0;
-        if (r < 0 && !(row->when & OPTIONAL))
-            return tw_fail_errno(err, -r, "writing '%s' to '%s' of cgroup '%s'", value, file,
-                                 g->path);
+        if (r < 0 && first == 0 && !(row->when & OPTIONAL))
+            first = tw_fail_errno(err, -r, "writing '%s' to '%s' of cgroup '%s'", value, file,
+                                  g->path);
     }
-    return 0;
+    return first;
 }
 
 /* Another run that ends may take the empty parents away between two steps of ours: then again. */

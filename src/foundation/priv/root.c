@@ -216,8 +216,13 @@ static int mount_tmpfs(const struct build *b, const struct tw_root_row *row)
 {
     char options[128];
 
-    (void)snprintf(options, sizeof options, "size=%lld,mode=%o,uid=%u,gid=%u",
-                   (long long)row->bytes, row->mode, row->uid, row->gid);
+    /* without an owner it is root's, whom a user namespace of one line does not know by name */
+    if (row->uid)
+        (void)snprintf(options, sizeof options, "size=%lld,mode=%o,uid=%u,gid=%u",
+                       (long long)row->bytes, row->mode, row->uid, row->gid);
+    else
+        (void)snprintf(options, sizeof options, "size=%lld,mode=%o", (long long)row->bytes,
+                       row->mode);
     return mount_at(b, row, "tmpfs", MS_NOSUID | MS_NODEV | (row->exec ? 0 : MS_NOEXEC),
                     options);
 }
