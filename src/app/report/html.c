@@ -55,6 +55,7 @@ static const char style_sheet[] =
     ".day path{fill:none;stroke-width:2.4;stroke-linejoin:round}"
     ".day line.base,.day line.cand{stroke-width:3}"
     ".base{stroke:var(--base)}.cand{stroke:var(--cand)}"
+    ".day path.base{stroke-width:6;opacity:.5}" /* seen also where the other lies upon it */
     ".day path.area{fill:var(--tint);stroke:var(--base);stroke-width:1}"
     ".tick{font-size:12px;fill:var(--soft)}.title{font-size:13px;font-weight:600;fill:var(--ink)}"
     ".overload{fill:var(--bad);opacity:.1}"
@@ -394,7 +395,7 @@ static void risk_parts(struct tw_buf *b, const struct report_view *v)
         tw_buf_puts(b, "<tr><th scope=\"row\">");
         report_xml(b, part->name);
         tw_buf_printf(b,
-                      "</th><td class=\"num\">%+.0f</td><td style=\"width:70px\"><div "
+                      "</th><td class=\"num\">%+.0f</td><td style=\"width:170px\"><div "
                       "class=\"bar%s\" style=\"width:%.0f%%\"></div></td><td class=\"small\">",
                       part->points, part->points < 0 ? " less" : "",
                       fmin(fabs(part->points), 100));

@@ -90,6 +90,8 @@ int report_write_sarif(const struct tw_simulation *s, const struct tw_report_sty
                        struct tw_buf *out, struct tw_err *err)
 {
     report_auto_view *v = report_view_new(s);
+    const char *decision = s->status == TW_SUCCESS ? tw_verdict_names[s->decision.verdict]
+                                                   : tw_status_names[s->status];
     json_t *results = json_array(), *log;
     char *text;
 
@@ -103,7 +105,7 @@ int report_write_sarif(const struct tw_simulation *s, const struct tw_report_sty
                     s->status == TW_SUCCESS, "toolExecutionNotifications", "level",
                     v->tone == REPORT_GOOD ? "note" : v->tone == REPORT_BAD ? "error" : "warning",
                     "message", message(tw_arena_printf(v->a, "%s: %s", v->word, v->sentence)),
-                    "properties", "decision", v->word, "riskScore", tw_json_real(v->risk),
+                    "properties", "decision", decision, "riskScore", tw_json_real(v->risk),
                     "simulation", s->id);
     text = tw_json_dump(log, JSON_INDENT(2));
     json_decref(log);

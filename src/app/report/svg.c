@@ -57,7 +57,7 @@ void report_svg_interval(struct tw_buf *b, const struct report_metric *m, double
 
 /* ---- the day ---- */
 
-#define LEFT   64.0
+#define LEFT   76.0
 #define WIDTH  1000.0
 #define RIGHT  16.0
 #define P95_TOP    34.0
@@ -297,7 +297,7 @@ void report_svg_day(struct tw_buf *b, const struct report_view *v)
     grid_line(b, &busy, 0, "0");
     grid_line(b, &busy, 1, "100 %");
     if (busy.high >= MOST_BUSY)
-        grid_line(b, &busy, MOST_BUSY, "over 200 %");
+        grid_line(b, &busy, MOST_BUSY, "\xe2\x89\xa5 200 %");
     line(b, v, &busy, v->day.busy[TW_BASELINE].values, "base");
     line(b, v, &busy, v->day.busy[TW_CANDIDATE].values, "cand");
     title(b, LOAD_TOP - 12, "load");
