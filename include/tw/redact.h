@@ -24,7 +24,8 @@ char *tw_redact_value(const struct tw_redact *r, struct tw_arena *a, const char 
                       const char *value);
 /* Log lines, configuration files, connection strings, URLs. r may be NULL. */
 char *tw_redact_text(const struct tw_redact *r, struct tw_arena *a, const char *text);
-/* Every text of a JSON value, in place, by its key where it has one: before it is stored or shown. */
+/* Every text of a JSON value, in place, by its key where it has one: before it is stored or shown.
+ * "statement", "plan_before" and "plan_after" lose their literals. */
 void tw_redact_json(const struct tw_redact *r, json_t *json);
 /* SQL literals in quoted plans and log lines: 'abc' -> '…', numbers after = < > -> ?. */
 char *tw_redact_literals(struct tw_arena *a, const char *text);

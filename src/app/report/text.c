@@ -446,10 +446,8 @@ static void head(struct sheet *s, const struct report_view *v)
     spaces(s, 2);
     wrapped(s, column, REPORT_PLAIN, *v->change ? v->change : "nothing changes");
     spaces(s, column);
-    put(s, REPORT_MUTED, v->where);
-    put(s, REPORT_MUTED, " \xc2\xb7 ");
-    put(s, REPORT_MUTED, v->horizon);
-    end_line(s);
+    wrapped(s, column, REPORT_MUTED,
+            tw_arena_printf(v->a, "%s \xc2\xb7 %s", v->where, v->horizon));
     if (!isnan(v->risk)) {
         spaces(s, column);
         risk_bar(s, v->risk, v->tone);

@@ -246,6 +246,22 @@ char *tw_redact_value(const struct tw_redact *r, struct tw_arena *a, const char 
     return tw_redact_text(r, a, value);
 }
 
+/* What quotes statements and plans: their literals go too. */
+static bool quotes_sql(const char *key)
+{
+    static const char *const keys[] = {"statement", "plan_before", "plan_after"};
+
+    return tw_name_index(key, keys, TW_COUNT_OF(keys)) >= 0;
+}
+
+static json_t *redacted_member(const struct tw_redact *r, struct tw_arena *a, const char *key,
+                               const char *text)
+{
+    if (quotes_sql(key))
+        text = tw_redact_literals(a, text);
+    return json_string(tw_redact_value(r, a, key, text));
+}
+
 void tw_redact_json(const struct tw_redact *r, json_t *json)
 {
     tw_auto(tw_arena) *a = tw_arena_new();
@@ -257,8 +273,7 @@ void tw_redact_json(const struct tw_redact *r, json_t *json)
     json_object_foreach_safe(json, next, key, value) {
         if (json_is_string(value))
             json_object_set_new(json, key,
-                                json_string(tw_redact_value(r, a, key,
-                                                            json_string_value(value))));
+                                redacted_member(r, a, key, json_string_value(value)));
         else
             tw_redact_json(r, value);
     }

@@ -128,7 +128,8 @@ static const struct spec_field forecasts_fields[] = {
 static const struct spec_shape forecasts = {forecasts_fields, 2, 2 * sizeof(struct tw_forecast)};
 
 static const struct spec_field statement_fields[] = {
-    TEXT(tw_statement_effect, text),         REAL(tw_statement_effect, share),
+    {.key = "statement", .kind = SPEC_TEXT, SPEC_AT(tw_statement_effect, text)},
+    REAL(tw_statement_effect, share),
     REAL(tw_statement_effect, before_ms),    REAL(tw_statement_effect, after_ms),
     REAL(tw_statement_effect, rows),         TEXT(tw_statement_effect, plan_before),
     TEXT(tw_statement_effect, plan_after),   REAL(tw_statement_effect, cost_before),
