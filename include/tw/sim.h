@@ -145,7 +145,7 @@ void tw_sim_queue_replay(struct tw_sim_queue *q, const double *starts_s, size_t 
  * the load (Pollaczek-Khinchine, by the recursion of Panjer 1981), and so is the law of its own
  * service. Post-stratification of this kind needs a fifth of the requests for the same p99, and
  * less. The sample has to be ascending. latency gets n * TW_SIM_WEIGHT counts, about. */
-#define TW_SIM_WEIGHT 64
+#define TW_SIM_WEIGHT 4096
 struct tw_sim_strata;
 struct tw_sim_strata *tw_sim_strata_new(const float *sample, int sample_count, double load);
 void tw_sim_strata_free(struct tw_sim_strata *s);

@@ -5,7 +5,7 @@
 /* The load map: every bin takes its latencies from the map at its load. Its requests are spread over
  * the pieces between ranks, so that the day's histogram adds up to every one of them. */
 
-#define PIECES 2 /* of each stretch between two ranks */
+#define PIECES 8 /* of each stretch between two ranks: half a piece is what a quantile may be off */
 
 static void spread(struct tw_hist *hist, const double *latency_s, const double *warp, int64_t n)
 {

@@ -150,12 +150,13 @@ void tw_sim_strata_free(struct tw_sim_strata *s)
 double tw_sim_strata_cdf(const struct tw_sim_strata *s, double x)
 {
     double at = x / s->step - 0.5;
-    int n = (int)floor(at);
+    int n;
 
-    if (n < 0)
+    if (!(at >= 0))
         return s->cdf[0];
-    if (n + 1 >= GRID)
+    if (at >= GRID - 1)
         return s->cdf[GRID - 1];
+    n = (int)at;
     return s->cdf[n] + (at - n) * (s->cdf[n + 1] - s->cdf[n]);
 }
 
