@@ -11,6 +11,7 @@
 struct tw_counters {
     int64_t at_ns;
     struct tw_usage usage;
+    double cpu_unasked_s;                 /* CPU of the group before the service was asked */
     double wal_bytes;                     /* pg_current_wal_insert_lsn() - 0/0 */
     double commits, rollbacks, blocks_read, blocks_hit, temp_bytes, deadlocks; /* all databases */
     double checkpoints_timed, checkpoints_requested, checkpoint_write_s, checkpoint_sync_s;

@@ -1,5 +1,5 @@
-/* Every source of counters, one per line, in the order in which they are read. */
+/* Every metric source, one per line, in the order in which they are read: what asks the service
+ * comes before what counts its CPU. */
 #define TW_SAMPLE_LIST(X) \
-    X(cgroup)             \
-    X(host)               \
-    X(postgresql)
+    X(postgresql)         \
+    X(cgroup)

@@ -1,145 +1,239 @@
-/* The server's own statistics, in one round trip; and what its sessions wait for. */
+/* PostgreSQL's own counters, in one round trip of a prepared statement.
+ *
+ * Sessions tell their counts of transactions and blocks at most once a second and when they end,
+ * so over a short slot these lag; the position in the WAL is exact. */
 #include "sample_internal.h"
 
+#include <libpq-fe.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Columns of the query, in order, with the versions that have them. */
-static const struct column {
-    const char *sql;
-    int since, until; /* server_version_num: [since, until) */
+/* Where a counter stands from one server version up to another (0: no end). */
+static const struct row {
     size_t offset;
-    double scale; /* to the unit of the field */
-} columns[] = {
-#define FIELD(name) offsetof(struct tw_counters, name)
-    {"pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')", 0, 990000, FIELD(wal_bytes), 1},
-    {"(SELECT sum(xact_commit) FROM d)", 0, 990000, FIELD(commits), 1},
-    {"(SELECT sum(xact_rollback) FROM d)", 0, 990000, FIELD(rollbacks), 1},
-    {"(SELECT sum(blks_read) FROM d)", 0, 990000, FIELD(blocks_read), 1},
-    {"(SELECT sum(blks_hit) FROM d)", 0, 990000, FIELD(blocks_hit), 1},
-    {"(SELECT sum(temp_bytes) FROM d)", 0, 990000, FIELD(temp_bytes), 1},
-    {"(SELECT sum(deadlocks) FROM d)", 0, 990000, FIELD(deadlocks), 1},
-    {"(SELECT checkpoints_timed FROM pg_stat_bgwriter)", 0, 170000, FIELD(checkpoints_timed), 1},
-    {"(SELECT checkpoints_req FROM pg_stat_bgwriter)", 0, 170000, FIELD(checkpoints_requested),
-     1},
-    {"(SELECT checkpoint_write_time FROM pg_stat_bgwriter)", 0, 170000,
-     FIELD(checkpoint_write_s), 1e-3},
-    {"(SELECT checkpoint_sync_time FROM pg_stat_bgwriter)", 0, 170000, FIELD(checkpoint_sync_s),
-     1e-3},
-    {"(SELECT num_timed FROM pg_stat_checkpointer)", 170000, 990000, FIELD(checkpoints_timed), 1},
-    {"(SELECT num_requested FROM pg_stat_checkpointer)", 170000, 990000,
-     FIELD(checkpoints_requested), 1},
-    {"(SELECT write_time FROM pg_stat_checkpointer)", 170000, 990000, FIELD(checkpoint_write_s),
-     1e-3},
-    {"(SELECT sync_time FROM pg_stat_checkpointer)", 170000, 990000, FIELD(checkpoint_sync_s),
-     1e-3},
-    {"(SELECT wal_records FROM pg_stat_wal)", 140000, 990000, FIELD(wal_records), 1},
-    {"(SELECT wal_fpi FROM pg_stat_wal)", 140000, 990000, FIELD(wal_fpi), 1},
-    {"(SELECT wal_sync FROM pg_stat_wal)", 140000, 180000, FIELD(wal_syncs), 1},
-    {"(SELECT wal_sync_time FROM pg_stat_wal)", 140000, 180000, FIELD(wal_sync_s), 1e-3},
-    {"(SELECT sum(n_dead_tup) FROM pg_stat_all_tables)", 0, 990000, FIELD(dead_rows), 1},
+    int from, below;
+    const char *sql;
+} rows[] = {
+#define ROW(field, from, below, sql) {offsetof(struct tw_counters, field), from, below, sql}
+    ROW(wal_bytes, 0, 0,
+        "pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"
+        " ELSE pg_current_wal_insert_lsn() END, '0/0')"),
+    ROW(commits, 0, 0, "d.commits"),
+    ROW(rollbacks, 0, 0, "d.rollbacks"),
+    ROW(blocks_read, 0, 0, "d.blocks_read"),
+    ROW(blocks_hit, 0, 0, "d.blocks_hit"),
+    ROW(temp_bytes, 0, 0, "d.temp_bytes"),
+    ROW(deadlocks, 0, 0, "d.deadlocks"),
+    ROW(checkpoints_timed, 0, 170000, "c.checkpoints_timed"),
+    ROW(checkpoints_timed, 170000, 0, "c.num_timed"),
+    ROW(checkpoints_requested, 0, 170000, "c.checkpoints_req"),
+    ROW(checkpoints_requested, 170000, 0, "c.num_requested"),
+    ROW(checkpoint_write_s, 0, 170000, "c.checkpoint_write_time / 1000"),
+    ROW(checkpoint_write_s, 170000, 0, "c.write_time / 1000"),
+    ROW(checkpoint_sync_s, 0, 170000, "c.checkpoint_sync_time / 1000"),
+    ROW(checkpoint_sync_s, 170000, 0, "c.sync_time / 1000"),
+    ROW(wal_records, 140000, 0, "w.wal_records"),
+    ROW(wal_fpi, 140000, 0, "w.wal_fpi"),
+    ROW(wal_syncs, 140000, 180000, "w.wal_sync"),
+    ROW(wal_syncs, 180000, 0, "io.fsyncs"),
+    ROW(wal_sync_s, 140000, 180000,
+        "CASE WHEN current_setting('track_wal_io_timing')::bool THEN w.wal_sync_time / 1000 END"),
+    ROW(wal_sync_s, 180000, 0,
+        "CASE WHEN current_setting('track_wal_io_timing')::bool THEN io.fsync_time / 1000 END"),
+    ROW(dead_rows, 0, 0, "t.dead"),
+#undef ROW
+};
+static const struct table {
+    int from, below;
+    const char *sql;
+} tables[] = {
+    {0, 0,
+     "(SELECT sum(xact_commit) AS commits, sum(xact_rollback) AS rollbacks,"
+     " sum(blks_read) AS blocks_read, sum(blks_hit) AS blocks_hit, sum(temp_bytes) AS temp_bytes,"
+     " sum(deadlocks) AS deadlocks FROM pg_stat_database) d"},
+    {0, 0, "(SELECT sum(n_dead_tup) AS dead FROM pg_stat_user_tables) t"},
+    {0, 170000, "pg_stat_bgwriter c"},
+    {170000, 0, "pg_stat_checkpointer c"},
+    {140000, 0, "pg_stat_wal w"},
+    {180000, 0,
+     "(SELECT sum(fsyncs) AS fsyncs, sum(fsync_time) AS fsync_time FROM pg_stat_io"
+     " WHERE object = 'wal') io"},
 };
 
-static bool exists(const struct column *c, int version)
+static bool applies(int from, int below, int version)
 {
-    return version >= c->since && version < c->until;
+    return version >= from && (below == 0 || version < below);
 }
 
-struct tw_pg *sample_session(struct tw_sampler *s, struct tw_err *err)
+char *sample_postgresql_sql(struct tw_arena *a, int version)
 {
-    if (!s->pg && !s->no_pg)
-        s->no_pg = tw_twin_connect(s->twin, NULL, &s->pg, err) < 0;
-    return s->pg;
-}
+    tw_auto_buf b = {0};
+    const char *between = "SELECT ";
 
-static char *make_query(struct tw_arena *a, int version)
-{
-    tw_auto_buf sql = {0};
-    const char *comma = "";
-
-    tw_buf_init(&sql, 16384);
-    tw_buf_puts(&sql, "WITH d AS MATERIALIZED (SELECT * FROM pg_stat_database) SELECT ");
-    for (size_t i = 0; i < TW_COUNT_OF(columns); i++) {
-        if (!exists(&columns[i], version))
+    tw_buf_init(&b, 65536);
+    for (size_t i = 0; i < TW_COUNT_OF(rows); i++) {
+        if (!applies(rows[i].from, rows[i].below, version))
             continue;
-        tw_buf_printf(&sql, "%s%s", comma, columns[i].sql);
-        comma = ", ";
+        tw_buf_printf(&b, "%s%s", between, rows[i].sql);
+        between = ", ";
     }
-    return tw_arena_strdup(a, tw_buf_text(&sql));
+    between = " FROM ";
+    for (size_t i = 0; i < TW_COUNT_OF(tables); i++) {
+        if (!applies(tables[i].from, tables[i].below, version))
+            continue;
+        tw_buf_printf(&b, "%s%s", between, tables[i].sql);
+        between = ", ";
+    }
+    return tw_arena_strdup(a, tw_buf_text(&b));
 }
 
-static int read_server(struct tw_sampler *s, struct tw_counters *c, struct tw_err *err)
+void sample_postgresql_row(const struct tw_pg_rows *row, int version,
+                           struct tw_counters *ret)
+{
+    int column = 0;
+
+    for (size_t i = 0; i < TW_COUNT_OF(rows) && row->rows == 1 && column < row->columns; i++) {
+        const char *text;
+        double value;
+
+        if (!applies(rows[i].from, rows[i].below, version))
+            continue;
+        text = tw_pg_cell(row, 0, column++);
+        value = text ? strtod(text, NULL) : NAN;
+        memcpy((char *)ret + rows[i].offset, &value, sizeof value);
+    }
+}
+
+/* ---- the source ---- */
+
+struct state {
+    struct tw_twin *twin; /* borrowed */
+    struct tw_pg *pg;     /* owned; NULL: the server is away */
+    char *database;       /* owned; where the user's tables are, NULL: "postgres" */
+};
+
+/* The database with the most data: dead rows are counted there. */
+static char *main_database(struct tw_twin *twin)
+{
+    const struct tw_access *access = tw_twin_access(twin);
+    const struct tw_snapshot *s = access ? access->snapshot : NULL;
+    const struct tw_table *best = NULL;
+
+    for (size_t i = 0; s && i < s->tables.count; i++)
+        if (!best || s->tables.items[i].bytes > best->bytes)
+            best = &s->tables.items[i];
+    return best && best->database ? strdup(best->database) : NULL;
+}
+
+static void connect_again(struct state *s)
 {
     tw_auto(tw_arena) *a = tw_arena_new();
-    struct tw_pg *pg = sample_session(s, err);
-    struct tw_pg_rows rows;
-    int column = 0;
-    int r;
+    const char *prepare;
 
-    if (!pg)
-        return 0;
-    r = tw_pg_query(pg, a, make_query(a, tw_pg_version(pg)), 0, NULL, &rows, err);
-    if (r < 0 || rows.rows != 1)
-        return r;
-    for (size_t i = 0; i < TW_COUNT_OF(columns); i++) {
-        const char *text;
-
-        if (!exists(&columns[i], tw_pg_version(pg)))
-            continue;
-        text = tw_pg_cell(&rows, 0, column++);
-        *(double *)((char *)c + columns[i].offset) =
-            text ? strtod(text, NULL) * columns[i].scale : NAN;
+    if (tw_twin_connect(s->twin, s->database, &s->pg, NULL) < 0) {
+        s->pg = NULL;
+        return;
     }
-    return 0;
+    prepare = tw_arena_printf(a, "PREPARE twin_sample AS %s",
+                              sample_postgresql_sql(a, tw_pg_version(s->pg)));
+    if (tw_pg_exec(s->pg, "SET application_name = 'twin sampler'", NULL) < 0 ||
+        tw_pg_exec(s->pg, prepare, NULL) < 0) {
+        tw_pg_close(s->pg);
+        s->pg = NULL;
+    }
 }
 
-extern const struct sample_source source_postgresql;
-const struct sample_source source_postgresql = {
-    .name = "postgresql", .full = true, .read = read_server};
+static void pg_open(struct tw_twin *twin, void **ret_state)
+{
+    struct state *s;
 
-/* ---- waits ---- */
+    if (!tw_streq(tw_twin_kind(twin)->name, "postgresql"))
+        return;
+    s = tw_alloc(sizeof *s);
+    s->twin = twin;
+    s->database = main_database(twin);
+    connect_again(s);
+    *ret_state = s;
+}
+
+/* A server that restarted is found again; one that is away leaves what it would tell unknown. */
+static int ask(struct state *s, struct tw_arena *a, const char *sql, struct tw_pg_rows *ret,
+               struct tw_err *err)
+{
+    int r = s->pg ? tw_pg_query(s->pg, a, sql, 0, NULL, ret, err) : -ENOTCONN;
+
+    if (r >= 0 || (s->pg && PQstatus(tw_pg_raw(s->pg)) != CONNECTION_BAD))
+        return r;
+    tw_pg_close(s->pg);
+    s->pg = NULL;
+    connect_again(s);
+    return s->pg ? tw_pg_query(s->pg, a, sql, 0, NULL, ret, err)
+                 : tw_fail(err, -ECONNREFUSED, "the twin's server does not answer");
+}
+
+static void pg_read(void *state, struct tw_counters *ret)
+{
+    tw_auto(tw_arena) *a = tw_arena_new();
+    struct state *s = state;
+    struct tw_pg_rows row;
+
+    if (ask(s, a, "EXECUTE twin_sample", &row, NULL) >= 0)
+        sample_postgresql_row(&row, tw_pg_version(s->pg), ret);
+}
 
 static void count_wait(struct tw_arena *a, struct tw_waits *waits, const char *event,
-                       const char *statement)
+                       const char *statement, int64_t n)
 {
-    struct tw_wait one = {NULL, NULL, 1};
-
     for (size_t i = 0; i < waits->list.count; i++) {
         struct tw_wait *w = &waits->list.items[i];
 
-        if (!tw_streq(w->event, event) || !tw_streq(w->statement, statement))
-            continue;
-        w->count++;
-        return;
+        if (tw_streq(w->event, event) && tw_streq(w->statement, statement)) {
+            w->count += n;
+            return;
+        }
     }
-    one.event = tw_arena_strdup(a, event);
-    one.statement = tw_arena_strdup(a, statement);
-    TW_PUSH(a, &waits->list, one);
+    TW_PUSH(a, &waits->list,
+            (struct tw_wait){.event = tw_arena_strdup(a, event),
+                             .statement = tw_arena_strdup(a, statement),
+                             .count = n});
 }
 
-int tw_sampler_waits(struct tw_sampler *s, struct tw_arena *a, struct tw_waits *waits,
-                     struct tw_err *err)
+/* The statements are those of the load, which sends its values apart from them. A session that
+ * waits for its client is idle in all but name. */
+static int pg_waits(void *state, struct tw_arena *a, struct tw_waits *waits,
+                    struct tw_err *err)
 {
-    tw_auto(tw_arena) *scratch = tw_arena_new();
-    struct tw_pg *pg = sample_session(s, err);
-    struct tw_pg_rows rows;
-    int r;
+    static const char sql[] =
+        "SELECT coalesce(wait_event_type || ':' || wait_event, 'CPU'), query, count(*)"
+        " FROM pg_stat_activity WHERE state = 'active' AND backend_type = 'client backend'"
+        " AND pid <> pg_backend_pid() AND wait_event_type IS DISTINCT FROM 'Client'"
+        " GROUP BY 1, 2";
+    tw_auto(tw_arena) *own = tw_arena_new();
+    struct tw_pg_rows got;
+    int r = ask(state, own, sql, &got, err);
 
-    if (!pg)
-        return -ECONNREFUSED;
-    /* A session that waits for its client is idle in all but name. */
-    r = tw_pg_query(pg, scratch,
-                    "SELECT coalesce(wait_event_type || ':' || wait_event, 'CPU'), query FROM "
-                    "pg_stat_activity WHERE state = 'active' AND pid <> pg_backend_pid() AND "
-                    "backend_type = 'client backend' AND wait_event_type IS DISTINCT FROM "
-                    "'Client'",
-                    0, NULL, &rows, err);
-    for (int i = 0; r == 0 && i < rows.rows; i++) {
-        const char *query = tw_pg_cell(&rows, i, 1);
-
-        count_wait(a, waits, tw_pg_cell(&rows, i, 0),
-                   query ? tw_pg_normalize(scratch, query) : NULL);
-    }
-    return r;
+    for (int i = 0; r >= 0 && i < got.rows; i++)
+        count_wait(a, waits, tw_pg_cell(&got, i, 0), tw_pg_cell(&got, i, 1),
+                   strtoll(tw_pg_cell(&got, i, 2), NULL, 10));
+    return r < 0 ? r : 0;
 }
+
+static void pg_close(void *state)
+{
+    struct state *s = state;
+
+    tw_pg_close(s->pg);
+    free(s->database);
+    free(s);
+}
+
+const struct sample_source sample_source_postgresql = {
+    .name = "postgresql",
+    .asks = true,
+    .open = pg_open,
+    .read = pg_read,
+    .waits = pg_waits,
+    .close = pg_close,
+};
