@@ -126,6 +126,13 @@ static int record_init(struct native *n, pid_t pid, struct tw_err *err)
     return tw_priv_intend(n->priv, TW_INTENT_PROCESS, value, &n->token, err);
 }
 
+/* When init has given up, what it says is the cause, and what we met is the consequence. */
+static int prefer_its_word(const struct native *n, int r, struct tw_err *err)
+{
+    return n->board->err.code < 0 ? tw_fail(err, n->board->err.code, "%s", n->board->err.text)
+                                  : r;
+}
+
 static int await_reply(struct native *n, int32_t *ret_result, struct tw_err *err)
 {
     struct pollfd fd = {n->control, POLLIN, 0};
@@ -141,11 +148,9 @@ static int await_reply(struct native *n, int32_t *ret_result, struct tw_err *err
         return tw_fail(err, -ETIMEDOUT, "sandbox '%s' did not answer within %d s", n->name,
                        (int)(REPLY_NS / TW_SEC_NS));
     got = recv(n->control, &reply, sizeof reply, MSG_DONTWAIT);
-    if (got != (ssize_t)sizeof reply) {
-        if (n->board->err.code < 0)
-            return tw_fail(err, n->board->err.code, "%s", n->board->err.text);
-        return tw_fail(err, -ECHILD, "the init of sandbox '%s' died", n->name);
-    }
+    if (got != (ssize_t)sizeof reply)
+        return prefer_its_word(
+            n, tw_fail(err, -ECHILD, "the init of sandbox '%s' died", n->name), err);
     *ret_result = reply.result;
     return 0;
 }
@@ -180,7 +185,7 @@ static int finish_init(struct native *n, pid_t pid, bool link, struct tw_err *er
     if (link) {
         r = tw_priv_link_make(n->priv, pid, err);
         if (r < 0)
-            return r;
+            return prefer_its_word(n, r, err);
         tw_step("sandbox.link.made");
     }
     if (send(n->control, &go, sizeof go, MSG_NOSIGNAL) < 0 && errno != EPIPE)
