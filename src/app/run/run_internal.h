@@ -60,6 +60,15 @@ struct run_variant {
     struct tw_failures failures[TW_ARM_COUNT];
 };
 
+/* One arm's files being read into the page cache. */
+struct run_warm {
+    const char *path;
+    pthread_t thread;
+    bool running;
+    volatile bool stop, done;
+    volatile int64_t bytes;
+};
+
 struct run {
     const struct tw_run_options *options;
     struct tw_simulation **sims; /* borrowed */
@@ -89,6 +98,8 @@ struct run {
 
     struct run_variant v;
 
+    struct run_warm warm[RUN_ROLE_COUNT]; /* baseline and candidate only */
+
     pthread_t judge_thread;
     bool judge_running;
     struct tw_arena *judge_arena; /* owned: the thread's own */
@@ -117,6 +128,9 @@ int run_decide(struct run *r, struct tw_err *err);
 
 /* The judge's thread ended and its findings taken over; fine to call twice. */
 int run_judge_join(struct run *r, struct tw_err *err);
+/* Page cache of the arms, filled beside the boot; end(wait) gives it a little longer, then stops. */
+void run_warm_begin(struct run *r);
+void run_warm_end(struct run *r, bool wait);
 void run_variant_done(struct run *r);
 /* The candidate serves and so there is something to measure. */
 bool run_can_measure(const struct run *r);

@@ -399,7 +399,12 @@ int run_trial(struct run *r, struct tw_err *err)
         .cancel = r->options->cancel};
     struct tw_err why = {0};
     int64_t begun = tw_now_ns();
-    int rc = open_load(r, &why);
+    int rc;
+
+    run_warm_end(r, true);
+    run_stage_time(r, "page cache", tw_seconds(tw_now_ns() - begun));
+    begun = tw_now_ns();
+    rc = open_load(r, &why);
 
     if (rc < 0 && candidate_refuses(r, &why)) {
         r->v.not_measured = "the service with the change refuses what it serves today";

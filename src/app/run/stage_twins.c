@@ -60,6 +60,8 @@ int run_sandbox(struct run *r, struct tw_err *err)
         r->memory_bytes = host_memory();
     for (int role = 0; role < RUN_ROLE_COUNT && rc == 0; role++)
         rc = open_twin(r, (enum run_role)role, err);
+    if (rc == 0)
+        run_warm_begin(r);
     r->v.sim->plan.twin_memory_bytes = r->memory_bytes;
     r->v.sim->plan.twin_cpus = r->cpus;
     return rc;
@@ -188,10 +190,12 @@ static void close_member(struct run *r, enum run_role role)
     if (m->clone)
         (void)tw_pool_clone_remove(m->clone, NULL);
     *m = (struct run_member){0};
+    r->warm[role] = (struct run_warm){0};
 }
 
 void run_variant_done(struct run *r)
 {
+    run_warm_end(r, false);
     (void)run_judge_join(r, NULL);
     tw_load_close(r->v.load);
     r->v.load = NULL;

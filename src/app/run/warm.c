@@ -1,0 +1,110 @@
+/* Reads the large files of the arms' clones into the page cache while their services boot. A clone
+ * shares blocks with its seed, not cached pages: without this the first seconds of load would measure
+ * how fast this host reads, not the service. Both arms alike; charged to neither. */
+#include "run_internal.h"
+
+#include <fcntl.h>
+#include <fts.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
+/* Between two looks at the stop flag. */
+#define CHUNK        ((off_t)8 << 20)
+#define LEAST_FILE   ((off_t)256 << 10)
+/* Of the memory a twin may have: more than this would not stay in its cache in real life either. */
+#define MEMORY_SHARE 0.4
+#define MOST_BYTES   ((int64_t)4 << 30)
+/* How long the load waits for it at most. */
+#define WAIT_NS      (700 * TW_MSEC_NS)
+
+static int open_for_clone(const char *path)
+{
+    /* Opened for writing as the server does: the overlay then has its own file (a reflink), whose
+     * pages are the ones that the server will read. */
+    return open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NOATIME);
+}
+
+static void read_file(struct run_warm *w, const char *path, off_t size)
+{
+    tw_auto_close int fd = open_for_clone(path);
+    void *map;
+
+    if (fd < 0)
+        return;
+    map = mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED, fd, 0);
+    if (map == MAP_FAILED)
+        return;
+    for (off_t at = 0; at < size && !w->stop; at += CHUNK) {
+        size_t n = (size_t)(size - at < CHUNK ? size - at : CHUNK);
+
+        if (madvise((char *)map + at, n, MADV_POPULATE_READ) < 0)
+            break; /* before Linux 5.14: the trial's own warming does it */
+        w->bytes += (int64_t)n;
+    }
+    (void)munmap(map, (size_t)size);
+}
+
+static void read_tree(struct run_warm *w)
+{
+    tw_auto_free char *base = tw_strf("%s/base", w->path);
+    char *paths[] = {base, NULL};
+    FTS *fts = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
+
+    if (!fts)
+        return;
+    for (FTSENT *e; !w->stop && (e = fts_read(fts));)
+        if (e->fts_info == FTS_F && e->fts_statp->st_size >= LEAST_FILE)
+            read_file(w, e->fts_accpath, e->fts_statp->st_size);
+    (void)fts_close(fts);
+    w->done = !w->stop;
+}
+
+static void *warm_main(void *arg)
+{
+    read_tree(arg);
+    return NULL;
+}
+
+static void begin(struct run *r, enum run_role role)
+{
+    struct run_warm *w = &r->warm[role];
+
+    if (w->running || w->done)
+        return;
+    *w = (struct run_warm){.path = tw_arena_printf(r->arena, "%s%s",
+                                                   tw_clone_root(r->members[role].clone),
+                                                   r->snapshot.data_dir)};
+    w->running = pthread_create(&w->thread, NULL, warm_main, w) == 0;
+}
+
+void run_warm_begin(struct run *r)
+{
+    int64_t data = r->snapshot.data_bytes;
+
+    if (data > MOST_BYTES || (double)data > MEMORY_SHARE * (double)r->memory_bytes)
+        return;
+    begin(r, RUN_BASELINE);
+    begin(r, RUN_CANDIDATE);
+}
+
+void run_warm_end(struct run *r, bool wait)
+{
+    int64_t deadline = tw_now_ns() + (wait ? WAIT_NS : 0);
+
+    for (int role = RUN_BASELINE; role <= RUN_CANDIDATE; role++) {
+        struct run_warm *w = &r->warm[role];
+
+        if (!w->running)
+            continue;
+        while (!w->done && tw_now_ns() < deadline)
+            tw_sleep_ns(2 * TW_MSEC_NS);
+        w->stop = true;
+        (void)pthread_join(w->thread, NULL);
+        w->running = false;
+    }
+}
