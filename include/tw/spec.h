@@ -338,6 +338,8 @@ struct tw_failure {
     double at_hours, low, high; /* NaN: not a time (at start: 0) */
     double probability;         /* within the horizon */
     const char *evidence;
+    double before;              /* probability without the change; 0: not foreseen then */
+    bool from_finding;          /* a finding tells it, whose own verdict stands */
 };
 struct tw_risk_part {
     const char *name;

@@ -142,15 +142,19 @@ Test(decide_decide, low_or_unknown_confidence_is_never_proceed)
 Test(decide_decide, predicted_failures_weigh_by_their_probability)
 {
     static const struct {
-        double probability;
+        double probability, before;
+        bool from_finding;
         enum tw_verdict verdict;
-    } rows[] = {{0.2, TW_PROCEED}, {0.5, TW_REVIEW}, {0.9, TW_BLOCK}};
+    } rows[] = {{0.2, 0, false, TW_PROCEED}, {0.5, 0, false, TW_REVIEW},
+                {0.9, 0, false, TW_BLOCK},   {0.9, 0.85, false, TW_PROCEED},
+                {0.9, 0.3, false, TW_REVIEW}, {1, 0, true, TW_PROCEED}};
 
     for (size_t i = 0; i < TW_COUNT_OF(rows); i++) {
         struct scene s = scene_new();
 
         TW_PUSH(s.a, &s.impact.failures,
-                (struct tw_failure){"oom", 3, 2, 4, rows[i].probability, "e"});
+                (struct tw_failure){"oom", 3, 2, 4, rows[i].probability, "e",
+                                    rows[i].before, rows[i].from_finding});
         cr_expect(decide(&s) == rows[i].verdict);
         tw_arena_free(s.a);
     }

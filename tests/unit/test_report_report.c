@@ -43,7 +43,7 @@ static struct tw_simulation *simulation(void)
                                .ratio = {1.4, 0.9, 1.63, 0.95, 12, "pairs"},
                                .verdict = "inconclusive",
                                .noise_floor = 0.02});
-    TW_PUSH(a, &s->impact.failures, (struct tw_failure){HOSTILE, 5, 4, 6, 0.9, HOSTILE});
+    TW_PUSH(a, &s->impact.failures, (struct tw_failure){HOSTILE, 5, 4, 6, 0.9, HOSTILE, 0, false});
     TW_PUSH(a, &s->impact.statements,
             (struct tw_statement_effect){.text = "SELECT 'geheim' " HOSTILE,
                                          .plan_before = HOSTILE,

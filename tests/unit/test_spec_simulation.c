@@ -46,7 +46,7 @@ static struct tw_simulation *full(void)
                                .verdict = "worse",
                                .noise_floor = 0.02});
     TW_PUSH(a, &s->impact.failures,
-            (struct tw_failure){"oom", 3.5, 3, NAN, 0.75, "memory grows"});
+            (struct tw_failure){"oom", 3.5, 3, NAN, 0.75, "memory grows", 0.5, true});
     s->impact.bottleneck.resource = "cpu";
     s->impact.bottleneck.headroom = 1.25;
     s->impact.apply.how = "reload";

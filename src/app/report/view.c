@@ -37,7 +37,7 @@ static const char *sentence(struct tw_arena *a, const char *text)
         s[n - 1] = '\0';
     /* a name like "p95" or "work_mem" keeps its letters */
     if (islower((unsigned char)s[0]) && (isalpha((unsigned char)s[1]) || s[1] == ' ') &&
-        !memchr(s, '_', strcspn(s, " ")))
+        strcspn(s, "_=.") >= strcspn(s, " "))
         s[0] = (char)toupper((unsigned char)s[0]);
     return s;
 }
@@ -140,12 +140,22 @@ static size_t setting_of_line(const char *line, const char **ret_word)
     return strspn(line, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.");
 }
 
-/* Which line of a changed file an issue is about: the last that sets what it mentions. */
+/* "new.conf line 3" in the evidence. */
+static int line_said(struct report_view *v, const struct report_issue *issue, const char *file)
+{
+    const char *words = tw_arena_printf(v->a, "%s line ", file);
+    const char *at = strstr(issue->evidence, words);
+
+    return at ? (int)strtol(at + strlen(words), NULL, 10) : 0;
+}
+
+/* Which line of a changed file an issue is about: the one it says, or the last that sets what it
+ * mentions. */
 static void place_in_file(struct report_view *v, struct report_issue *issue,
                           const struct tw_file_change *f)
 {
-    const char *word, *next;
-    int line = 1;
+    const char *file = f->origin ? f->origin : f->path, *word, *next;
+    int said = file ? line_said(v, issue, file) : 0, line = 1;
 
     for (const char *p = f->content ? f->content : ""; *p; p = next, line++) {
         size_t n = setting_of_line(p, &word);
@@ -153,11 +163,11 @@ static void place_in_file(struct report_view *v, struct report_issue *issue,
 
         next = p + strcspn(p, "\n");
         next += *next == '\n';
-        if (n < 3 || !mentions(issue, name))
+        if (said > 0 ? line != said : n < 3 || !mentions(issue, name))
             continue;
-        issue->file = f->origin ? f->origin : f->path;
+        issue->file = file;
         issue->line = line;
-        issue->setting = name;
+        issue->setting = n ? name : NULL;
     }
 }
 
@@ -228,9 +238,7 @@ static const struct {
     {"p99_ms", "latency p99"},
     {"mean_ms", "latency mean"},
     {"errors_share", "failed requests"},
-    {"cpu_per_request_ms", "CPU per request"},
     {"cpu_ms_per_request", "CPU per request"},
-    {"wal_per_request_bytes", "WAL per request"},
     {"wal_bytes_per_request", "WAL per request"},
     {"temp_bytes_per_request", "temporary files per request"},
     {"read_bytes_per_request", "read per request"},
@@ -239,6 +247,9 @@ static const struct {
     {"memory_bytes", "memory"},
     {"disk_bytes", "disk"},
     {"wal_bytes", "WAL"},
+    {"wal_bytes_per_day", "WAL per day"},
+    {"temp_bytes_per_day", "temporary files per day"},
+    {"served_per_s", "served"},
     {"connections", "connections"},
 };
 
@@ -316,7 +327,8 @@ static void add_failures(struct report_view *v)
         const struct tw_failure *f = &i->failures.items[k];
         const char *kind = report_clean(v->a, f->kind ? f->kind : "unknown");
         const char *part = tw_arena_printf(v->a, "failure.%s", kind);
-        bool forces = has_risk_part(v, part);
+        bool forces = has_risk_part(v, part) ||
+                      (f->from_finding && v->s->decision.verdict > TW_PROCEED);
 
         TW_PUSH(v->a, &v->failures,
                 (struct report_failure){

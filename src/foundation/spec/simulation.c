@@ -69,6 +69,7 @@ static const struct spec_shape experience = SPEC_SHAPE(tw_impact, experience_fie
 static const struct spec_field failure_fields[] = {
     TEXT(tw_failure, kind), REAL(tw_failure, at_hours),    REAL(tw_failure, low),
     REAL(tw_failure, high), REAL(tw_failure, probability), TEXT(tw_failure, evidence),
+    REAL(tw_failure, before), BOOL(tw_failure, from_finding),
 };
 static const struct spec_shape failure = SPEC_SHAPE(tw_failure, failure_fields);
 

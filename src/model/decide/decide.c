@@ -72,7 +72,7 @@ static void judge_plans(struct decision *d)
     for (size_t i = 0; i < d->impact->statements.count; i++)
         worse += d->impact->statements.items[i].plan_worse;
     if (worse)
-        force(d, TW_REVIEW, "plan.flip",
+        force(d, TW_REVIEW, "plan.worse",
               tw_arena_printf(d->a, "the plan of %zu statement%s turned bad", worse,
                               worse == 1 ? "" : "s"));
 }
@@ -189,13 +189,24 @@ static void judge_effects(struct decision *d, const struct tw_measured *measured
 
 /* ---- failures and confidence ---- */
 
+/* What is to come without the change too is not its doing, but for what it adds; what a finding tells
+ * is judged by the finding. */
+static enum tw_verdict verdict_of_failure(const struct tw_policy *p, const struct tw_failure *f)
+{
+    double added = f->probability - (f->before > 0 ? f->before : 0);
+
+    if (f->from_finding)
+        return TW_PROCEED;
+    return added >= p->failure_block    ? TW_BLOCK
+           : added >= p->failure_review ? TW_REVIEW
+                                        : TW_PROCEED;
+}
+
 static void judge_failures(struct decision *d)
 {
     for (size_t i = 0; i < d->impact->failures.count; i++) {
         const struct tw_failure *f = &d->impact->failures.items[i];
-        enum tw_verdict verdict = f->probability >= d->policy->failure_block    ? TW_BLOCK
-                                  : f->probability >= d->policy->failure_review ? TW_REVIEW
-                                                                                : TW_PROCEED;
+        enum tw_verdict verdict = verdict_of_failure(d->policy, f);
         const char *when =
             isnan(f->at_hours)   ? "within the horizon"
             : f->at_hours <= 0   ? "at once"

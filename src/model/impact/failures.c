@@ -61,10 +61,12 @@ static void add_laws(struct impact *i)
         struct tw_failure failure = laws->list.items[k];
         const struct tw_failure *today = of_baseline(i->facts, failure.kind);
 
-        if (today)
+        if (today) {
+            failure.before = today->probability;
             failure.evidence = tw_arena_printf(
                 i->arena, "%s; without the change too, with probability %.2f",
                 failure.evidence ? failure.evidence : "by its law", today->probability);
+        }
         add(i, &failure);
     }
 }
@@ -79,12 +81,14 @@ static void add_findings(struct impact *i)
         for (size_t c = 0; c < TW_COUNT_OF(from_codes); c++) {
             double at = from_codes[c].at_hours;
             const struct tw_failure failure = {
-                from_codes[c].kind,
-                at,
-                at,
-                at,
-                issue->probability,
-                issue->evidence && *issue->evidence ? issue->evidence : issue->title};
+                .kind = from_codes[c].kind,
+                .at_hours = at,
+                .low = at,
+                .high = at,
+                .probability = issue->probability,
+                .evidence = issue->evidence && *issue->evidence ? issue->evidence
+                                                                : issue->title,
+                .from_finding = true};
 
             if (issue->severity >= TW_HIGH &&
                 tw_starts_with(issue->code, from_codes[c].prefix))
@@ -100,13 +104,18 @@ static void add_refusals(struct impact *i)
     if (!impact_refused(f) || find(i->ret, "start"))
         return;
     if (!f->candidate_started)
-        add(i, &(struct tw_failure){"start", 0, 0, 0, 1,
-                                    "the changed service did not start"});
+        add(i, &(struct tw_failure){.kind = "start",
+                                    .probability = 1,
+                                    .evidence = "the changed service did not start"});
     else
         add(i, &(struct tw_failure){
-                   "start", NAN, NAN, NAN, 1,
-                   "the changed service does not start again: it fails at its "
-                   "next restart, whenever that is"});
+                   .kind = "start",
+                   .at_hours = NAN,
+                   .low = NAN,
+                   .high = NAN,
+                   .probability = 1,
+                   .evidence = "the changed service does not start again: it fails at its "
+                               "next restart, whenever that is"});
 }
 
 void impact_failures(struct impact *i)
@@ -115,8 +124,10 @@ void impact_failures(struct impact *i)
     add_refusals(i);
     if (i->facts->candidate_stopped)
         add(i, &(struct tw_failure){
-                   "crash", 0, 0, i->facts->plan->hours, 1,
-                   "the changed service stopped serving while it was measured; "
-                   "the unchanged one did not"});
+                   .kind = "crash",
+                   .high = i->facts->plan->hours,
+                   .probability = 1,
+                   .evidence = "the changed service stopped serving while it was measured; "
+                               "the unchanged one did not"});
     add_laws(i);
 }

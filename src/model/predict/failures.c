@@ -36,7 +36,8 @@ void tw_predict_failures(struct tw_arena *a, const struct tw_forecast *f,
     const struct predict_case c = {a, f, m, limits, hours};
 
     for (size_t i = 0; i < TW_COUNT_OF(laws); i++) {
-        struct tw_failure found = {laws[i]->name, NAN, NAN, NAN, 0, NULL};
+        struct tw_failure found = {
+            .kind = laws[i]->name, .at_hours = NAN, .low = NAN, .high = NAN};
 
         if (laws[i]->judge(&c, &found) && found.probability >= threshold)
             TW_PUSH(a, &failures->list, found);
