@@ -269,7 +269,7 @@ Test(load_mix, pgbench_mixes_need_its_tables_and_names_are_suggested)
     struct tw_load_mix mix;
     struct tw_err err = {0};
 
-    cr_expect_eq(tw_load_mix_make(arena, &s, &tpcb, 1, pg, &mix, &err), -ENODATA);
+    cr_expect_eq(tw_load_mix_make(arena, &s, &tpcb, 1, pg, &mix, &err), -EINVAL);
     cr_expect(strstr(err.text, "pgbench -i"), "%s", err.text);
     cr_expect_eq(tw_load_mix_make(arena, &s, &typo, 1, pg, &mix, &err), -EINVAL);
     cr_expect(strstr(err.text, "did you mean 'tpcb'"), "%s", err.text);

@@ -124,7 +124,7 @@ const char *load_main_database(const struct tw_snapshot *s)
 
 /* ---- built-in mixes and scripts ---- */
 
-/* Rows of pgbench_branches, as pgbench reads its scale; -ENODATA: no such table. */
+/* Rows of pgbench_branches, as pgbench reads its scale; -ENOENT: no such table. */
 static int read_scale(struct tw_pg *pg, int64_t *ret)
 {
     double there = 0, rows = 0;
@@ -132,7 +132,7 @@ static int read_scale(struct tw_pg *pg, int64_t *ret)
         pg, "SELECT (to_regclass('pgbench_branches') IS NOT NULL)::int", &there, NULL);
 
     if (r < 0 || there == 0)
-        return -ENODATA;
+        return -ENOENT;
     r = tw_pg_double(pg, "SELECT count(*) FROM pgbench_branches", &rows, NULL);
     *ret = rows >= 1 ? (int64_t)rows : 1;
     return r;
@@ -214,7 +214,7 @@ static int add_script(struct tw_arena *a, const char *spec, int64_t scale,
 
     builtin = find_builtin(name);
     if (builtin && scale <= 0)
-        return tw_fail(err, -ENODATA,
+        return tw_fail(err, -EINVAL,
                        "load '%s' needs the tables of pgbench, and no database of the target "
                        "has them: 'pgbench -i', or another load",
                        name);
