@@ -1,6 +1,6 @@
 /* Queues in simulated time. Knows stations and jobs, nothing of twins. Three parts: closed forms, a
  * general engine (events, stations, routes, pools of tokens), and one fast queue that does the same
- * for the one shape a calibrated service has, two hundred times as fast.
+ * for the one shape a calibrated service has, in about a tenth (FCFS) to a third (sharing) of the time.
  *
  * Units   seconds of simulated time, requests per second; loads are offered work in servers
  * Shapes  a replication is a function of (model, seed, stream): same numbers, same answer, bit for bit
@@ -143,8 +143,8 @@ void tw_sim_queue_replay(struct tw_sim_queue *q, const double *starts_s, size_t 
  * more (or the other way), so that the shares are what they are in the long run: how much work an
  * arrival would find at one server of `servers` times the speed is known exactly from the sample and
  * the load (Pollaczek-Khinchine, by the recursion of Panjer 1981), and so is the law of its own
- * service. Post-stratification of this kind needs a fifth of the requests for the same p99, and
- * less. The sample has to be ascending. latency gets n * TW_SIM_WEIGHT counts, about. */
+ * service. What that takes off the variance of p99 depends: docs/internals/sim.md has a table, from
+ * half (sharing, middle loads) to 99 % (FCFS, 0.9). The sample has to be ascending. latency gets n * TW_SIM_WEIGHT counts, about. */
 #define TW_SIM_WEIGHT 4096
 struct tw_sim_strata;
 struct tw_sim_strata *tw_sim_strata_new(const float *sample, int sample_count, double load);
