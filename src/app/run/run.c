@@ -218,7 +218,7 @@ static void end_sim(struct run *r, struct tw_simulation *sim, int64_t begun_ns)
 static void begin_variant(struct run *r, size_t i)
 {
     r->current = i;
-    r->v = (struct run_variant){.sim = r->sims[i]};
+    r->v = (struct run_variant){.sim = r->sims[i], .peak_per_s = NAN};
     begin_sim(r->sims[i]);
 }
 

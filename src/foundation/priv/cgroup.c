@@ -180,12 +180,21 @@ static void enable_controllers(int dir)
         (void)write_at(dir, "cgroup.subtree_control", all[i]);
 }
 
+/* A weight counts among neighbours only: without it above, the groups of a twin together would be
+ * worth one process of the host, and a slot would measure who else is at work. */
+static void raise_weight(int dir)
+{
+    (void)write_at(dir, "cpu.shares", "262144");
+    (void)write_at(dir, "cpu.weight", "10000");
+}
+
 /* Opens <mount>/<path>, each part made when missing, prepared so that a group can be below it. */
 static int open_parents(const struct priv_cgroup_mount *m, const char *path)
 {
     tw_auto_free char *parts = tw_strf("%s", path);
     tw_auto_close int dir = open(m->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     char *save;
+    bool ours = false;
 
     if (dir < 0)
         return -errno;
@@ -201,6 +210,9 @@ static int open_parents(const struct priv_cgroup_mount *m, const char *path)
             return -errno;
         if (!m->unified && strstr(m->controllers, "cpuset"))
             inherit_cpuset(dir, next);
+        ours |= tw_streq(part, "twin");
+        if (ours)
+            raise_weight(next);
         (void)close(dir);
         dir = tw_take_fd(&next);
     }
