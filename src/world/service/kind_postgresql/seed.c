@@ -149,8 +149,11 @@ static int chown_tree(const char *path, unsigned uid, unsigned gid, struct tw_er
 static int prepare_dir(const struct filling *f, const char *path, struct tw_err *err)
 {
     tw_auto_free char *to = tw_strf("%s%s", f->root, path);
-    int r = tw_make_dirs(to, 0700, err);
+    tw_auto_free char *parent = tw_strf("%.*s", (int)(strrchr(to, '/') - to), to);
+    int r = tw_make_dirs(parent, 0755, err);
 
+    if (r == 0)
+        r = tw_make_dirs(to, 0700, err);
     if (r == 0 && geteuid() == 0 && chown(to, f->place->uid, f->place->gid) < 0)
         r = tw_fail_errno(err, errno, "chown '%s'", to);
     return r;
@@ -373,6 +376,7 @@ static int fill_running(const struct filling *f, struct tw_err *err)
         return r;
     r = fill_by_basebackup(f, conninfo, &backup);
     if (r == -EACCES) {
+        tw_log(TW_LOG_DEBUG, "pg_basebackup: %s; trying the backup functions", backup.text);
         clear_root(f);
         r = fill_by_functions(f, pg, &functions);
         if (r == -EACCES || r == -EPROTO)
