@@ -1,6 +1,7 @@
-/* A day, diurnal with a peak of 1,000 requests/s (44 million), on one core: how fast each engine is,
- * that its histogram adds up to every request, and how far the load map is from the full run.
- * Prints medians, minima and maxima over the runs; exit code 1 when a bar is missed.
+/* A day, diurnal with a peak of 1,000 requests/s (44 million), on one core: how fast each
+ * engine is, that its histogram adds up to every request, and how far the load map is
+ * from the full run. Prints medians, minima and maxima over the runs; exit code 1 when a
+ * bar is missed.
  *
  *   bench_engine [runs]     7 by default */
 #include "tw/predict.h"
@@ -23,8 +24,8 @@ static double cpu_s(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* As calib would make it of a service of this mean: demand that falls with load, exponential shape,
- * a delay, residuals other than 0. top: load at the peak. */
+/* As calib would make it of a service of this mean: demand that falls with load,
+ * exponential shape, a delay, residuals other than 0. top: load at the peak. */
 static struct tw_model *model_new(bool sharing, int servers, double top)
 {
     struct tw_model *m = tw_alloc(sizeof *m);
@@ -88,9 +89,9 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static int forecast(struct tw_arena *a, const struct tw_model *m, const struct tw_profile *p,
-                    const char *engine, uint64_t seed, const struct tw_model *resampled, int n,
-                    struct tw_forecast *f)
+static int forecast(struct tw_arena *a, const struct tw_model *m,
+                    const struct tw_profile *p, const char *engine, uint64_t seed,
+                    const struct tw_model *resampled, int n, struct tw_forecast *f)
 {
     struct tw_predict_spec spec = {
         .model = m,
@@ -130,7 +131,8 @@ static bool bench_run(const struct bench *b, int runs)
         double from = cpu_s();
 
         if (tw_profile_make(a, "diurnal", PEAK, HOURS, NULL, &p, NULL) < 0 ||
-            forecast(a, m, &p, b->engine, (uint64_t)r + 1, resampled, b->resampled, &f) < 0)
+            forecast(a, m, &p, b->engine, (uint64_t)r + 1, resampled, b->resampled, &f) <
+                0)
             exit(1);
         seconds[r] = cpu_s() - from;
         requests = f.requests;
@@ -138,9 +140,9 @@ static bool bench_run(const struct bench *b, int runs)
     }
     qsort(seconds, (size_t)runs, sizeof *seconds, ascending);
     median = seconds[runs / 2];
-    printf("%-33s %8.4f %8.4f %8.4f  %11.0f %11.2e  %.1f M %s%s\n", b->name, median, seconds[0],
-           seconds[runs - 1], HOURS * 3600 / median, requests / median, requests / 1e6,
-           adds_up ? "all counted" : "COUNTS DIFFER",
+    printf("%-33s %8.4f %8.4f %8.4f  %11.0f %11.2e  %.1f M %s%s\n", b->name, median,
+           seconds[0], seconds[runs - 1], HOURS * 3600 / median, requests / median,
+           requests / 1e6, adds_up ? "all counted" : "COUNTS DIFFER",
            b->bar > 0 && HOURS * 3600 / median < b->bar ? "  BELOW THE BAR" : "");
     fflush(stdout);
     free(m);
@@ -148,8 +150,8 @@ static bool bench_run(const struct bench *b, int runs)
     return adds_up && (b->bar <= 0 || HOURS * 3600 / median >= b->bar);
 }
 
-/* p99 of every hour below 90 % load, map against the mean of several full runs. The full run has
- * luck of its own: what two of them differ by is printed beside it. */
+/* p99 of every hour below 90 % load, map against the mean of several full runs. The full
+ * run has luck of its own: what two of them differ by is printed beside it. */
 #define FULL_RUNS 4
 #define PER_HOUR  12
 
@@ -195,7 +197,8 @@ static bool agree(bool sharing, int servers)
     }
     qsort(off, (size_t)n, sizeof *off, ascending);
     qsort(luck, (size_t)n, sizeof *luck, ascending);
-    printf("%-18s %d server%s: p99 of %d hours below 0.9: median off %.2f %%, worst %.2f %%; two "
+    printf("%-18s %d server%s: p99 of %d hours below 0.9: median off %.2f %%, worst %.2f "
+           "%%; two "
            "full runs: %.2f %%, %.2f %%; p99 of the day %.2f %% off%s\n",
            sharing ? "processor sharing" : "FCFS", servers, servers > 1 ? "s" : "", n,
            100 * off[n / 2], 100 * worst, 100 * luck[n / 2], 100 * luck[n - 1],
@@ -211,7 +214,8 @@ int main(int argc, char **argv)
     bool good = true;
 
     runs = runs < 1 ? 1 : runs > RUNS_MAX ? RUNS_MAX : runs;
-    printf("24 h, diurnal, peak %.0f requests/s; CPU seconds of one core over %d runs\n%-33s "
+    printf("24 h, diurnal, peak %.0f requests/s; CPU seconds of one core over %d "
+           "runs\n%-33s "
            "%8s %8s %8s  %11s %11s\n",
            PEAK, runs, "engine", "median", "min", "max", "x real time", "requests/s");
     for (size_t i = 0; i < TW_COUNT_OF(benches); i++)

@@ -8,12 +8,25 @@
 static struct tw_model model(double capacity, bool sharing, int servers)
 {
     struct tw_model m = {
-        .level_count = 1, .rate_per_s = {capacity}, .demand_s = {servers / capacity},
-        .capacity_per_s = capacity, .capacity_low = capacity, .capacity_high = capacity,
-        .servers = servers, .pool = sharing ? 256 : 0, .processor_sharing = sharing, .stall = 1,
-        .timeout_s = NAN, .sample_count = TW_MODEL_SAMPLES, .wal_per_request_bytes = 334,
-        .wal_pages = 33460, .wal_touches_per_request = 1, .memory_base_bytes = 5e6,
-        .memory_per_connection_bytes = 1.54e6, .drift = NAN, .requests = 10000,
+        .level_count = 1,
+        .rate_per_s = {capacity},
+        .demand_s = {servers / capacity},
+        .capacity_per_s = capacity,
+        .capacity_low = capacity,
+        .capacity_high = capacity,
+        .servers = servers,
+        .pool = sharing ? 256 : 0,
+        .processor_sharing = sharing,
+        .stall = 1,
+        .timeout_s = NAN,
+        .sample_count = TW_MODEL_SAMPLES,
+        .wal_per_request_bytes = 334,
+        .wal_pages = 33460,
+        .wal_touches_per_request = 1,
+        .memory_base_bytes = 5e6,
+        .memory_per_connection_bytes = 1.54e6,
+        .drift = NAN,
+        .requests = 10000,
     };
 
     for (int j = 0; j < 3; j++)
@@ -23,14 +36,18 @@ static struct tw_model model(double capacity, bool sharing, int servers)
     return m;
 }
 
-static struct tw_forecast run(struct tw_arena *a, const struct tw_model *m, const char *scenario,
-                              double peak, double hours, const char *engine, double checkpoint_s,
-                              double max_wal)
+static struct tw_forecast run(struct tw_arena *a, const struct tw_model *m,
+                              const char *scenario, double peak, double hours,
+                              const char *engine, double checkpoint_s, double max_wal)
 {
     struct tw_profile p;
     struct tw_forecast f;
-    struct tw_predict_spec s = {.model = m, .profile = &p, .engine = engine, .seed = 11,
-                                .checkpoint_s = checkpoint_s, .max_wal_bytes = max_wal};
+    struct tw_predict_spec s = {.model = m,
+                                .profile = &p,
+                                .engine = engine,
+                                .seed = 11,
+                                .checkpoint_s = checkpoint_s,
+                                .max_wal_bytes = max_wal};
 
     cr_assert_eq(tw_profile_make(a, scenario, peak, hours, NULL, &p, NULL), 0);
     cr_assert_eq(tw_predict_horizon(a, &s, &f, NULL), 0);
@@ -47,12 +64,12 @@ Test(predict_theory, map_of_mm1_has_its_quantiles)
         struct tw_forecast f = run(a, &m, "steady", 1000 * load, 1, "map", 300, NAN);
         double mean = 1e-3 / (1 - load);
 
-        cr_assert_float_eq(f.p50_s.value / (mean * log(2)), 1, 0.02, "p50 at %g: %g", load,
-                           f.p50_s.value / (mean * log(2)));
-        cr_assert_float_eq(f.p95_s.value / (mean * log(20)), 1, 0.02, "p95 at %g: %g", load,
-                           f.p95_s.value / (mean * log(20)));
-        cr_assert_float_eq(f.p99_s.value / (mean * log(100)), 1, 0.025, "p99 at %g: %g", load,
-                           f.p99_s.value / (mean * log(100)));
+        cr_assert_float_eq(f.p50_s.value / (mean * log(2)), 1, 0.02, "p50 at %g: %g",
+                           load, f.p50_s.value / (mean * log(2)));
+        cr_assert_float_eq(f.p95_s.value / (mean * log(20)), 1, 0.02, "p95 at %g: %g",
+                           load, f.p95_s.value / (mean * log(20)));
+        cr_assert_float_eq(f.p99_s.value / (mean * log(100)), 1, 0.025, "p99 at %g: %g",
+                           load, f.p99_s.value / (mean * log(100)));
     }
 }
 
@@ -65,13 +82,14 @@ Test(predict_theory, concurrency_under_sharing_is_that_of_mm1)
         tw_auto(tw_arena) *a = tw_arena_new();
         struct tw_forecast f = run(a, &m, "steady", 1000 * load, 1, "map", 300, NAN);
 
-        cr_assert_float_eq(f.bins.items[0].connections / (load / (1 - load)), 1, 0.04, "%g: %g",
-                           load, f.bins.items[0].connections);
+        cr_assert_float_eq(f.bins.items[0].connections / (load / (1 - load)), 1, 0.04,
+                           "%g: %g", load, f.bins.items[0].connections);
     }
 }
 
-/* Shape, servers, discipline: p99 of every hour below 0.9 load within 3 %, and what luck two full
- * runs of that length have on top (twice their difference's standard deviation). */
+/* Shape, servers, discipline: p99 of every hour below 0.9 load within 3 %, and what luck
+ * two full runs of that length have on top (twice their difference's standard deviation).
+ */
 Test(predict_theory, map_and_full_agree)
 {
     static const struct {
@@ -87,8 +105,8 @@ Test(predict_theory, map_and_full_agree)
 
         cr_assert_float_eq(map.p50_s.value / full.p50_s.value, 1, 0.02, "row %d", (int)i);
         cr_assert_float_eq(map.p95_s.value / full.p95_s.value, 1, 0.03, "row %d", (int)i);
-        cr_assert_float_eq(map.p99_s.value / full.p99_s.value, 1, 0.05, "row %d: %g", (int)i,
-                           map.p99_s.value / full.p99_s.value);
+        cr_assert_float_eq(map.p99_s.value / full.p99_s.value, 1, 0.05, "row %d: %g",
+                           (int)i, map.p99_s.value / full.p99_s.value);
         for (int h = 0; h < 8; h++) { /* far below: little luck in an hour */
             double of_map = 0, of_full = 0;
 
@@ -96,8 +114,8 @@ Test(predict_theory, map_and_full_agree)
                 of_map += map.bins.items[h * 12 + k].p99_s;
                 of_full += full.bins.items[h * 12 + k].p99_s;
             }
-            cr_assert_float_eq(of_map / of_full, 1, 0.03 + 0.01, "row %d hour %d: %g", (int)i, h,
-                               of_map / of_full);
+            cr_assert_float_eq(of_map / of_full, 1, 0.03 + 0.01, "row %d hour %d: %g",
+                               (int)i, h, of_map / of_full);
         }
     }
 }
@@ -110,11 +128,12 @@ Test(predict_theory, wal_of_a_steady_day_is_a_sum_of_intervals)
     double n = 500 * 300, want = 288 * (334 * n + 8192 * 33460 * -expm1(-n / 33460));
     struct tw_forecast f = run(a, &m, "steady", 500, 24, "map", 300, NAN);
 
-    cr_assert_float_eq(f.wal_bytes.value / want, 1, 1e-9, "%g not %g", f.wal_bytes.value, want);
+    cr_assert_float_eq(f.wal_bytes.value / want, 1, 1e-9, "%g not %g", f.wal_bytes.value,
+                       want);
 }
 
-/* The 14 s of PREDICTION.md §7: 334 B and 33,460 pages gave 134.8 MB where 135.1 MB were real. At
- * the throughput that makes 14 s of it. */
+/* The 14 s of PREDICTION.md §7: 334 B and 33,460 pages gave 134.8 MB where 135.1 MB were
+ * real. At the throughput that makes 14 s of it. */
 Test(predict_theory, wal_slope_of_the_first_second_is_nine_times_too_much_for_a_day)
 {
     tw_auto(tw_arena) *a = tw_arena_new();
@@ -125,7 +144,8 @@ Test(predict_theory, wal_slope_of_the_first_second_is_nine_times_too_much_for_a_
     cr_assert_gt(first * 86400 / f.wal_bytes.value, 7);
 }
 
-/* Checkpoints by volume: every one after max_wal_size / 1.9; what each costs is the images again. */
+/* Checkpoints by volume: every one after max_wal_size / 1.9; what each costs is the
+ * images again. */
 Test(predict_theory, small_max_wal_size_writes_more)
 {
     tw_auto(tw_arena) *a = tw_arena_new();
@@ -142,7 +162,8 @@ Test(predict_theory, small_max_wal_size_writes_more)
             high = n;
     }
     want = limit / 1.9 * 500 * 86400 / low; /* whole intervals, and a part of the last */
-    cr_assert_float_eq(f.wal_bytes.value / want, 1, 1e-3, "%g not %g", f.wal_bytes.value, want);
+    cr_assert_float_eq(f.wal_bytes.value / want, 1, 1e-3, "%g not %g", f.wal_bytes.value,
+                       want);
     cr_assert_gt(f.notes.count, 0);
 }
 
@@ -153,17 +174,22 @@ Test(predict_theory, overload_of_an_hour_is_a_triangle)
     struct tw_model m = model(100, true, 1);
     struct tw_profile p;
     struct tw_forecast f;
-    struct tw_predict_spec s = {.model = &m, .profile = &p, .engine = "map", .seed = 1,
-                                .checkpoint_s = 300, .max_wal_bytes = NAN};
+    struct tw_predict_spec s = {.model = &m,
+                                .profile = &p,
+                                .engine = "map",
+                                .seed = 1,
+                                .checkpoint_s = 300,
+                                .max_wal_bytes = NAN};
 
     cr_assert_eq(tw_profile_make(a, NULL, NAN, 4, "0,50\n1,150\n2,60", &p, NULL), 0);
     cr_assert_eq(tw_predict_horizon(a, &s, &f, NULL), 0);
     for (size_t i = 0; i < f.bins.count; i++) {
         double end = f.bins.items[i].from_h + f.bins.items[i].hours;
-        double want = end <= 1 ? 0 : end <= 2 ? 50 * 3600 * (end - 1)
-                                              : fmax(0, 180000 - 40 * 3600 * (end - 2));
+        double want = end <= 1   ? 0
+                      : end <= 2 ? 50 * 3600 * (end - 1)
+                                 : fmax(0, 180000 - 40 * 3600 * (end - 2));
 
-        cr_assert_float_eq(f.bins.items[i].backlog, want, 1e-4, "until %g: %g not %g", end,
-                           f.bins.items[i].backlog, want);
+        cr_assert_float_eq(f.bins.items[i].backlog, want, 1e-4, "until %g: %g not %g",
+                           end, f.bins.items[i].backlog, want);
     }
 }

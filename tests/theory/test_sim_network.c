@@ -49,19 +49,25 @@ Test(sim_network_theory, single_stations_have_their_means_and_little_holds)
         struct single one;
         double mean_s;
     } rows[] = {
-        {"M/M/1", {station(TW_SIM_FCFS, 1, TW_SIM_EXPONENTIAL, 1e-3, 0), 700},
+        {"M/M/1",
+         {station(TW_SIM_FCFS, 1, TW_SIM_EXPONENTIAL, 1e-3, 0), 700},
          1e-3 / 0.3},
-        {"M/D/1", {station(TW_SIM_FCFS, 1, TW_SIM_CONSTANT, 1e-3, 0), 700},
+        {"M/D/1",
+         {station(TW_SIM_FCFS, 1, TW_SIM_CONSTANT, 1e-3, 0), 700},
          tw_sim_mean_mg1(700, 1e-3, 0)},
-        {"M/E4/1", {station(TW_SIM_FCFS, 1, TW_SIM_ERLANG, 1e-3, 0.25), 700},
+        {"M/E4/1",
+         {station(TW_SIM_FCFS, 1, TW_SIM_ERLANG, 1e-3, 0.25), 700},
          tw_sim_mean_mg1(700, 1e-3, 0.25)},
-        {"M/H2/1", {station(TW_SIM_FCFS, 1, TW_SIM_HYPER, 1e-3, 4), 600},
+        {"M/H2/1",
+         {station(TW_SIM_FCFS, 1, TW_SIM_HYPER, 1e-3, 4), 600},
          tw_sim_mean_mg1(600, 1e-3, 4)},
-        {"M/M/3", {station(TW_SIM_FCFS, 3, TW_SIM_EXPONENTIAL, 1e-3, 0), 2400},
+        {"M/M/3",
+         {station(TW_SIM_FCFS, 3, TW_SIM_EXPONENTIAL, 1e-3, 0), 2400},
          tw_sim_mean_mmc(3, 2400, 1e-3)},
         {"M/H2/1-PS", {station(TW_SIM_PS, 1, TW_SIM_HYPER, 1e-3, 4), 700}, 1e-3 / 0.3},
         {"M/D/1-PS", {station(TW_SIM_PS, 1, TW_SIM_CONSTANT, 1e-3, 0), 700}, 1e-3 / 0.3},
-        {"M/M/3-PS", {station(TW_SIM_PS, 3, TW_SIM_EXPONENTIAL, 1e-3, 0), 2400},
+        {"M/M/3-PS",
+         {station(TW_SIM_PS, 3, TW_SIM_EXPONENTIAL, 1e-3, 0), 2400},
          tw_sim_mean_mmc(3, 2400, 1e-3)},
         {"M/M/inf", {station(TW_SIM_DELAY, 0, TW_SIM_EXPONENTIAL, 1e-3, 0), 2000}, 1e-3},
     };
@@ -72,14 +78,17 @@ Test(sim_network_theory, single_stations_have_their_means_and_little_holds)
 
         tw_sim_replicate(single_replica, &rows[i].one, 7, REPLICAS, 3, e);
         cr_assert_float_eq(e[0].value, rows[i].mean_s, four_errors(&e[0]) + 1e-8,
-                           "%s: mean %g not %g", rows[i].name, e[0].value, rows[i].mean_s);
-        cr_assert_float_eq(e[1].value, load, four_errors(&e[1]), "%s: busy", rows[i].name);
+                           "%s: mean %g not %g", rows[i].name, e[0].value,
+                           rows[i].mean_s);
+        cr_assert_float_eq(e[1].value, load, four_errors(&e[1]), "%s: busy",
+                           rows[i].name);
         cr_assert_float_eq(e[2].value, jobs, four_errors(&e[2]), "%s: jobs %g not %g",
                            rows[i].name, e[2].value, jobs);
     }
 }
 
-/* Jackson 1957: each station of an open network behaves as M/M/c alone. 1 -> 2 -> (30 %) 1. */
+/* Jackson 1957: each station of an open network behaves as M/M/c alone. 1 -> 2 -> (30
+ * %) 1. */
 static void jackson_replica(void *arg, int index, uint64_t seed, double *ret)
 {
     tw_auto(tw_sim) *s = tw_sim_new(seed, (uint64_t)index);
@@ -100,15 +109,19 @@ static void jackson_replica(void *arg, int index, uint64_t seed, double *ret)
 Test(sim_network_theory, jackson_network_is_a_product)
 {
     struct tw_estimate e[3];
-    double rate = 490 / 0.7, jobs_a = 0.7 / 0.3, jobs_b = rate * tw_sim_mean_mmc(2, rate, 2.2e-3);
+    double rate = 490 / 0.7, jobs_a = 0.7 / 0.3,
+           jobs_b = rate * tw_sim_mean_mmc(2, rate, 2.2e-3);
 
     tw_sim_replicate(jackson_replica, NULL, 11, REPLICAS, 3, e);
-    cr_assert_float_eq(e[0].value, jobs_a, four_errors(&e[0]), "%g not %g", e[0].value, jobs_a);
-    cr_assert_float_eq(e[1].value, jobs_b, four_errors(&e[1]), "%g not %g", e[1].value, jobs_b);
+    cr_assert_float_eq(e[0].value, jobs_a, four_errors(&e[0]), "%g not %g", e[0].value,
+                       jobs_a);
+    cr_assert_float_eq(e[1].value, jobs_b, four_errors(&e[1]), "%g not %g", e[1].value,
+                       jobs_b);
     cr_assert_float_eq(e[2].value, (jobs_a + jobs_b) / 490, four_errors(&e[2]));
 }
 
-/* Machine repair, M/M/1//N: throughput mu (1 - p0), 1/p0 = sum N!/(N-k)! (think rate / mu)^k. */
+/* Machine repair, M/M/1//N: throughput mu (1 - p0), 1/p0 = sum N!/(N-k)! (think rate /
+ * mu)^k. */
 static void closed_replica(void *arg, int index, uint64_t seed, double *ret)
 {
     tw_auto(tw_sim) *s = tw_sim_new(seed, (uint64_t)index);
@@ -132,8 +145,8 @@ Test(sim_network_theory, closed_loop_has_the_throughput_of_machine_repair)
     for (int k = 1; k <= 8; k++)
         sum += term *= (8 - k + 1) * 0.1;
     tw_sim_replicate(closed_replica, NULL, 13, REPLICAS, 1, &e);
-    cr_assert_float_eq(e.value, 1000 * (1 - 1 / sum), four_errors(&e), "%g not %g", e.value,
-                       1000 * (1 - 1 / sum));
+    cr_assert_float_eq(e.value, 1000 * (1 - 1 / sum), four_errors(&e), "%g not %g",
+                       e.value, 1000 * (1 - 1 / sum));
 }
 
 /* One model, two programs: sharing, a pool, a delay under tokens, a time limit. */
@@ -147,8 +160,8 @@ static void network_side(void *arg, int index, uint64_t seed, double *ret)
 {
     const struct both *b = arg;
     tw_auto(tw_sim) *s = tw_sim_new(seed, (uint64_t)index);
-    struct tw_sim_station serve = station(b->sharing ? TW_SIM_PS : TW_SIM_FCFS, b->servers,
-                                          TW_SIM_EXPONENTIAL, 1e-3, 0);
+    struct tw_sim_station serve = station(b->sharing ? TW_SIM_PS : TW_SIM_FCFS,
+                                          b->servers, TW_SIM_EXPONENTIAL, 1e-3, 0);
     struct tw_sim_station wait = station(TW_SIM_DELAY, 0, TW_SIM_CONSTANT, b->delay_s, 0);
     int q = tw_sim_station_add(s, &serve), d = tw_sim_station_add(s, &wait), pool, src;
 
@@ -166,18 +179,25 @@ static void queue_side(void *arg, int index, uint64_t seed, double *ret)
     const struct both *b = arg;
     tw_auto(tw_hist) *h = tw_hist_new();
     struct tw_sim_tally t = {0};
-    tw_auto(tw_sim_queue) *q = tw_sim_queue_new(&(struct tw_sim_queue_spec){
-        .servers = b->servers, .pool = b->pool, .sharing = b->sharing, .delay_s = b->delay_s,
-        .timeout_s = b->timeout_s, .seed = seed, .stream = (uint64_t)index});
+    tw_auto(tw_sim_queue) *q =
+        tw_sim_queue_new(&(struct tw_sim_queue_spec){.servers = b->servers,
+                                                     .pool = b->pool,
+                                                     .sharing = b->sharing,
+                                                     .delay_s = b->delay_s,
+                                                     .timeout_s = b->timeout_s,
+                                                     .seed = seed,
+                                                     .stream = (uint64_t)index});
 
     tw_sim_queue_load(q, b->rate, 1e-3);
     tw_sim_queue_advance(q, 1e4 / b->rate, NULL, NULL);
     tw_sim_queue_advance(q, 9e4 / b->rate, h, &t);
     ret[2] = (double)t.errors / 9e4;
-    /* Errors stand in the histogram at the limit; of those served the mean leaves them out. */
-    ret[0] = t.errors ? (tw_hist_mean(h) * (double)t.done - (double)t.errors * b->timeout_s) /
-                            (double)(t.done - t.errors)
-                      : tw_hist_mean(h);
+    /* Errors stand in the histogram at the limit; of those served the mean leaves them
+     * out. */
+    ret[0] = t.errors
+                 ? (tw_hist_mean(h) * (double)t.done - (double)t.errors * b->timeout_s) /
+                       (double)(t.done - t.errors)
+                 : tw_hist_mean(h);
     ret[1] = t.errors ? NAN : tw_hist_quantile(h, 0.95);
 }
 

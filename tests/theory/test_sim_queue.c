@@ -1,5 +1,5 @@
-/* The fast queue against closed forms. Fixed seeds; tolerances are four standard errors, taken from
- * independent replications. */
+/* The fast queue against closed forms. Fixed seeds; tolerances are four standard errors,
+ * taken from independent replications. */
 #include "tw/sim.h"
 
 #include <criterion/criterion.h>
@@ -100,20 +100,24 @@ Test(sim_theory, mm1_mean_and_p99)
     sample_fill(&shapes[0], sample);
     for (size_t i = 0; i < TW_COUNT_OF(loads); i++) {
         struct run r = {.spec = {.servers = 1, .timeout_s = NAN},
-                        .rate = 1000 * loads[i], .service_s = 1e-3, .requests = 2e5, .q = 0.99};
+                        .rate = 1000 * loads[i],
+                        .service_s = 1e-3,
+                        .requests = 2e5,
+                        .q = 0.99};
         struct tw_estimate p99, mean;
         double want = 1e-3 / (1 - loads[i]);
 
         mean = run(&r, &p99);
-        cr_assert_float_eq(mean.value, want, four_errors(&mean), "load %g: %g not %g", loads[i],
-                           mean.value, want);
+        cr_assert_float_eq(mean.value, want, four_errors(&mean), "load %g: %g not %g",
+                           loads[i], mean.value, want);
         want *= log(100);
         cr_assert_float_eq(p99.value, want, four_errors(&p99) + 0.002 * want,
                            "load %g: p99 %g not %g", loads[i], p99.value, want);
     }
 }
 
-/* The table of 4,096 quantiles ends at rank 1 - 1/8192, which takes 1.3 % off the mean square. */
+/* The table of 4,096 quantiles ends at rank 1 - 1/8192, which takes 1.3 % off the mean
+ * square. */
 Test(sim_theory, pollaczek_khinchine_for_every_shape)
 {
     static const double loads[] = {0.3, 0.7, 0.9};
@@ -123,15 +127,20 @@ Test(sim_theory, pollaczek_khinchine_for_every_shape)
         double cv2 = sample_fill(&shapes[s], sample);
 
         for (size_t i = 0; i < TW_COUNT_OF(loads); i++) {
-            struct run r = {.spec = {.servers = 1, .timeout_s = NAN, .sample = sample,
+            struct run r = {.spec = {.servers = 1,
+                                     .timeout_s = NAN,
+                                     .sample = sample,
                                      .sample_count = SAMPLES},
-                            .rate = 1000 * loads[i], .service_s = 1e-3, .requests = 2e5,
+                            .rate = 1000 * loads[i],
+                            .service_s = 1e-3,
+                            .requests = 2e5,
                             .q = 0.5};
             struct tw_estimate mean = run(&r, NULL);
             double want = tw_sim_mean_mg1(r.rate, r.service_s, cv2);
 
             cr_assert_float_eq(mean.value, want, four_errors(&mean) + 1e-9,
-                               "%s at %g: %g not %g", shapes[s].name, loads[i], mean.value, want);
+                               "%s at %g: %g not %g", shapes[s].name, loads[i],
+                               mean.value, want);
         }
     }
 }
@@ -143,13 +152,16 @@ Test(sim_theory, mmc_mean_by_erlang_c)
     for (size_t i = 0; i < TW_COUNT_OF(servers); i++)
         for (double load = 0.5; load < 0.95; load += 0.2) {
             struct run r = {.spec = {.servers = servers[i], .timeout_s = NAN},
-                            .rate = 1000 * load * servers[i], .service_s = 1e-3,
-                            .requests = 1e5, .q = 0.5};
+                            .rate = 1000 * load * servers[i],
+                            .service_s = 1e-3,
+                            .requests = 1e5,
+                            .q = 0.5};
             struct tw_estimate mean = run(&r, NULL);
             double want = tw_sim_mean_mmc(servers[i], r.rate, r.service_s);
 
-            cr_assert_float_eq(mean.value, want, four_errors(&mean), "%d servers at %g: %g not %g",
-                               servers[i], load, mean.value, want);
+            cr_assert_float_eq(mean.value, want, four_errors(&mean),
+                               "%d servers at %g: %g not %g", servers[i], load,
+                               mean.value, want);
         }
 }
 
@@ -160,52 +172,71 @@ Test(sim_theory, processor_sharing_does_not_see_the_shape)
     for (size_t s = 0; s < TW_COUNT_OF(shapes); s++)
         for (size_t i = 0; i < TW_COUNT_OF(servers); i++) {
             float sample[SAMPLES];
-            struct run r = {.spec = {.servers = servers[i], .sharing = true, .timeout_s = NAN,
-                                     .sample = sample, .sample_count = SAMPLES},
-                            .rate = 700.0 * servers[i], .service_s = 1e-3, .requests = 1e5,
+            struct run r = {.spec = {.servers = servers[i],
+                                     .sharing = true,
+                                     .timeout_s = NAN,
+                                     .sample = sample,
+                                     .sample_count = SAMPLES},
+                            .rate = 700.0 * servers[i],
+                            .service_s = 1e-3,
+                            .requests = 1e5,
                             .q = 0.5};
             struct tw_estimate mean;
             double want = tw_sim_mean_mmc(servers[i], r.rate, r.service_s);
 
             sample_fill(&shapes[s], sample);
             mean = run(&r, NULL);
-            cr_assert_float_eq(mean.value, want, four_errors(&mean), "%s, %d servers: %g not %g",
-                               shapes[s].name, servers[i], mean.value, want);
+            cr_assert_float_eq(mean.value, want, four_errors(&mean),
+                               "%s, %d servers: %g not %g", shapes[s].name, servers[i],
+                               mean.value, want);
         }
 }
 
-/* Exponential service makes M/M/c of it whoever is served, so tokens without a delay only move the
- * waiting from one line to the other. */
+/* Exponential service makes M/M/c of it whoever is served, so tokens without a delay only
+ * move the waiting from one line to the other. */
 Test(sim_theory, a_pool_does_not_change_the_mean_of_mm1)
 {
     for (int sharing = 0; sharing < 2; sharing++)
         for (int pool = 1; pool <= 8; pool *= 2) {
-            struct run r = {.spec = {.servers = 1, .pool = pool, .sharing = sharing,
+            struct run r = {.spec = {.servers = 1,
+                                     .pool = pool,
+                                     .sharing = sharing,
                                      .timeout_s = 1e9},
-                            .rate = 800, .service_s = 1e-3, .requests = 2e5, .q = 0.5};
+                            .rate = 800,
+                            .service_s = 1e-3,
+                            .requests = 2e5,
+                            .q = 0.5};
             struct tw_estimate mean = run(&r, NULL);
 
-            cr_assert_float_eq(mean.value, 5e-3, four_errors(&mean), "sharing %d pool %d: %g",
-                               sharing, pool, mean.value);
+            cr_assert_float_eq(mean.value, 5e-3, four_errors(&mean),
+                               "sharing %d pool %d: %g", sharing, pool, mean.value);
         }
 }
 
-/* With one token a request holds it for its service and the delay: M/G/1 with that service. */
+/* With one token a request holds it for its service and the delay: M/G/1 with that
+ * service. */
 Test(sim_theory, one_token_with_a_delay_is_mg1)
 {
     for (int sharing = 0; sharing < 2; sharing++) {
-        struct run r = {.spec = {.servers = 1, .pool = 1, .sharing = sharing, .delay_s = 1e-3,
+        struct run r = {.spec = {.servers = 1,
+                                 .pool = 1,
+                                 .sharing = sharing,
+                                 .delay_s = 1e-3,
                                  .timeout_s = NAN},
-                        .rate = 400, .service_s = 1e-3, .requests = 2e5, .q = 0.5};
+                        .rate = 400,
+                        .service_s = 1e-3,
+                        .requests = 2e5,
+                        .q = 0.5};
         struct tw_estimate mean = run(&r, NULL);
         double want = tw_sim_mean_mg1(400, 2e-3, 0.25); /* sd 1 ms, mean 2 ms */
 
-        cr_assert_float_eq(mean.value, want, four_errors(&mean), "sharing %d: %g not %g", sharing,
-                           mean.value, want);
+        cr_assert_float_eq(mean.value, want, four_errors(&mean), "sharing %d: %g not %g",
+                           sharing, mean.value, want);
     }
 }
 
-/* B' = lambda - mu: after T seconds the backlog is (lambda - mu) T, and drains at mu - lambda. */
+/* B' = lambda - mu: after T seconds the backlog is (lambda - mu) T, and drains at mu -
+ * lambda. */
 Test(sim_theory, overload_is_fluid)
 {
     for (int sharing = 0; sharing < 2; sharing++) {
@@ -215,8 +246,8 @@ Test(sim_theory, overload_is_fluid)
 
         tw_sim_queue_load(q, 1250, 1e-3);
         tw_sim_queue_advance(q, 100, NULL, NULL);
-        cr_assert_float_eq(tw_sim_queue_backlog(q), 25000, 4 * sd, "sharing %d: %g", sharing,
-                           tw_sim_queue_backlog(q));
+        cr_assert_float_eq(tw_sim_queue_backlog(q), 25000, 4 * sd, "sharing %d: %g",
+                           sharing, tw_sim_queue_backlog(q));
         tw_sim_queue_load(q, 500, 1e-3);
         tw_sim_queue_advance(q, 40, NULL, NULL);
         cr_assert_float_eq(tw_sim_queue_backlog(q), 5000, 5 * sd);
@@ -225,7 +256,8 @@ Test(sim_theory, overload_is_fluid)
     }
 }
 
-/* In overload with a time limit T the backlog stays near mu T and the excess are errors. */
+/* In overload with a time limit T the backlog stays near mu T and the excess are errors.
+ */
 Test(sim_theory, a_time_limit_bounds_the_backlog)
 {
     for (int sharing = 0; sharing < 2; sharing++) {
@@ -243,7 +275,8 @@ Test(sim_theory, a_time_limit_bounds_the_backlog)
     }
 }
 
-/* M/D/1: P(W <= t) = (1 - rho) sum_k (-1)^k exp(rho (t - k)) (rho (t - k))^k / k!  (Erlang 1909) */
+/* M/D/1: P(W <= t) = (1 - rho) sum_k (-1)^k exp(rho (t - k)) (rho (t - k))^k / k! (Erlang
+ * 1909) */
 static double md1_cdf(double load, double t)
 {
     double sum = 0;
@@ -273,15 +306,17 @@ Test(sim_theory, work_found_is_exact_for_mm1_and_md1)
         for (double x = 0.5; x < 4; x += 0.4) {
             double want = 1 - load * exp(-x * (1 - load));
 
-            cr_assert_float_eq(tw_sim_strata_cdf(mm1, x), want, 0.003, "M/M/1 %g at %g", load, x);
+            cr_assert_float_eq(tw_sim_strata_cdf(mm1, x), want, 0.003, "M/M/1 %g at %g",
+                               load, x);
             cr_assert_float_eq(tw_sim_strata_cdf(md1, x), md1_cdf(load, x), 0.003,
-                               "M/D/1 %g at %g: %g not %g", load, x, tw_sim_strata_cdf(md1, x),
-                               md1_cdf(load, x));
+                               "M/D/1 %g at %g: %g not %g", load, x,
+                               tw_sim_strata_cdf(md1, x), md1_cdf(load, x));
         }
     }
 }
 
-static double stratified_p99(const struct tw_sim_queue_spec *spec, double load, double requests)
+static double stratified_p99(const struct tw_sim_queue_spec *spec, double load,
+                             double requests)
 {
     tw_auto(tw_sim_strata) *s = tw_sim_strata_new(spec->sample, spec->sample_count, load);
     tw_auto(tw_sim_queue) *q = tw_sim_queue_new(spec);
@@ -301,8 +336,11 @@ Test(sim_theory, stratified_runs_agree_and_vary_less)
 
     sample_fill(&shapes[0], sample);
     for (int i = 0; i < REPLICAS; i++) {
-        struct tw_sim_queue_spec spec = {.servers = 1, .timeout_s = NAN, .sample = sample,
-                                         .sample_count = SAMPLES, .seed = (uint64_t)i};
+        struct tw_sim_queue_spec spec = {.servers = 1,
+                                         .timeout_s = NAN,
+                                         .sample = sample,
+                                         .sample_count = SAMPLES,
+                                         .seed = (uint64_t)i};
         struct run r = {spec, 1000 * load, 1e-3, 1e5, 0.99};
         double both[2];
 
@@ -310,8 +348,8 @@ Test(sim_theory, stratified_runs_agree_and_vary_less)
         plain[i] = both[1];
         strata[i] = stratified_p99(&spec, load, 1e5);
     }
-    cr_assert_float_eq(tw_mean(strata, REPLICAS) / (1e-3 * log(100) / (1 - load)), 1, 0.01,
-                       "%g", tw_mean(strata, REPLICAS));
+    cr_assert_float_eq(tw_mean(strata, REPLICAS) / (1e-3 * log(100) / (1 - load)), 1,
+                       0.01, "%g", tw_mean(strata, REPLICAS));
     cr_assert_lt(tw_sd(strata, REPLICAS), 0.3 * tw_sd(plain, REPLICAS), "%g against %g",
                  tw_sd(strata, REPLICAS), tw_sd(plain, REPLICAS));
 }

@@ -10,15 +10,23 @@
 /* ---- slots of a service whose truth is known ---- */
 
 struct truth {
-    double capacity, demand_low, demand_high; /* CPU seconds per request at no and at full load */
+    double capacity, demand_low,
+        demand_high; /* CPU seconds per request at no and at full load */
     bool sharing;
     double delay_s;
     double slot_s;
     double wal_w0, wal_pages, wal_touches;
 };
 static const struct truth usual = {
-    .capacity = 4000, .demand_low = 300e-6, .demand_high = 250e-6, .sharing = true,
-    .delay_s = 100e-6, .slot_s = 0.1, .wal_w0 = 300, .wal_pages = 20000, .wal_touches = 1,
+    .capacity = 4000,
+    .demand_low = 300e-6,
+    .demand_high = 250e-6,
+    .sharing = true,
+    .delay_s = 100e-6,
+    .slot_s = 0.1,
+    .wal_w0 = 300,
+    .wal_pages = 20000,
+    .wal_touches = 1,
 };
 
 #define SLOTS_MAX 80
@@ -38,17 +46,26 @@ static struct tw_slot *slot_add(struct bench *b, const struct truth *t, enum tw_
 {
     struct tw_slot *s = &b->slots[b->n++];
 
-    *s = (struct tw_slot){.arm = arm, .pair = -1, .level = NAN, .clients = 16,
+    *s = (struct tw_slot){.arm = arm,
+                          .pair = -1,
+                          .level = NAN,
+                          .clients = 16,
                           .start_ns = (int64_t)b->n * TW_SEC_NS,
-                          .length_ns = (int64_t)(t->slot_s * 1e9), .offered_per_s = NAN,
-                          .read_bytes = NAN, .write_bytes = 0, .temp_bytes = NAN,
-                          .wal_bytes = NAN, .memory_bytes = NAN, .cpu_s = NAN};
+                          .length_ns = (int64_t)(t->slot_s * 1e9),
+                          .offered_per_s = NAN,
+                          .read_bytes = NAN,
+                          .write_bytes = 0,
+                          .temp_bytes = NAN,
+                          .wal_bytes = NAN,
+                          .memory_bytes = NAN,
+                          .cpu_s = NAN};
     return s;
 }
 
 static void wal_add(struct bench *b, const struct truth *t, struct tw_slot *s)
 {
-    double from = b->requests, to = from + (double)s->done, k = t->wal_touches / t->wal_pages;
+    double from = b->requests, to = from + (double)s->done,
+           k = t->wal_touches / t->wal_pages;
 
     s->wal_bytes = t->wal_w0 * (double)s->done +
                    8192 * t->wal_pages * (exp(-k * from) - exp(-k * to));
@@ -81,9 +98,14 @@ static void open_add(struct bench *b, const struct truth *t, double level, int p
     for (size_t i = 0; i < s->start_count; i++)
         seconds[i] = tw_seconds(s->starts_ns[i]);
     s->latency = tw_hist_new();
-    q = tw_sim_queue_new(&(struct tw_sim_queue_spec){
-        .servers = 1, .pool = 16, .sharing = t->sharing, .delay_s = t->delay_s,
-        .timeout_s = NAN, .sample = sample, .sample_count = TW_MODEL_SAMPLES, .seed = seed});
+    q = tw_sim_queue_new(&(struct tw_sim_queue_spec){.servers = 1,
+                                                     .pool = 16,
+                                                     .sharing = t->sharing,
+                                                     .delay_s = t->delay_s,
+                                                     .timeout_s = NAN,
+                                                     .sample = sample,
+                                                     .sample_count = TW_MODEL_SAMPLES,
+                                                     .seed = seed});
     tw_sim_queue_load(q, s->offered_per_s, demand_at(t, level));
     tw_sim_queue_replay(q, seconds, s->start_count, s->latency, NULL);
     tw_sim_queue_free(q);
@@ -124,8 +146,12 @@ static void bench_done(struct bench *b)
 }
 
 static const struct tw_calib_facts facts = {
-    .servers = 1, .pool = 16, .checkpoint_s = 300, .wal_pages = 20000,
-    .memory_base_bytes = 5e6, .memory_per_connection_bytes = 1.5e6,
+    .servers = 1,
+    .pool = 16,
+    .checkpoint_s = 300,
+    .wal_pages = 20000,
+    .memory_base_bytes = 5e6,
+    .memory_per_connection_bytes = 1.5e6,
 };
 
 /* ---- what the model has to know ---- */
@@ -137,7 +163,8 @@ Test(calib_calib, levels_demand_and_capacity_come_back)
     struct tw_err err;
 
     bench_fill(&b, &usual, 15, 1);
-    cr_assert_eq(tw_calib_fit(b.slots, b.n, TW_BASELINE, &facts, 1, &m, &err), 0, "%s", err.text);
+    cr_assert_eq(tw_calib_fit(b.slots, b.n, TW_BASELINE, &facts, 1, &m, &err), 0, "%s",
+                 err.text);
     cr_assert_eq(m.level_count, 4);
     cr_assert_float_eq(m.rate_per_s[0], 1200, 1e-9);
     cr_assert_float_eq(m.rate_per_s[2], 3200, 1e-9);
@@ -212,7 +239,8 @@ Test(calib_calib, wal_law_is_found_from_its_bend)
         cr_assert_eq(tw_calib_fit(b.slots, b.n, TW_BASELINE, &f, 1, &m, NULL), 0);
         cr_assert_float_eq(m.wal_touches_per_request, touches[i], 0.2 * touches[i] + 0.01,
                            "%g not %g", m.wal_touches_per_request, touches[i]);
-        cr_assert_float_eq(m.wal_per_request_bytes, 300, 200, "%g", m.wal_per_request_bytes);
+        cr_assert_float_eq(m.wal_per_request_bytes, 300, 200, "%g",
+                           m.wal_per_request_bytes);
         bench_done(&b);
     }
 }

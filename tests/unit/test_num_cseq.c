@@ -26,7 +26,8 @@ Test(num_cseq, observations_are_clipped)
     cr_assert_float_eq(c.v, 2, 1e-12);
 }
 
-/* Looked at after each of 60 observations, it errs at any time in at most alpha of the runs. */
+/* Looked at after each of 60 observations, it errs at any time in at most alpha of the
+ * runs. */
 Test(num_cseq, holds_at_every_look)
 {
     struct tw_rng rng;

@@ -69,7 +69,8 @@ Test(num_fit, theil_sen_interval_covers_the_truth)
 
 Test(num_fit, normal_quantile_inverts_the_distribution)
 {
-    static const double p[] = {1e-12, 1e-6, 0.01, 0.02425, 0.3, 0.5, 0.9, 0.975, 1 - 1e-9};
+    static const double p[] = {1e-12, 1e-6, 0.01,  0.02425, 0.3,
+                               0.5,   0.9,  0.975, 1 - 1e-9};
 
     for (size_t i = 0; i < TW_COUNT_OF(p); i++)
         cr_assert_float_eq(tw_normal_cdf(tw_normal_quantile(p[i])) / p[i], 1, 1e-9);

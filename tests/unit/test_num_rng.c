@@ -83,7 +83,8 @@ Test(num_rng, distributions_have_their_mean_and_variance)
     }
 }
 
-/* The state whose output is all ones would be hard to find; the arithmetic is what matters. */
+/* The state whose output is all ones would be hard to find; the arithmetic is what
+ * matters. */
 Test(num_rng, largest_draw_stays_below_one)
 {
     double largest = ((double)(UINT64_MAX >> 12) + 0.5) * 0x1p-52;

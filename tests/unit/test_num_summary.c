@@ -7,7 +7,8 @@ Test(num_summary, nothing_gives_nan)
 {
     double none[1] = {0};
 
-    cr_assert(isnan(tw_mean(none, 0)) && isnan(tw_sd(none, 1)) && isnan(tw_median(none, 0)));
+    cr_assert(isnan(tw_mean(none, 0)) && isnan(tw_sd(none, 1)) &&
+              isnan(tw_median(none, 0)));
 }
 
 Test(num_summary, mean_and_sd_of_known_numbers)

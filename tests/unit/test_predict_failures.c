@@ -7,13 +7,17 @@
 /* A flat day of 24 bins. */
 static struct tw_forecast flat(struct tw_arena *a, double rate, double capacity)
 {
-    struct tw_forecast f = {.wal_bytes = tw_unknown, .memory_bytes = tw_unknown,
-                            .connections = tw_unknown};
+    struct tw_forecast f = {
+        .wal_bytes = tw_unknown, .memory_bytes = tw_unknown, .connections = tw_unknown};
 
     for (int i = 0; i < 24; i++)
-        TW_PUSH(a, &f.bins, (struct tw_bin){.from_h = i, .hours = 1, .rate_per_s = rate,
-                                            .utilisation = rate / capacity,
-                                            .memory_bytes = 2e8, .connections = 10});
+        TW_PUSH(a, &f.bins,
+                (struct tw_bin){.from_h = i,
+                                .hours = 1,
+                                .rate_per_s = rate,
+                                .utilisation = rate / capacity,
+                                .memory_bytes = 2e8,
+                                .connections = 10});
     f.bins.items[12].rate_per_s = 1.5 * rate;
     f.bins.items[12].connections = 20;
     f.bins.items[12].memory_bytes = 3e8;
@@ -25,9 +29,13 @@ static struct tw_forecast flat(struct tw_arena *a, double rate, double capacity)
 
 static struct tw_model model(double capacity)
 {
-    return (struct tw_model){.capacity_per_s = capacity, .capacity_low = 0.9 * capacity,
-                             .capacity_high = 1.1 * capacity, .servers = 1, .timeout_s = NAN,
-                             .memory_base_bytes = 1e8, .memory_per_connection_bytes = 1e7};
+    return (struct tw_model){.capacity_per_s = capacity,
+                             .capacity_low = 0.9 * capacity,
+                             .capacity_high = 1.1 * capacity,
+                             .servers = 1,
+                             .timeout_s = NAN,
+                             .memory_base_bytes = 1e8,
+                             .memory_per_connection_bytes = 1e7};
 }
 
 static const struct tw_predict_limits nothing = {NAN, NAN, NAN, NAN, NAN, NAN,
@@ -42,7 +50,8 @@ static const struct tw_failure *find(const struct tw_failures *list, const char 
 }
 
 static struct tw_failures judge(struct tw_arena *a, const struct tw_forecast *f,
-                                const struct tw_model *m, const struct tw_predict_limits *l)
+                                const struct tw_model *m,
+                                const struct tw_predict_limits *l)
 {
     struct tw_failures found = {0};
 

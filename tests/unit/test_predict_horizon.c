@@ -7,12 +7,24 @@
 static struct tw_model model(double capacity, bool sharing)
 {
     struct tw_model m = {
-        .level_count = 4, .capacity_per_s = capacity, .capacity_low = 0.95 * capacity,
-        .capacity_high = 1.05 * capacity, .servers = 1, .pool = 16,
-        .processor_sharing = sharing, .delay_s = 1e-4, .stall = 1, .timeout_s = NAN,
-        .sample_count = 1000, .wal_per_request_bytes = 300, .wal_pages = 1e4,
-        .wal_touches_per_request = 1, .memory_base_bytes = 1e7,
-        .memory_per_connection_bytes = 1e6, .temp_bytes_per_request = NAN, .drift = 0.05,
+        .level_count = 4,
+        .capacity_per_s = capacity,
+        .capacity_low = 0.95 * capacity,
+        .capacity_high = 1.05 * capacity,
+        .servers = 1,
+        .pool = 16,
+        .processor_sharing = sharing,
+        .delay_s = 1e-4,
+        .stall = 1,
+        .timeout_s = NAN,
+        .sample_count = 1000,
+        .wal_per_request_bytes = 300,
+        .wal_pages = 1e4,
+        .wal_touches_per_request = 1,
+        .memory_base_bytes = 1e7,
+        .memory_per_connection_bytes = 1e6,
+        .temp_bytes_per_request = NAN,
+        .drift = 0.05,
         .requests = 5000,
     };
     static const double at[] = {0.3, 0.55, 0.8, 1};
@@ -33,8 +45,12 @@ static struct tw_model model(double capacity, bool sharing)
 static struct tw_predict_spec spec(const struct tw_model *m, const struct tw_profile *p,
                                    const char *engine)
 {
-    return (struct tw_predict_spec){.model = m, .profile = p, .engine = engine, .seed = 4,
-                                    .checkpoint_s = 300, .max_wal_bytes = NAN};
+    return (struct tw_predict_spec){.model = m,
+                                    .profile = p,
+                                    .engine = engine,
+                                    .seed = 4,
+                                    .checkpoint_s = 300,
+                                    .max_wal_bytes = NAN};
 }
 
 static struct tw_forecast forecast(struct tw_arena *a, const struct tw_model *m,
@@ -63,17 +79,19 @@ static bool says(const struct tw_forecast *f, const char *text)
 Test(predict_horizon, both_engines_count_every_request)
 {
     static const char *const engines[] = {"map", "full"};
-    static const double peaks[] = {50, 140}; /* of a capacity of 100: half load, overload */
+    static const double peaks[] = {50,
+                                   140}; /* of a capacity of 100: half load, overload */
 
     for (size_t e = 0; e < 2; e++)
         for (size_t p = 0; p < 2; p++)
             for (int sharing = 0; sharing < 2; sharing++) {
                 tw_auto(tw_arena) *a = tw_arena_new();
                 struct tw_model m = model(100, sharing);
-                struct tw_forecast f = forecast(a, &m, "diurnal", peaks[p], 24, engines[e]);
+                struct tw_forecast f =
+                    forecast(a, &m, "diurnal", peaks[p], 24, engines[e]);
 
-                cr_assert_eq((double)f.histogram_count, f.requests, "%s peak %g", engines[e],
-                             peaks[p]);
+                cr_assert_eq((double)f.histogram_count, f.requests, "%s peak %g",
+                             engines[e], peaks[p]);
                 cr_assert_float_eq(f.requests, peaks[p] * 0.5108 * 86400,
                                    6 * sqrt(f.requests) + 1);
                 cr_assert_str_eq(f.engine, engines[e]);
@@ -91,7 +109,8 @@ Test(predict_horizon, same_seed_gives_the_same_bits)
         struct tw_forecast f = forecast(a, &m, "diurnal", 70, 24, engines[e]);
         struct tw_forecast g = forecast(a, &m, "diurnal", 70, 24, engines[e]);
 
-        cr_assert_eq(memcmp(f.bins.items, g.bins.items, f.bins.count * sizeof *f.bins.items), 0);
+        cr_assert_eq(
+            memcmp(f.bins.items, g.bins.items, f.bins.count * sizeof *f.bins.items), 0);
         cr_assert_eq(memcmp(&f.p99_s.value, &g.p99_s.value, sizeof(double)), 0);
     }
 }
@@ -155,7 +174,8 @@ Test(predict_horizon, overload_is_told_and_gets_no_latency)
     }
 }
 
-/* Processor sharing keeps every waiting request, so hours of overload go to the fluid and back. */
+/* Processor sharing keeps every waiting request, so hours of overload go to the fluid and
+ * back. */
 Test(predict_horizon, endless_overload_stays_within_memory)
 {
     tw_auto(tw_arena) *a = tw_arena_new();
@@ -224,7 +244,8 @@ Test(predict_horizon, intervals_come_from_resampled_models)
     s.resampled = r;
     s.resampled_count = 20;
     cr_assert_eq(tw_predict_horizon(a, &s, &f, NULL), 0);
-    cr_assert(f.cpu_cores.low < f.cpu_cores.value && f.cpu_cores.high > f.cpu_cores.value);
+    cr_assert(f.cpu_cores.low < f.cpu_cores.value &&
+              f.cpu_cores.high > f.cpu_cores.value);
     cr_assert_float_eq(log(f.cpu_cores.high / f.cpu_cores.low) / 2 / 1.645, 0.03, 0.012);
     cr_assert_gt(log(f.p95_s.high / f.p95_s.low) / 2 / 1.645, 0.05);
     cr_assert_float_eq(f.throughput_per_s.low, f.throughput_per_s.high, 1e-9);

@@ -23,11 +23,12 @@ Test(predict_scenario, every_row_peaks_where_asked_and_covers_the_horizon)
             struct tw_profile p;
             double end = 0;
 
-            cr_assert_eq(tw_profile_make(a, tw_scenario_names[s], 800, hours[h], NULL, &p, NULL),
-                         0);
+            cr_assert_eq(
+                tw_profile_make(a, tw_scenario_names[s], 800, hours[h], NULL, &p, NULL),
+                0);
             cr_assert_str_eq(p.name, tw_scenario_names[s]);
-            cr_assert(p.peak_per_s <= 800 * 1.0001 && p.peak_per_s > 800 * 0.7, "%s %g h: %g",
-                      p.name, hours[h], p.peak_per_s);
+            cr_assert(p.peak_per_s <= 800 * 1.0001 && p.peak_per_s > 800 * 0.7,
+                      "%s %g h: %g", p.name, hours[h], p.peak_per_s);
             for (size_t i = 0; i < p.bins.count; i++) {
                 cr_assert_float_eq(p.bins.items[i].from_h, end, 1e-9);
                 cr_assert_gt(p.bins.items[i].rate_per_s, 0);
@@ -83,14 +84,9 @@ Test(predict_scenario, bad_lines_are_named)
     static const struct {
         const char *csv, *says;
     } rows[] = {
-        {"", "no line"},
-        {"0,1\nx,2", "line 2"},
-        {"0,1\n1", "line 2"},
-        {"0,1\n2,-3", "line 2"},
-        {"0,1\n2,3\n2,4", "line 3"},
-        {"1,5", "expected 0"},
-        {"0,0", "rate is 0"},
-        {"0,nan", "line 1"},
+        {"", "no line"},         {"0,1\nx,2", "line 2"},      {"0,1\n1", "line 2"},
+        {"0,1\n2,-3", "line 2"}, {"0,1\n2,3\n2,4", "line 3"}, {"1,5", "expected 0"},
+        {"0,0", "rate is 0"},    {"0,nan", "line 1"},
     };
 
     for (size_t i = 0; i < TW_COUNT_OF(rows); i++) {
@@ -98,8 +94,8 @@ Test(predict_scenario, bad_lines_are_named)
         struct tw_profile p;
         struct tw_err err = {0};
 
-        cr_assert_eq(tw_profile_make(a, NULL, NAN, 24, rows[i].csv, &p, &err), -EINVAL, "%s",
-                     rows[i].csv);
+        cr_assert_eq(tw_profile_make(a, NULL, NAN, 24, rows[i].csv, &p, &err), -EINVAL,
+                     "%s", rows[i].csv);
         cr_assert(strstr(err.text, rows[i].says), "'%s': %s", rows[i].csv, err.text);
         cr_assert_str_eq(err.pointer, "/profile");
     }

@@ -13,7 +13,8 @@ static const struct row {
     {"lindley", {.servers = 1, .timeout_s = NAN}},
     {"tokens", {.servers = 1, .pool = 3, .delay_s = 1e-3, .timeout_s = NAN}},
     {"four servers", {.servers = 4, .timeout_s = NAN}},
-    {"sharing", {.servers = 1, .pool = 5, .sharing = true, .delay_s = 1e-3, .timeout_s = NAN}},
+    {"sharing",
+     {.servers = 1, .pool = 5, .sharing = true, .delay_s = 1e-3, .timeout_s = NAN}},
     {"sharing, no pool", {.servers = 2, .sharing = true, .timeout_s = NAN}},
     {"sharing, limit", {.servers = 1, .pool = 2, .sharing = true, .timeout_s = 3e-3}},
 };
@@ -69,7 +70,8 @@ Test(sim_queue, replay_of_known_arrivals_gives_known_latencies)
         {{.servers = 1, .sharing = true, .timeout_s = NAN}, {3, 3, 3}},
         {{.servers = 1, .pool = 2, .sharing = true, .timeout_s = NAN}, {2, 2, 3}},
         {{.servers = 1, .pool = 1, .delay_s = 1, .timeout_s = NAN}, {2, 4, 6}},
-        {{.servers = 1, .pool = 1, .sharing = true, .delay_s = 1, .timeout_s = NAN}, {2, 4, 6}},
+        {{.servers = 1, .pool = 1, .sharing = true, .delay_s = 1, .timeout_s = NAN},
+         {2, 4, 6}},
         {{.servers = 1, .pool = 2, .delay_s = 1, .timeout_s = NAN}, {2, 3, 4}},
         {{.servers = 1, .pool = 1, .timeout_s = 0.5}, {0.5, 0.5, 1}},
         {{.servers = 1, .pool = 1, .sharing = true, .timeout_s = 0.5}, {0.5, 0.5, 1}},
@@ -89,8 +91,8 @@ Test(sim_queue, replay_of_known_arrivals_gives_known_latencies)
             tw_sim_queue_replay(q, starts, 3, h, NULL);
             cr_assert_eq(tw_hist_count(h), 3);
             for (int k = 0; k < 3; k++)
-                cr_assert_float_eq(tw_hist_quantile(h, (k + 1) / 3.0), cases[i].want[k], 0.002,
-                                   "case %d, %d of 3: %g", (int)i, k + 1,
+                cr_assert_float_eq(tw_hist_quantile(h, (k + 1) / 3.0), cases[i].want[k],
+                                   0.002, "case %d, %d of 3: %g", (int)i, k + 1,
                                    tw_hist_quantile(h, (k + 1) / 3.0));
         }
     }
@@ -126,5 +128,6 @@ Test(sim_queue, strata_shares_add_up_and_weights_keep_the_count)
         .servers = 1, .timeout_s = NAN, .sample = sample, .sample_count = 512});
     tw_sim_queue_load(q, 500, 1e-3);
     tw_sim_queue_stratified(q, s, 100, h, &t);
-    cr_assert_float_eq((double)tw_hist_count(h) / (double)t.done / TW_SIM_WEIGHT, 1, 0.01);
+    cr_assert_float_eq((double)tw_hist_count(h) / (double)t.done / TW_SIM_WEIGHT, 1,
+                       0.01);
 }

@@ -104,9 +104,9 @@ void tw_hist_record(struct tw_hist *h, int64_t ns)
     tw_hist_record_n(h, ns, 1);
 }
 
-/* The top ten bits of a double's mantissa are the bucket within the octave, its exponent is
- * the octave: the same bucket as bucket_of() of the whole nanoseconds, since buckets start
- * at whole ones. */
+/* The top ten bits of a double's mantissa are the bucket within the octave, its exponent
+ * is the octave: the same bucket as bucket_of() of the whole nanoseconds, since buckets
+ * start at whole ones. */
 static inline int bucket_of_double(double ns)
 {
     uint64_t bits;
@@ -114,7 +114,8 @@ static inline int bucket_of_double(double ns)
     ns = ns > (double)MIN_NS ? ns : (double)MIN_NS;
     ns = ns < (double)MAX_NS ? ns : (double)MAX_NS;
     memcpy(&bits, &ns, sizeof bits);
-    return (int)(bits >> (52 - PER_OCTAVE_BITS)) - ((1023 + FIRST_BIT) << PER_OCTAVE_BITS);
+    return (int)(bits >> (52 - PER_OCTAVE_BITS)) -
+           ((1023 + FIRST_BIT) << PER_OCTAVE_BITS);
 }
 
 static int64_t whole_ns(double ns)

@@ -2,7 +2,8 @@
 
 #include <math.h>
 
-/* Requests simulated per discipline: a fit happens once per arm, a resampling many times. */
+/* Requests simulated per discipline: a fit happens once per arm, a resampling many times.
+ */
 #define FIT_BUDGET      30000
 #define RESAMPLE_BUDGET 5000
 
@@ -15,9 +16,9 @@ static int pool_of(const struct calib_set *set, const struct tw_calib_facts *fac
     return facts->pool > 0 ? facts->pool : most;
 }
 
-static int fit(struct tw_arena *a, struct calib_set *set, const struct tw_calib_facts *facts,
-               uint64_t seed, size_t budget, double capacity_factor, struct tw_model *ret_model,
-               struct tw_err *err)
+static int fit(struct tw_arena *a, struct calib_set *set,
+               const struct tw_calib_facts *facts, uint64_t seed, size_t budget,
+               double capacity_factor, struct tw_model *ret_model, struct tw_err *err)
 {
     struct tw_model *m = tw_arena_alloc(a, sizeof *m);
     int r;
@@ -42,8 +43,8 @@ static int fit(struct tw_arena *a, struct calib_set *set, const struct tw_calib_
 }
 
 int tw_calib_fit(const struct tw_slot *slots, size_t n, enum tw_arm arm,
-                 const struct tw_calib_facts *facts, uint64_t seed, struct tw_model *ret_model,
-                 struct tw_err *err)
+                 const struct tw_calib_facts *facts, uint64_t seed,
+                 struct tw_model *ret_model, struct tw_err *err)
 {
     tw_auto(tw_arena) *a = tw_arena_new();
     struct calib_set set;
@@ -54,9 +55,10 @@ int tw_calib_fit(const struct tw_slot *slots, size_t n, enum tw_arm arm,
     return fit(a, &set, facts, seed, FIT_BUDGET, 1, ret_model, err);
 }
 
-/* Within each level slots are drawn with replacement; as both slots of a pair stand at the same
- * place, the same state of rng draws the same pairs for either arm. There is but one saturated slot
- * or few of them: its error is taken to be that of one slot's demand against another's. */
+/* Within each level slots are drawn with replacement; as both slots of a pair stand at
+ * the same place, the same state of rng draws the same pairs for either arm. There is but
+ * one saturated slot or few of them: its error is taken to be that of one slot's demand
+ * against another's. */
 int tw_calib_resample(const struct tw_slot *slots, size_t n, enum tw_arm arm,
                       const struct tw_calib_facts *facts, struct tw_rng *rng,
                       struct tw_model *ret_model, struct tw_err *err)

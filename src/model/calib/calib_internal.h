@@ -18,22 +18,23 @@ struct calib_slots {
 struct calib_level {
     struct calib_slots slots;
     double rate_per_s, demand_s, throughput_per_s; /* medians over its slots; NaN */
-    double q[CALIB_QUANTILES];                     /* medians of the slots' quantiles, isotonic */
+    double q[CALIB_QUANTILES]; /* medians of the slots' quantiles, isotonic */
     int64_t requests;
 };
 
 struct calib_set {
-    struct calib_slots all;    /* of this arm, by start, as measured */
-    struct calib_slots open;   /* paired, not dropped, by level and start; perhaps resampled */
+    struct calib_slots all; /* of this arm, by start, as measured */
+    struct calib_slots
+        open; /* paired, not dropped, by level and start; perhaps resampled */
     struct calib_slots closed; /* closed loop, by start */
     size_t level_count;
     struct calib_level level[TW_MODEL_LEVELS];
-    double noise;              /* sd of log CPU per request (else rate) within a level; NaN */
+    double noise; /* sd of log CPU per request (else rate) within a level; NaN */
 };
 
 /* ---- levels.c ---- */
-int calib_set_make(struct tw_arena *a, const struct tw_slot *slots, size_t n, enum tw_arm arm,
-                   struct calib_set *ret, struct tw_err *err);
+int calib_set_make(struct tw_arena *a, const struct tw_slot *slots, size_t n,
+                   enum tw_arm arm, struct calib_set *ret, struct tw_err *err);
 /* Draws the open slots anew, within their levels. */
 void calib_set_redraw(struct tw_arena *a, struct calib_set *set, struct tw_rng *rng);
 /* Fills what the levels know from their slots. */
@@ -49,18 +50,19 @@ void calib_capacity(struct tw_arena *a, const struct calib_set *set, double fact
 int calib_shape(const struct calib_set *set, struct tw_model *m, struct tw_err *err);
 
 /* ---- replay.c ---- */
-/* Simulates the slots with their own arrivals under both disciplines: processor_sharing, sample
- * (freed of its waiting), residual.
- * budget: requests to simulate in all, per discipline. */
-void calib_replay(struct tw_arena *a, const struct calib_set *set, uint64_t seed, size_t budget,
-                  struct tw_model *m);
+/* Simulates the slots with their own arrivals under both disciplines: processor_sharing,
+ * sample (freed of its waiting), residual. budget: requests to simulate in all, per
+ * discipline. */
+void calib_replay(struct tw_arena *a, const struct calib_set *set, uint64_t seed,
+                  size_t budget, struct tw_model *m);
 
 /* ---- resources.c ---- */
 void calib_resources(struct tw_arena *a, const struct calib_set *set, double wal_pages,
                      struct tw_model *m);
 
 /* ---- small ---- */
-/* Mean service time on the wall at a rate: demand * stall, or what the capacity leaves; NaN. */
+/* Mean service time on the wall at a rate: demand * stall, or what the capacity leaves;
+ * NaN. */
 double calib_service_s(const struct tw_model *m, size_t level);
 double calib_slot_quantile(const struct tw_slot *slot, size_t j);
 /* Median of those that are not NaN; NaN when there are none. Reorders x. */

@@ -33,8 +33,8 @@ static double best_probe(const struct calib_set *set)
     return best;
 }
 
-/* Neighbours and cold caches only ever slow a slot down. So a probe counts where it was faster, and
- * what was served at a level can be served. */
+/* Neighbours and cold caches only ever slow a slot down. So a probe counts where it was
+ * faster, and what was served at a level can be served. */
 static struct saturation saturate(struct tw_arena *a, const struct calib_set *set)
 {
     const struct calib_level *top = &set->level[set->level_count - 1];
@@ -81,7 +81,8 @@ static void demands_ascend(struct tw_model *m)
         m->demand_s[i] = used[i] / m->rate_per_s[i];
 }
 
-static void level_put(struct tw_model *m, double rate_per_s, double demand_s, const double *q)
+static void level_put(struct tw_model *m, double rate_per_s, double demand_s,
+                      const double *q)
 {
     int i = m->level_count++;
 

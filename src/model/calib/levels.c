@@ -6,7 +6,8 @@
 
 const double calib_q[CALIB_QUANTILES] = {0.5, 0.95, 0.99};
 
-/* Levels nearer than this are one: they are shares of a capacity that was itself measured. */
+/* Levels nearer than this are one: they are shares of a capacity that was itself
+ * measured. */
 #define LEVEL_TOLERANCE 0.02
 
 double calib_median_known(double *x, size_t n)
@@ -71,7 +72,8 @@ static struct calib_slots pick(struct tw_arena *a, const struct calib_slots *fro
     return to;
 }
 
-/* Cuts the open slots, sorted by level, into runs. One row of the model is kept for saturation. */
+/* Cuts the open slots, sorted by level, into runs. One row of the model is kept for
+ * saturation. */
 static void cut_levels(struct calib_set *set)
 {
     set->level_count = 0;
@@ -90,8 +92,8 @@ static void cut_levels(struct calib_set *set)
     }
 }
 
-int calib_set_make(struct tw_arena *a, const struct tw_slot *slots, size_t n, enum tw_arm arm,
-                   struct calib_set *ret, struct tw_err *err)
+int calib_set_make(struct tw_arena *a, const struct tw_slot *slots, size_t n,
+                   enum tw_arm arm, struct calib_set *ret, struct tw_err *err)
 {
     *ret = (struct calib_set){.noise = NAN};
     ret->all.items = tw_arena_alloc(a, (n + 1) * sizeof(const struct tw_slot *));
@@ -102,10 +104,11 @@ int calib_set_make(struct tw_arena *a, const struct tw_slot *slots, size_t n, en
     ret->closed = pick(a, &ret->all, is_closed);
     ret->open = pick(a, &ret->all, is_open);
     if (ret->open.count == 0)
-        return tw_fail(err, -ENODATA,
-                       "the %s has no slot with answers under open load: %zu slots were run, "
-                       "at least one that was not dropped is needed",
-                       tw_arm_names[arm], ret->all.count);
+        return tw_fail(
+            err, -ENODATA,
+            "the %s has no slot with answers under open load: %zu slots were run, "
+            "at least one that was not dropped is needed",
+            tw_arm_names[arm], ret->all.count);
     qsort(ret->open.items, ret->open.count, sizeof *ret->open.items, by_level);
     cut_levels(ret);
     return 0;
@@ -188,8 +191,10 @@ static void quantiles_ascend(struct calib_set *set, size_t j)
         set->level[at[k]].q[j] = exp(y[k]);
 }
 
-/* How much one slot differs from another of its level: pooled, by demand where it is known. */
-static double slot_noise(const struct calib_set *set, double (*value)(const struct tw_slot *))
+/* How much one slot differs from another of its level: pooled, by demand where it is
+ * known. */
+static double slot_noise(const struct calib_set *set,
+                         double (*value)(const struct tw_slot *))
 {
     double squares = 0, freedom = 0;
 
@@ -227,8 +232,8 @@ void calib_levels_fill(struct tw_arena *a, struct calib_set *set)
         set->noise = slot_noise(set, throughput_of);
 }
 
-/* Mean log p50 of the first against the second half of each level's slots, by time. The variance of
- * a half's mean is half of that of the difference. */
+/* Mean log p50 of the first against the second half of each level's slots, by time. The
+ * variance of a half's mean is half of that of the difference. */
 double calib_drift(struct tw_arena *a, const struct calib_set *set)
 {
     double *y = tw_arena_alloc(a, (set->open.count + 1) * sizeof *y), squares = 0, n = 0;

@@ -5,10 +5,11 @@
 
 #define SLOT_REQUESTS_MIN 200 /* fewer of a slot would not show its p95 */
 #define REPETITIONS_MAX   8
-#define REPETITION_COST   2500 /* of budget: reading quantiles off costs too, however few they are */
+#define REPETITION_COST                                                                  \
+    2500 /* of budget: reading quantiles off costs too, however few they are */
 
-/* Arrivals of every open slot, in seconds from its start; where they were not kept, Poisson ones at
- * the slot's rate. Both disciplines see the same. */
+/* Arrivals of every open slot, in seconds from its start; where they were not kept,
+ * Poisson ones at the slot's rate. Both disciplines see the same. */
 struct arrivals {
     double *starts_s;
     size_t count;
@@ -24,8 +25,8 @@ static size_t arrivals_room(const struct tw_slot *slot)
                                        : (double)slot->sent + 1);
 }
 
-static struct arrivals arrivals_make(struct tw_arena *a, const struct tw_slot *slot, size_t most,
-                                     struct tw_rng *rng)
+static struct arrivals arrivals_make(struct tw_arena *a, const struct tw_slot *slot,
+                                     size_t most, struct tw_rng *rng)
 {
     size_t room = arrivals_room(slot);
     int64_t *drawn = NULL;
@@ -55,9 +56,9 @@ struct replay {
     double *work; /* per quantile, repetition and open slot */
 };
 
-
-/* Medians over slots and repetitions of the quantiles of one simulated slot, as they were taken when
- * measured. (Quantiles of all repetitions together would be those of the busiest.) */
+/* Medians over slots and repetitions of the quantiles of one simulated slot, as they were
+ * taken when measured. (Quantiles of all repetitions together would be those of the
+ * busiest.) */
 static void level_replay(const struct replay *r, const struct tw_model *m, size_t level,
                          size_t first, struct tw_sim_queue *queue, double *ret_q)
 {
@@ -94,14 +95,15 @@ static struct tw_sim_queue *queue_new(const struct tw_model *m, const float *sam
 }
 
 /* ---- the shape without its waiting ----
- * Requests waited a little at the lowest level too, and more of the slow ones if the processor was
- * shared. What the simulation of that level has too much of at a rank is taken off there: a fixed
- * point iteration, two steps of which leave less than the noise. Knots are few, so that the noise of
- * a few hundred requests is not put into the shape. */
+ * Requests waited a little at the lowest level too, and more of the slow ones if the
+ * processor was shared. What the simulation of that level has too much of at a rank is
+ * taken off there: a fixed point iteration, two steps of which leave less than the noise.
+ * Knots are few, so that the noise of a few hundred requests is not put into the shape.
+ */
 
 #define SHAPE_STEPS 2
 #define SHAPE_KNOTS 12
-static const double shape_ranks[SHAPE_KNOTS] = {0.02, 0.1, 0.2, 0.3,  0.4,  0.5,
+static const double shape_ranks[SHAPE_KNOTS] = {0.02, 0.1, 0.2, 0.3, 0.4,  0.5,
                                                 0.6,  0.7, 0.8, 0.9, 0.95, 0.99};
 
 static void level_simulate(const struct replay *r, const struct tw_model *m,
@@ -111,7 +113,8 @@ static void level_simulate(const struct replay *r, const struct tw_model *m,
     tw_hist_clear(hist);
     for (size_t i = 0; i < r->set->level[0].slots.count; i++)
         for (int k = 0; k < r->repetitions; k++)
-            tw_sim_queue_replay(queue, r->arrivals[i].starts_s, r->arrivals[i].count, hist, NULL);
+            tw_sim_queue_replay(queue, r->arrivals[i].starts_s, r->arrivals[i].count,
+                                hist, NULL);
 }
 
 /* log factor at a rank: straight between the knots, level beyond them. */
@@ -197,8 +200,8 @@ static double discipline_replay(const struct replay *r, const struct tw_model *m
     return miss;
 }
 
-/* A tail quantile of few requests is mostly luck: it is believed by n (1 - q) / 10, and for the
- * rest the next lower quantile speaks. */
+/* A tail quantile of few requests is mostly luck: it is believed by n (1 - q) / 10, and
+ * for the rest the next lower quantile speaks. */
 static void residuals(const struct calib_set *set, double q[][CALIB_QUANTILES],
                       struct tw_model *m)
 {
@@ -206,7 +209,8 @@ static void residuals(const struct calib_set *set, double q[][CALIB_QUANTILES],
         double lower = 0;
 
         for (size_t j = 0; j < CALIB_QUANTILES; j++) {
-            double trust = fmin(1, (double)set->level[l].requests * (1 - calib_q[j]) / 10);
+            double trust =
+                fmin(1, (double)set->level[l].requests * (1 - calib_q[j]) / 10);
             double r = log(m->q_measured[l][j] / q[l][j]);
 
             m->residual[l][j] = isfinite(r) ? trust * r + (1 - trust) * lower : lower;
@@ -215,8 +219,8 @@ static void residuals(const struct calib_set *set, double q[][CALIB_QUANTILES],
     }
 }
 
-void calib_replay(struct tw_arena *a, const struct calib_set *set, uint64_t seed, size_t budget,
-                  struct tw_model *m)
+void calib_replay(struct tw_arena *a, const struct calib_set *set, uint64_t seed,
+                  size_t budget, struct tw_model *m)
 {
     size_t slots = set->open.count, most = budget / slots, total = 0;
     struct arrivals *arrivals = tw_arena_alloc(a, slots * sizeof *arrivals);
@@ -236,16 +240,19 @@ void calib_replay(struct tw_arena *a, const struct calib_set *set, uint64_t seed
     r.repetitions = total ? (int)(budget / total) : 1;
     r.repetitions = r.repetitions < 1 ? 1 : r.repetitions;
     repetitions_max = (int)(budget / REPETITION_COST);
-    repetitions_max = repetitions_max > REPETITIONS_MAX ? REPETITIONS_MAX : repetitions_max;
+    repetitions_max =
+        repetitions_max > REPETITIONS_MAX ? REPETITIONS_MAX : repetitions_max;
     r.repetitions = r.repetitions > repetitions_max ? repetitions_max : r.repetitions;
-    r.work = tw_arena_alloc(a, slots * CALIB_QUANTILES * REPETITIONS_MAX * sizeof *r.work);
+    r.work =
+        tw_arena_alloc(a, slots * CALIB_QUANTILES * REPETITIONS_MAX * sizeof *r.work);
 
     measured_fill(&r, measured_s);
     for (int sharing = 0; sharing < 2; sharing++) {
         sample[sharing] = tw_arena_alloc(a, sizeof m->sample);
         memcpy(sample[sharing], m->sample, sizeof m->sample);
         shape_refine(&r, m, sharing, seed, measured_s, sample[sharing]);
-        miss[sharing] = discipline_replay(&r, m, sample[sharing], sharing, seed, q[sharing]);
+        miss[sharing] =
+            discipline_replay(&r, m, sample[sharing], sharing, seed, q[sharing]);
     }
     m->processor_sharing = miss[1] < miss[0];
     memcpy(m->sample, sample[m->processor_sharing], sizeof m->sample);

@@ -19,9 +19,9 @@
     })
 
 /* ---- WAL: W(n) = w0 n + 8192 P (1 - exp(-k n / P)) since the last checkpoint ----
- * PostgreSQL logs a whole page the first time it is touched after a checkpoint; twins start with
- * one. P is known from the tables, so w0 and k (pages touched per request) are left: k by search,
- * w0 by least squares for each k, both at least 0. */
+ * PostgreSQL logs a whole page the first time it is touched after a checkpoint; twins
+ * start with one. P is known from the tables, so w0 and k (pages touched per request) are
+ * left: k by search, w0 by least squares for each k, both at least 0. */
 
 #define PAGE 8192.0
 
@@ -95,7 +95,8 @@ static void wal_fit(struct tw_arena *a, const struct calib_set *set, double page
     if (!(pages > 0) || n < 3)
         return;
     for (int step = -1; step < TOUCHES_STEPS; step++) {
-        double touches = step < 0 ? 0 : 0.001 * pow(16000, step / (TOUCHES_STEPS - 1.0)), w0;
+        double touches = step < 0 ? 0 : 0.001 * pow(16000, step / (TOUCHES_STEPS - 1.0)),
+               w0;
         double miss = wal_miss(points, n, pages, touches, &w0);
 
         if (miss >= best)

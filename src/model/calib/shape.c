@@ -2,12 +2,12 @@
 
 #include <math.h>
 
-/* The shape of the service is read off the lowest level, where nearly nobody waits. Its tail beyond
- * this rank is stalls of the machine more often than work. */
+/* The shape of the service is read off the lowest level, where nearly nobody waits. Its
+ * tail beyond this rank is stalls of the machine more often than work. */
 #define CUT 0.999
 
-/* What a mean request would take without the offset: its service and a little waiting, as of
- * constant service (for one server s (1 + rho / (2 (1 - rho)))). */
+/* What a mean request would take without the offset: its service and a little waiting, as
+ * of constant service (for one server s (1 + rho / (2 (1 - rho)))). */
 static double expected_s(const struct tw_model *m, double service_s)
 {
     double load = m->rate_per_s[0] * service_s;
@@ -42,13 +42,15 @@ int calib_shape(const struct calib_set *set, struct tw_model *m, struct tw_err *
         if (set->level[0].slots.items[i]->latency)
             tw_hist_merge(low, set->level[0].slots.items[i]->latency);
     if (tw_hist_count(low) == 0)
-        return tw_fail(err, -ENODATA,
-                       "the lowest level has no latency histogram: the service time's shape is "
-                       "read off it");
+        return tw_fail(
+            err, -ENODATA,
+            "the lowest level has no latency histogram: the service time's shape is "
+            "read off it");
     if (!isfinite(service_s))
-        return tw_fail(err, -ENODATA,
-                       "neither CPU per request nor a saturated throughput was measured: one of "
-                       "them is needed for the time of service");
+        return tw_fail(
+            err, -ENODATA,
+            "neither CPU per request nor a saturated throughput was measured: one of "
+            "them is needed for the time of service");
     p2_s = tw_hist_quantile(low, 0.02);
     m->delay_s =
         fmin(fmax(0, tw_hist_mean(low) - expected_s(m, service_s)), fmax(0, 0.9 * p2_s));

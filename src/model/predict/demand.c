@@ -42,8 +42,8 @@ double predict_load(const struct tw_model *m, double rate_per_s)
     if (rate_per_s >= capacity)
         return rate_per_s / capacity;
     load = isnan(cores) ? rate_per_s / capacity : cores * m->stall / m->servers;
-    /* The levels may say that the server is full before its capacity was reached: capacity is what
-     * was seen, so the last stretch is squeezed below 1. */
+    /* The levels may say that the server is full before its capacity was reached:
+     * capacity is what was seen, so the last stretch is squeezed below 1. */
     return fmin(load, fmax(rate_per_s / capacity, 0.99));
 }
 
@@ -81,7 +81,8 @@ int predict_pool(const struct tw_model *m)
 
 /* ---- residual ---- */
 
-#define TAPER 0.1 /* of load beyond the measured range, until the tail's residual is gone */
+#define TAPER                                                                            \
+    0.1 /* of load beyond the measured range, until the tail's residual is gone */
 
 static int measured_levels(const struct tw_model *m)
 {

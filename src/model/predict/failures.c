@@ -19,12 +19,14 @@ double predict_exceeds(double value, double low, double high, double limit)
     return tw_normal_cdf(log(value / limit) / sd);
 }
 
-const struct tw_bin *predict_peak(const struct tw_forecast *f, double (*of)(const struct tw_bin *))
+const struct tw_bin *predict_peak(const struct tw_forecast *f,
+                                  double (*of)(const struct tw_bin *))
 {
     const struct tw_bin *peak = NULL;
 
     for (size_t i = 0; i < f->bins.count; i++)
-        if (isfinite(of(&f->bins.items[i])) && (!peak || of(&f->bins.items[i]) > of(peak)))
+        if (isfinite(of(&f->bins.items[i])) &&
+            (!peak || of(&f->bins.items[i]) > of(peak)))
             peak = &f->bins.items[i];
     return peak;
 }

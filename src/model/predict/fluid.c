@@ -2,11 +2,11 @@
 
 #include <math.h>
 
-/* Overload is fluid: B' = lambda - mu; with a time limit T on waiting, B stays at mu T and the rest
- * are errors; the drain takes B / (mu - lambda). */
+/* Overload is fluid: B' = lambda - mu; with a time limit T on waiting, B stays at mu T
+ * and the rest are errors; the drain takes B / (mu - lambda). */
 
-static void one_bin(const struct tw_model *m, double capacity, double rate, double seconds,
-                    double backlog, struct predict_fluid *ret)
+static void one_bin(const struct tw_model *m, double capacity, double rate,
+                    double seconds, double backlog, struct predict_fluid *ret)
 {
     double growth = rate - capacity, limit = m->timeout_s * capacity, end = backlog;
 
@@ -34,8 +34,8 @@ void predict_fluid_make(const struct tw_model *m, const struct tw_profile *p,
     double capacity = predict_capacity(m), backlog = 0;
 
     for (size_t i = 0; i < p->bins.count; i++) {
-        one_bin(m, capacity, p->bins.items[i].rate_per_s, p->bins.items[i].hours * 3600, backlog,
-                &ret[i]);
+        one_bin(m, capacity, p->bins.items[i].rate_per_s, p->bins.items[i].hours * 3600,
+                backlog, &ret[i]);
         backlog = ret[i].backlog_to;
     }
 }

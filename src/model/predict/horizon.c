@@ -38,8 +38,8 @@ enum total {
     TOTAL_COUNT
 };
 static const struct {
-    size_t at;      /* offset of the estimate in the forecast */
-    bool drifts;    /* the machine's drift between the halves of the run widens it */
+    size_t at;   /* offset of the estimate in the forecast */
+    bool drifts; /* the machine's drift between the halves of the run widens it */
 } totals[TOTAL_COUNT] = {
     [TOTAL_P50] = {offsetof(struct tw_forecast, p50_s), true},
     [TOTAL_P95] = {offsetof(struct tw_forecast, p95_s), true},
@@ -52,8 +52,8 @@ static const struct {
     [TOTAL_ERRORS] = {offsetof(struct tw_forecast, errors), false},
 };
 
-/* 99 % of the time fewer are there at once: of a geometric number with this mean (M/M/1), which a
- * Poisson number (nobody waits) stays below. */
+/* 99 % of the time fewer are there at once: of a geometric number with this mean (M/M/1),
+ * which a Poisson number (nobody waits) stays below. */
 static double peak_of_mean(double mean)
 {
     return mean > 0 ? fmax(1, log(0.01) / log(mean / (1 + mean))) : 0;
@@ -64,16 +64,15 @@ static double memory_of(const struct tw_model *m, double connections)
     return m->memory_base_bytes + m->memory_per_connection_bytes * connections;
 }
 
-/* A quantile of the day is unknown when it lies among the requests of overloaded bins, whose latency
- * two real days do not agree on either. */
+/* A quantile of the day is unknown when it lies among the requests of overloaded bins,
+ * whose latency two real days do not agree on either. */
 static void day_quantiles(const struct predict_day *day, double ret_total[TOTAL_COUNT])
 {
     double share = day->overloaded / fmax(1, day->requests);
 
     for (size_t j = 0; j < PREDICT_QUANTILES; j++)
-        ret_total[TOTAL_P50 + j] = share >= 1 - predict_q[j]
-                                       ? NAN
-                                       : tw_hist_quantile(day->hist, predict_q[j]);
+        ret_total[TOTAL_P50 + j] =
+            share >= 1 - predict_q[j] ? NAN : tw_hist_quantile(day->hist, predict_q[j]);
 }
 
 /* ---- one model over the horizon ---- */
@@ -138,7 +137,8 @@ static void totals_fill(struct pass *p, const struct predict_day *day)
 }
 
 static void pass_run(struct pass *p, const struct predict_engine *engine,
-                     const struct predict_map *map, size_t stride, struct predict_day *day)
+                     const struct predict_map *map, size_t stride,
+                     struct predict_day *day)
 {
     const struct predict_wal_spec wal = {p->spec->checkpoint_s, p->spec->max_wal_bytes};
     const struct predict_job job = {
@@ -164,8 +164,9 @@ static void pass_run(struct pass *p, const struct predict_engine *engine,
 
 #define LOOKED_AT 96 /* bins of a resampled model's horizon that are evaluated */
 
-/* The map is the same for all, so what its own noise does to one it does to the other, and only the
- * ratio counts. An overloaded resample has no latency: the upper end is then open. */
+/* The map is the same for all, so what its own noise does to one it does to the other,
+ * and only the ratio counts. An overloaded resample has no latency: the upper end is then
+ * open. */
 static void interval(const struct tw_model *m, enum total t, double value, double own,
                      const double *resampled, size_t n, struct tw_estimate *ret)
 {
@@ -210,15 +211,16 @@ static void intervals(struct tw_arena *a, const struct pass *main_pass,
         .bins = tw_arena_alloc(a, bins * sizeof *p.bins),
     };
 
-    for (size_t i = 0; n > 0 && i <= n; i++) { /* the last is the model itself, for the ratio */
+    for (size_t i = 0; n > 0 && i <= n;
+         i++) { /* the last is the model itself, for the ratio */
         p.model = i < n ? &spec->resampled[i] : main_pass->model;
         pass_run(&p, &predict_engine_map, map, stride, day);
         for (size_t t = 0; t < TOTAL_COUNT; t++)
             all[i * TOTAL_COUNT + t] = p.total[t];
     }
     for (enum total t = 0; t < TOTAL_COUNT; t++)
-        interval(main_pass->model, t, main_pass->total[t], all[n * TOTAL_COUNT + t], all, n,
-                 (struct tw_estimate *)((char *)f + totals[t].at));
+        interval(main_pass->model, t, main_pass->total[t], all[n * TOTAL_COUNT + t], all,
+                 n, (struct tw_estimate *)((char *)f + totals[t].at));
 }
 
 /* ---- notes ---- */
@@ -237,17 +239,19 @@ static void note_overload(struct tw_arena *a, const struct pass *p, struct tw_fo
     }
     if (first == n)
         return;
-    TW_PUSH(a, &f->notes,
-            (const char *)tw_arena_printf(
-                a,
-                "overload from hour %.2f: more is offered than the %s requests/s that can be "
-                "served; up to %s requests wait, %s hour %.2f; no latency is given for it",
-                p->bins[first].from_h, tw_show_count(a, predict_capacity(p->model)),
-                tw_show_count(a, worst),
-                p->fluid[n - 1].backlog_to > 0 ? "and still do at" : "gone by", until_h));
+    TW_PUSH(
+        a, &f->notes,
+        (const char *)tw_arena_printf(
+            a,
+            "overload from hour %.2f: more is offered than the %s requests/s that can be "
+            "served; up to %s requests wait, %s hour %.2f; no latency is given for it",
+            p->bins[first].from_h, tw_show_count(a, predict_capacity(p->model)),
+            tw_show_count(a, worst),
+            p->fluid[n - 1].backlog_to > 0 ? "and still do at" : "gone by", until_h));
 }
 
-static void note_high_load(struct tw_arena *a, const struct pass *p, struct tw_forecast *f)
+static void note_high_load(struct tw_arena *a, const struct pass *p,
+                           struct tw_forecast *f)
 {
     double highest = 0, hours = 0;
 
@@ -259,11 +263,12 @@ static void note_high_load(struct tw_arena *a, const struct pass *p, struct tw_f
     }
     if (hours > 0)
         TW_PUSH(a, &f->notes,
-                (const char *)tw_arena_printf(
-                    a,
-                    "%.1f hours above 85 %% load (up to %.0f %%): there 5 %% more demand is 20 %% "
-                    "more latency and up, so p95 and p99 are orders of magnitude, not figures",
-                    hours, 100 * highest));
+                (const char *)tw_arena_printf(a,
+                                              "%.1f hours above 85 %% load (up to %.0f "
+                                              "%%): there 5 %% more demand is 20 %% "
+                                              "more latency and up, so p95 and p99 are "
+                                              "orders of magnitude, not figures",
+                                              hours, 100 * highest));
 }
 
 static void note_wal(struct tw_arena *a, const struct pass *p, struct tw_forecast *f)
@@ -273,9 +278,11 @@ static void note_wal(struct tw_arena *a, const struct pass *p, struct tw_forecas
     if (isnan(m->wal_per_request_bytes))
         return;
     if (isnan(m->wal_pages))
-        TW_PUSH(a, &f->notes,
-                (const char *)"WAL per request is taken as constant: the size of the updated set "
-                              "is not known, so page images are counted as if none were saved");
+        TW_PUSH(
+            a, &f->notes,
+            (const char
+                 *)"WAL per request is taken as constant: the size of the updated set "
+                   "is not known, so page images are counted as if none were saved");
     if (p->wal_checkpoints >= 1)
         TW_PUSH(a, &f->notes,
                 (const char *)tw_arena_printf(
@@ -307,14 +314,17 @@ static int spec_check(const struct tw_predict_spec *spec, struct tw_err *err)
     const struct tw_model *m = spec->model;
 
     if (!engine_find(spec->engine))
-        return tw_fail_at(err, -EINVAL, "/engine", "unknown engine '%s', expected map or full",
+        return tw_fail_at(err, -EINVAL, "/engine",
+                          "unknown engine '%s', expected map or full",
                           spec->engine ? spec->engine : "");
     if (spec->profile->bins.count == 0)
         return tw_fail(err, -EINVAL, "the profile has no bins");
     if (m->sample_count <= 0 || m->level_count <= 0 || m->servers <= 0)
-        return tw_fail(err, -ENODATA, "the model has no service times: nothing was calibrated");
+        return tw_fail(err, -ENODATA,
+                       "the model has no service times: nothing was calibrated");
     if (!(predict_capacity(m) > 0 && isfinite(predict_capacity(m))))
-        return tw_fail(err, -ENODATA, "the model knows neither capacity nor CPU per request");
+        return tw_fail(err, -ENODATA,
+                       "the model knows neither capacity nor CPU per request");
     return 0;
 }
 

@@ -2,8 +2,8 @@
 
 #include <math.h>
 
-/* Growth of the data, WAL that a slot keeps, and WAL up to max_wal_size, which is kept anyway:
- * whichever way, the free space is arithmetic once the rates are known. */
+/* Growth of the data, WAL that a slot keeps, and WAL up to max_wal_size, which is kept
+ * anyway: whichever way, the free space is arithmetic once the rates are known. */
 
 static double known(double x)
 {
@@ -14,8 +14,8 @@ struct need {
     double fixed, per_s; /* bytes */
 };
 
-/* WAL first fills max_wal_size; how soon does not matter against the horizon unless it alone is too
- * much, which the rate of the forecast then decides. */
+/* WAL first fills max_wal_size; how soon does not matter against the horizon unless it
+ * alone is too much, which the rate of the forecast then decides. */
 static double full_h(const struct predict_case *c, const struct need *n, double factor)
 {
     double free_bytes = c->limits->disk_free_bytes, wal = known(c->f->wal_bytes.value);
@@ -46,7 +46,8 @@ static bool judge(const struct predict_case *c, struct tw_failure *ret)
     ret->high = full_h(c, &n, relative_low);
     ret->evidence = tw_arena_printf(
         c->arena,
-        "%s are free; the data grows by %s per hour, slots keep %s of WAL per hour, max_wal_size "
+        "%s are free; the data grows by %s per hour, slots keep %s of WAL per hour, "
+        "max_wal_size "
         "keeps %s: %s within %.0f h",
         tw_show_bytes(c->arena, l->disk_free_bytes),
         tw_show_bytes(c->arena, known(l->growth_bytes_per_s) * 3600),

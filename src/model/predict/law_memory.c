@@ -2,9 +2,9 @@
 
 #include <math.h>
 
-/* Base or the shared memory that the service computes itself, whichever is more (the base has
- * touched part of it), plus what every connection takes, plus what was computed beside it. A leak of
- * connections leaks their memory. */
+/* Base or the shared memory that the service computes itself, whichever is more (the base
+ * has touched part of it), plus what every connection takes, plus what was computed
+ * beside it. A leak of connections leaks their memory. */
 
 static double known(double x)
 {
@@ -28,7 +28,8 @@ static double growth_per_s(const struct predict_case *c)
            known(c->m->memory_per_connection_bytes);
 }
 
-/* First hour in which the need, growth included, passes the limit; NaN within the horizon never. */
+/* First hour in which the need, growth included, passes the limit; NaN within the horizon
+ * never. */
 static double reached_h(const struct predict_case *c, double fixed, double limit)
 {
     double grows = growth_per_s(c) * 3600;
@@ -64,7 +65,8 @@ static bool judge(const struct predict_case *c, struct tw_failure *ret)
         ret->at_hours = peak->from_h;
     ret->evidence = tw_arena_printf(
         c->arena,
-        "%s needed (%s shared and base, %s beside it, %s for connections), the limit is %s",
+        "%s needed (%s shared and base, %s beside it, %s for connections), the limit is "
+        "%s",
         tw_show_bytes(c->arena, need),
         tw_show_bytes(c->arena, fixed - known(c->limits->memory_other_bytes)),
         tw_show_bytes(c->arena, known(c->limits->memory_other_bytes)),

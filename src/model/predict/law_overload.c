@@ -59,10 +59,11 @@ static bool judge(const struct predict_case *c, struct tw_failure *ret)
     ret->low = reached_h(c->f, low);
     ret->high = reached_h(c->f, high);
     ret->evidence = tw_arena_printf(
-        c->arena, "%s requests/s are offered at hour %.1f, %s can be served (90 %%: %s to %s)%s",
-        tw_show_count(c->arena, peak->rate_per_s), peak->from_h, tw_show_count(c->arena, capacity),
-        tw_show_count(c->arena, low), tw_show_count(c->arena, high),
-        consequence(c, worst, until_h));
+        c->arena,
+        "%s requests/s are offered at hour %.1f, %s can be served (90 %%: %s to %s)%s",
+        tw_show_count(c->arena, peak->rate_per_s), peak->from_h,
+        tw_show_count(c->arena, capacity), tw_show_count(c->arena, low),
+        tw_show_count(c->arena, high), consequence(c, worst, until_h));
     return true;
 }
 

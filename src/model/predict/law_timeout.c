@@ -2,7 +2,8 @@
 
 #include <math.h>
 
-/* Who waits longer than the time limit gives up: in overload from the moment the backlog is worth it. */
+/* Who waits longer than the time limit gives up: in overload from the moment the backlog
+ * is worth it. */
 
 static double errors(const struct tw_bin *bin)
 {
@@ -21,9 +22,10 @@ static bool judge(const struct predict_case *c, struct tw_failure *ret)
     ret->probability = 1 - predict_exceeds(predict_capacity(c->m), c->m->capacity_low,
                                            c->m->capacity_high, peak->rate_per_s);
     ret->evidence = tw_arena_printf(
-        c->arena, "the wait passes the limit of %s: up to %s requests/s fail at hour %.1f",
-        tw_show_seconds(c->arena, c->m->timeout_s), tw_show_count(c->arena, peak->errors_per_s),
-        peak->from_h);
+        c->arena,
+        "the wait passes the limit of %s: up to %s requests/s fail at hour %.1f",
+        tw_show_seconds(c->arena, c->m->timeout_s),
+        tw_show_count(c->arena, peak->errors_per_s), peak->from_h);
     return true;
 }
 

@@ -5,13 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Latency by load, simulated once on a grid of loads and kept without its units: log((T - D) / s)
- * at fixed ranks. A resampled model looks its own load up and puts its own s and D back.
+/* Latency by load, simulated once on a grid of loads and kept without its units: log((T -
+ * D) / s) at fixed ranks. A resampled model looks its own load up and puts its own s and
+ * D back.
  *
- * The grid is even in x = -log(1 - rho), in which log latency is nearly straight (M/M/1: exactly).
- * Points are post-stratified (see tw/sim.h). With sharing, where less of the noise can be taken away
- * so, they are also smoothed; without, curves may have corners (constant service: the median at half
- * load), which smoothing would round. */
+ * The grid is even in x = -log(1 - rho), in which log latency is nearly straight (M/M/1:
+ * exactly). Points are post-stratified (see tw/sim.h). With sharing, where less of the
+ * noise can be taken away so, they are also smoothed; without, curves may have corners
+ * (constant service: the median at half load), which smoothing would round. */
 
 #define GRID_MAX  16
 #define LOAD_MAX  0.98
@@ -21,10 +22,10 @@
 
 /* Dense where reports look: .5 .95 .99 are among them. */
 const double predict_ranks[PREDICT_RANKS] = {
-    0,    .01,  .02,  .04,  .06,  .08,   .1,   .15,  .2,    .25,  .3,   .35,
-    .4,   .45,  .5,   .55,  .6,   .65,   .7,   .725, .75,   .775, .8,   .82,
-    .84,  .86,  .88,  .9,   .91,  .92,   .93,  .94,  .95,   .96,  .97,  .975,
-    .98,  .985, .99,  .9925, .995, .9965, .9975, .9985, .999, .9995, .9999, 1,
+    0,   .01,  .02, .04,   .06,  .08,   .1,    .15,   .2,   .25,   .3,    .35,
+    .4,  .45,  .5,  .55,   .6,   .65,   .7,    .725,  .75,  .775,  .8,    .82,
+    .84, .86,  .88, .9,    .91,  .92,   .93,   .94,   .95,  .96,   .97,   .975,
+    .98, .985, .99, .9925, .995, .9965, .9975, .9985, .999, .9995, .9999, 1,
 };
 
 struct predict_map {
@@ -36,8 +37,8 @@ struct predict_map {
 
 /* ---- one point ---- */
 
-/* Requests that a map may cost, by what one costs: 60 ns sharing, 25 FCFS, 35 with several
- * servers. */
+/* Requests that a map may cost, by what one costs: 60 ns sharing, 25 FCFS, 35 with
+ * several servers. */
 static double budget_of(const struct tw_model *m)
 {
     if (m->processor_sharing)
@@ -45,15 +46,16 @@ static double budget_of(const struct tw_model *m)
     return m->servers == 1 ? 3e6 : 1.6e6;
 }
 
-/* Without strata the variance over n requests grows as 1 / (1 - rho)^2 (Whitt 1989); with them the
- * error is about the same everywhere with this. */
+/* Without strata the variance over n requests grows as 1 / (1 - rho)^2 (Whitt 1989); with
+ * them the error is about the same everywhere with this. */
 static double wanted_requests(double load)
 {
     return 1e5 / sqrt(1 - load);
 }
 
-static void point_simulate(const struct tw_model *m, double load, double requests, uint64_t seed,
-                           uint64_t stream, struct tw_hist *hist, double ret_log_t[ROWS])
+static void point_simulate(const struct tw_model *m, double load, double requests,
+                           uint64_t seed, uint64_t stream, struct tw_hist *hist,
+                           double ret_log_t[ROWS])
 {
     tw_auto(tw_sim_strata) *strata = tw_sim_strata_new(m->sample, m->sample_count, load);
     tw_auto(tw_sim_queue) *queue = tw_sim_queue_new(&(struct tw_sim_queue_spec){
@@ -100,12 +102,12 @@ static void x_range(const struct tw_model *m, const struct tw_profile *p, double
         *ret_low = fmax(*ret_high - GRID_STEP, 0.01);
 }
 
-/* Each point becomes the parabola through the nearest five (Savitzky & Golay 1964). Rows are the
- * coefficients for the first, second and third of five. */
+/* Each point becomes the parabola through the nearest five (Savitzky & Golay 1964). Rows
+ * are the coefficients for the first, second and third of five. */
 static void smooth(struct predict_map *map)
 {
-    static const double parabola[3][5] = {{31, 9, -3, -5, 3}, {9, 13, 12, 6, -5},
-                                          {-3, 12, 17, 12, -3}};
+    static const double parabola[3][5] = {
+        {31, 9, -3, -5, 3}, {9, 13, 12, 6, -5}, {-3, 12, 17, 12, -3}};
     double smoothed[GRID_MAX][ROWS];
     int n = map->count;
 
@@ -117,8 +119,8 @@ static void smooth(struct predict_map *map)
         for (size_t k = 0; k < ROWS; k++) {
             smoothed[g][k] = 0;
             for (int i = 0; i < 5; i++)
-                smoothed[g][k] += parabola[at < 3 ? at : 4 - at][at < 3 ? i : 4 - i] / 35 *
-                                  map->log_t[first + i][k];
+                smoothed[g][k] += parabola[at < 3 ? at : 4 - at][at < 3 ? i : 4 - i] /
+                                  35 * map->log_t[first + i][k];
         }
     }
     memcpy(map->log_t, smoothed, (size_t)n * sizeof *smoothed);
@@ -155,8 +157,8 @@ struct predict_map *predict_map_new(const struct tw_model *m, const struct tw_pr
     for (int g = 0; g < map->count; g++) {
         double load = -expm1(-map->x[g]);
 
-        point_simulate(m, load, wanted_requests(load) * share, seed, (uint64_t)g + 1, hist,
-                       map->log_t[g]);
+        point_simulate(m, load, wanted_requests(load) * share, seed, (uint64_t)g + 1,
+                       hist, map->log_t[g]);
     }
     if (m->processor_sharing)
         smooth(map);
@@ -206,7 +208,8 @@ void predict_map_latency(const struct predict_map *map, const struct tw_model *m
     interpolate(map, -log1p(-load), log_t);
     for (size_t k = 0; k < PREDICT_RANKS; k++) {
         ret_latency_s[k] = exp(log_t[k]) * service_s + m->delay_s;
-        if (k > 0 && ret_latency_s[k] < ret_latency_s[k - 1]) /* noise between neighbours */
+        if (k > 0 &&
+            ret_latency_s[k] < ret_latency_s[k - 1]) /* noise between neighbours */
             ret_latency_s[k] = ret_latency_s[k - 1];
     }
     *ret_mean_s = exp(log_t[PREDICT_RANKS]) * service_s + m->delay_s;

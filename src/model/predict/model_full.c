@@ -2,9 +2,9 @@
 
 #include <math.h>
 
-/* Every request on its own, the queue going on from bin to bin. Only where more requests would wait
- * than memory should be spent on (processor sharing, hours of overload) the fluid takes over, and
- * hands what is left back to the queue. */
+/* Every request on its own, the queue going on from bin to bin. Only where more requests
+ * would wait than memory should be spent on (processor sharing, hours of overload) the
+ * fluid takes over, and hands what is left back to the queue. */
 
 struct warped {
     struct tw_hist *to;
@@ -18,7 +18,8 @@ static void warp_bucket(void *arg, double seconds, int64_t count)
     double rank = (w->before + (double)count / 2) / w->total;
 
     w->before += (double)count;
-    tw_hist_record_n(w->to, (int64_t)(seconds * exp(predict_warp(w->r, rank)) * 1e9), count);
+    tw_hist_record_n(w->to, (int64_t)(seconds * exp(predict_warp(w->r, rank)) * 1e9),
+                     count);
 }
 
 static bool residual_shows(const double r[PREDICT_QUANTILES])
@@ -80,8 +81,8 @@ static double fluid_bin(const struct predict_job *job, size_t i, double waiting,
 }
 
 /* Who is still there when the horizon ends. */
-static void rest_record(const struct predict_job *job, struct tw_sim_queue *queue, double outside,
-                        struct predict_day *day)
+static void rest_record(const struct predict_job *job, struct tw_sim_queue *queue,
+                        double outside, struct predict_day *day)
 {
     size_t end = job->profile->bins.count - 1;
     double before = (double)tw_hist_count(day->hist), rest;

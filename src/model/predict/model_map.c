@@ -2,12 +2,16 @@
 
 #include <math.h>
 
-/* The load map: every bin takes its latencies from the map at its load. Its requests are spread over
- * the pieces between ranks, so that the day's histogram adds up to every one of them. */
+/* The load map: every bin takes its latencies from the map at its load. Its requests are
+ * spread over the pieces between ranks, so that the day's histogram adds up to every one
+ * of them. */
 
-#define PIECES 8 /* of each stretch between two ranks: half a piece is what a quantile may be off */
+#define PIECES                                                                           \
+    8 /* of each stretch between two ranks: half a piece is what a quantile may be off   \
+       */
 
-static void spread(struct tw_hist *hist, const double *latency_s, const double *warp, int64_t n)
+static void spread(struct tw_hist *hist, const double *latency_s, const double *warp,
+                   int64_t n)
 {
     double done = 0;
     int64_t before = 0;
@@ -21,17 +25,20 @@ static void spread(struct tw_hist *hist, const double *latency_s, const double *
             int64_t upto;
 
             done += step;
-            upto = k + 2 == PREDICT_RANKS && i + 1 == PIECES ? n
-                                                            : (int64_t)llround(done * (double)n);
+            upto = k + 2 == PREDICT_RANKS && i + 1 == PIECES
+                       ? n
+                       : (int64_t)llround(done * (double)n);
             tw_hist_record_n(hist, (int64_t)(at * 1e9), upto - before);
             before = upto;
         }
     }
 }
 
-static void bin_run(const struct predict_job *job, size_t i, int64_t n, struct predict_day *day)
+static void bin_run(const struct predict_job *job, size_t i, int64_t n,
+                    struct predict_day *day)
 {
-    double rate = job->profile->bins.items[i].rate_per_s, latency_s[PREDICT_RANKS], mean_s;
+    double rate = job->profile->bins.items[i].rate_per_s, latency_s[PREDICT_RANKS],
+           mean_s;
     double r[PREDICT_QUANTILES], warp[PREDICT_RANKS], q[PREDICT_QUANTILES];
 
     predict_map_latency(job->map, job->model, rate, latency_s, &mean_s);

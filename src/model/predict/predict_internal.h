@@ -10,7 +10,8 @@ extern const double predict_q[PREDICT_QUANTILES]; /* 0.5 0.95 0.99 */
 
 /* ---- demand.c: what the model says of a rate ---- */
 
-/* CPU cores in use; linear between the levels, what the capacity uses beyond it; NaN unknown. */
+/* CPU cores in use; linear between the levels, what the capacity uses beyond it; NaN
+ * unknown. */
 double predict_cores(const struct tw_model *m, double rate_per_s);
 /* Mean service time on the wall, stalls included. */
 double predict_service_s(const struct tw_model *m, double rate_per_s);
@@ -30,8 +31,8 @@ int predict_pool(const struct tw_model *m);
 struct predict_fluid {
     double backlog_from, backlog_to; /* requests, at the ends of the bin */
     double done, errors;             /* requests, in this bin */
-    double drain_h;                  /* from the bin's start until the backlog is gone; 0: none */
-    bool overloaded;                 /* some of the bin's requests meet a backlog */
+    double drain_h;  /* from the bin's start until the backlog is gone; 0: none */
+    bool overloaded; /* some of the bin's requests meet a backlog */
 };
 /* One per bin of the profile. */
 void predict_fluid_make(const struct tw_model *m, const struct tw_profile *p,
@@ -45,8 +46,8 @@ struct predict_map *predict_map_new(const struct tw_model *m, const struct tw_pr
                                     uint64_t seed);
 void predict_map_free(struct predict_map *map);
 TW_AUTO_DEFINE(predict_map)
-/* Seconds at every rank and their mean, of model m (the map's own or a resampled one) at a rate
- * below capacity, before the residual. */
+/* Seconds at every rank and their mean, of model m (the map's own or a resampled one) at
+ * a rate below capacity, before the residual. */
 void predict_map_latency(const struct predict_map *map, const struct tw_model *m,
                          double rate_per_s, double ret_latency_s[PREDICT_RANKS],
                          double *ret_mean_s);
@@ -58,7 +59,8 @@ struct predict_job {
     const struct predict_fluid *fluid;
     const struct predict_map *map;
     uint64_t seed;
-    size_t stride; /* every how many-th bin is looked at; more than 1 only for resampled models */
+    size_t stride; /* every how many-th bin is looked at; more than 1 only for resampled
+                      models */
 };
 struct predict_day { /* what an engine fills; residuals applied */
     struct tw_hist *hist;
@@ -81,8 +83,8 @@ void predict_bin_quantiles(struct tw_bin *bin, const double q[PREDICT_QUANTILES]
 struct predict_wal_spec {
     double checkpoint_s, max_wal_bytes; /* NaN: never for that reason */
 };
-/* Bytes written in each bin, given what each bin finished; NaN where the model does not know.
- * Returns checkpoints made because of the volume. */
+/* Bytes written in each bin, given what each bin finished; NaN where the model does not
+ * know. Returns checkpoints made because of the volume. */
 double predict_wal(const struct tw_model *m, const struct predict_wal_spec *spec,
                    const struct tw_profile *p, const struct predict_fluid *fluid,
                    double *ret_bytes);
@@ -103,8 +105,10 @@ struct predict_law {
 #define TW_DECLARE(name) extern const struct predict_law predict_law_##name;
 TW_PREDICT_LAW_LIST(TW_DECLARE)
 #undef TW_DECLARE
-/* P(X >= limit) for a lognormal X with this median and 90 % interval; without one, 0 or 1. */
+/* P(X >= limit) for a lognormal X with this median and 90 % interval; without one, 0
+ * or 1. */
 double predict_exceeds(double value, double low, double high, double limit);
-const struct tw_bin *predict_peak(const struct tw_forecast *f, double (*of)(const struct tw_bin *));
+const struct tw_bin *predict_peak(const struct tw_forecast *f,
+                                  double (*of)(const struct tw_bin *));
 
 #endif

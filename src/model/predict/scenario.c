@@ -5,8 +5,8 @@
 
 /* ---- shapes: share of the peak at an hour of the day ---- */
 
-/* Night at 15 % of the peak, a broad hill around 14 h; the mean is 0.511 of the peak, so that a day
- * with a peak of 1,000 requests/s has 44 million. */
+/* Night at 15 % of the peak, a broad hill around 14 h; the mean is 0.511 of the peak, so
+ * that a day with a peak of 1,000 requests/s has 44 million. */
 static double diurnal(double hour)
 {
     double hill = (1 + cos(2 * M_PI * (hour - 14) / 24)) / 2;
@@ -20,7 +20,8 @@ static double steady(double hour)
     return 1;
 }
 
-/* Half the peak outside, two hours up from 9 h, the peak from 11 h to 17 h, two hours down. */
+/* Half the peak outside, two hours up from 9 h, the peak from 11 h to 17 h, two hours
+ * down. */
 static double peak_traffic(double hour)
 {
     double ramp = fmin((hour - 9) / 2, (19 - hour) / 2);
@@ -28,8 +29,8 @@ static double peak_traffic(double hour)
     return 0.5 + 0.5 * fmin(fmax(ramp, 0), 1);
 }
 
-/* A day at 40 % of the diurnal one; at 14 h a crowd arrives within five minutes and leaves with a
- * half-life of half an hour. */
+/* A day at 40 % of the diurnal one; at 14 h a crowd arrives within five minutes and
+ * leaves with a half-life of half an hour. */
 static double flash_crowd(double hour)
 {
     double base = 0.4 * diurnal(hour), since = hour - 14, crowd;
@@ -49,9 +50,11 @@ static const struct {
     {"peak_traffic", peak_traffic},
     {"flash_crowd", flash_crowd},
 };
-const char *const tw_scenario_names[] = {"steady", "diurnal", "peak_traffic", "flash_crowd"};
+const char *const tw_scenario_names[] = {"steady", "diurnal", "peak_traffic",
+                                         "flash_crowd"};
 const size_t tw_scenario_count = TW_COUNT_OF(tw_scenario_names);
-_Static_assert(TW_COUNT_OF(shapes) == TW_COUNT_OF(tw_scenario_names), "one name per shape");
+_Static_assert(TW_COUNT_OF(shapes) == TW_COUNT_OF(tw_scenario_names),
+               "one name per shape");
 
 /* ---- bins: five minutes up to two days, then what makes 720 of them ---- */
 
@@ -106,8 +109,8 @@ static double shape_rate(const void *arg, double hour)
 }
 
 /* A horizon shorter than a day is the part of the day around the peak. */
-static int from_shape(struct tw_arena *a, const char *scenario, double peak_per_s, double hours,
-                      struct tw_profile *p, struct tw_err *err)
+static int from_shape(struct tw_arena *a, const char *scenario, double peak_per_s,
+                      double hours, struct tw_profile *p, struct tw_err *err)
 {
     int i = tw_name_index(scenario, tw_scenario_names, tw_scenario_count);
     struct shape_at at = {.peak_per_s = peak_per_s,
@@ -116,14 +119,17 @@ static int from_shape(struct tw_arena *a, const char *scenario, double peak_per_
     if (i < 0) {
         const char *near = tw_nearest(scenario, tw_scenario_names, tw_scenario_count);
 
-        return tw_fail_at(err, -EINVAL, "/load_scenario", "unknown scenario '%s'%s%s%s, expected "
+        return tw_fail_at(err, -EINVAL, "/load_scenario",
+                          "unknown scenario '%s'%s%s%s, expected "
                           "steady, diurnal, peak_traffic, flash_crowd or a profile",
                           scenario, near ? ", did you mean '" : "", near ? near : "",
                           near ? "'" : "");
     }
     if (!(peak_per_s > 0 && isfinite(peak_per_s)))
-        return tw_fail(err, -EINVAL, "the peak rate of scenario '%s' is %g, expected requests "
-                                     "per second above 0", scenario, peak_per_s);
+        return tw_fail(err, -EINVAL,
+                       "the peak rate of scenario '%s' is %g, expected requests "
+                       "per second above 0",
+                       scenario, peak_per_s);
     at.begin_h = at.begin_h < 0 ? at.begin_h + 24 : at.begin_h;
     at.share = shapes[i].share;
     p->name = shapes[i].name;
@@ -135,9 +141,7 @@ static int from_shape(struct tw_arena *a, const char *scenario, double peak_per_
 /* ---- a user's own profile: lines of "hour,rate_per_s" ---- */
 
 struct csv {
-    TW_ARRAY(struct csv_row {
-        double hour, rate_per_s;
-    }) rows;
+    TW_ARRAY(struct csv_row { double hour, rate_per_s; }) rows;
 };
 
 /* A line's rate holds until the next line's hour, the last one's to the end. */
@@ -174,18 +178,22 @@ static int csv_row(struct tw_arena *a, struct csv *csv, const char *line, int nu
     const char *comma = strchr(line, ',');
     struct csv_row row;
 
-    if (!comma || tw_parse_double(trimmed(a, line, (size_t)(comma - line)), &row.hour, NULL) < 0 ||
-        tw_parse_double(trimmed(a, comma + 1, strlen(comma + 1)), &row.rate_per_s, NULL) < 0)
+    if (!comma ||
+        tw_parse_double(trimmed(a, line, (size_t)(comma - line)), &row.hour, NULL) < 0 ||
+        tw_parse_double(trimmed(a, comma + 1, strlen(comma + 1)), &row.rate_per_s, NULL) <
+            0)
         return tw_fail_at(err, -EINVAL, "/profile",
-                          "profile line %d '%.60s': expected 'hour,rate_per_s'", number, line);
+                          "profile line %d '%.60s': expected 'hour,rate_per_s'", number,
+                          line);
     if (!(row.hour >= 0 && isfinite(row.hour)) ||
         !(row.rate_per_s >= 0 && isfinite(row.rate_per_s)))
         return tw_fail_at(err, -EINVAL, "/profile",
-                          "profile line %d '%.60s': hour and rate have to be at least 0", number,
-                          line);
+                          "profile line %d '%.60s': hour and rate have to be at least 0",
+                          number, line);
     if (csv->rows.count == 0 && row.hour > 0)
         return tw_fail_at(err, -EINVAL, "/profile",
-                          "profile line %d: the first hour is %g, expected 0", number, row.hour);
+                          "profile line %d: the first hour is %g, expected 0", number,
+                          row.hour);
     if (csv->rows.count > 0 && row.hour <= csv->rows.items[csv->rows.count - 1].hour)
         return tw_fail_at(err, -EINVAL, "/profile",
                           "profile line %d: hour %g does not come after hour %g", number,
@@ -199,8 +207,8 @@ static bool is_header(const char *line)
     return tw_starts_with(line, "hour");
 }
 
-static int from_csv(struct tw_arena *a, const char *text, double hours, struct tw_profile *p,
-                    struct tw_err *err)
+static int from_csv(struct tw_arena *a, const char *text, double hours,
+                    struct tw_profile *p, struct tw_err *err)
 {
     struct csv csv = {0};
     int number = 0;
@@ -211,7 +219,8 @@ static int from_csv(struct tw_arena *a, const char *text, double hours, struct t
         int r = 0;
 
         at += length + (at[length] == '\n');
-        if (line[0] != '\0' && line[0] != '#' && !(is_header(line) && csv.rows.count == 0))
+        if (line[0] != '\0' && line[0] != '#' &&
+            !(is_header(line) && csv.rows.count == 0))
             r = csv_row(a, &csv, line, number + 1, err);
         if (r < 0)
             return r;
@@ -224,22 +233,24 @@ static int from_csv(struct tw_arena *a, const char *text, double hours, struct t
     bins_fill(p, csv_rate, &csv);
     if (!(p->peak_per_s > 0))
         return tw_fail_at(err, -EINVAL, "/profile",
-                          "the profile's rate is 0 over the whole horizon of %g h", hours);
+                          "the profile's rate is 0 over the whole horizon of %g h",
+                          hours);
     return 0;
 }
 
 #define HOURS_MAX (30.0 * 24)
 
-int tw_profile_make(struct tw_arena *a, const char *scenario, double peak_per_s, double hours,
-                    const char *csv, struct tw_profile *ret_profile, struct tw_err *err)
+int tw_profile_make(struct tw_arena *a, const char *scenario, double peak_per_s,
+                    double hours, const char *csv, struct tw_profile *ret_profile,
+                    struct tw_err *err)
 {
     struct tw_profile p = {0};
     int r;
 
     if (!(hours > 0 && hours <= HOURS_MAX))
         return tw_fail_at(err, -EINVAL, "/duration_hours",
-                          "the horizon is %g h, expected more than 0 and at most %g", hours,
-                          HOURS_MAX);
+                          "the horizon is %g h, expected more than 0 and at most %g",
+                          hours, HOURS_MAX);
     r = csv ? from_csv(a, csv, hours, &p, err)
             : from_shape(a, scenario, peak_per_s, hours, &p, err);
     if (r == 0)

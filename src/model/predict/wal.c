@@ -2,12 +2,13 @@
 
 #include <math.h>
 
-/* W(n) = w0 n + 8192 P (1 - exp(-k n / P)) since the last checkpoint (PREDICTION.md §7). A
- * checkpoint comes after checkpoint_s, or when that much WAL was written that max_wal_size would not
- * hold: max_wal_size / (1 + checkpoint_completion_target), whose default is 0.9 since version 14. */
+/* W(n) = w0 n + 8192 P (1 - exp(-k n / P)) since the last checkpoint (PREDICTION.md §7).
+ * A checkpoint comes after checkpoint_s, or when that much WAL was written that
+ * max_wal_size would not hold: max_wal_size / (1 + checkpoint_completion_target), whose
+ * default is 0.9 since version 14. */
 
-#define PAGE        8192.0
-#define TARGET      0.9
+#define PAGE   8192.0
+#define TARGET 0.9
 
 static double written(const struct tw_model *m, double n)
 {
@@ -19,8 +20,8 @@ static double written(const struct tw_model *m, double n)
            PAGE * m->wal_pages * -expm1(-m->wal_touches_per_request * n / m->wal_pages);
 }
 
-/* Requests until that many bytes: W is increasing and concave, so Newton from the left converges
- * without overshooting by much; 60 halvings are plenty and always safe. */
+/* Requests until that many bytes: W is increasing and concave, so Newton from the left
+ * converges without overshooting by much; 60 halvings are plenty and always safe. */
 static double requests_until(const struct tw_model *m, double bytes)
 {
     double low = 0, high = 1;
@@ -47,9 +48,11 @@ struct cycle {
     double requests, seconds; /* since the last checkpoint */
 };
 
-/* One bin at a steady pace. Whole cycles within it are alike, so they are counted, not walked. */
-static double bin_bytes(const struct tw_model *m, double timed_s, double volume, double rate,
-                        double seconds, struct cycle *c, double *checkpoints_by_volume)
+/* One bin at a steady pace. Whole cycles within it are alike, so they are counted, not
+ * walked. */
+static double bin_bytes(const struct tw_model *m, double timed_s, double volume,
+                        double rate, double seconds, struct cycle *c,
+                        double *checkpoints_by_volume)
 {
     double bytes = 0, volume_s = volume / rate, cycle_s = fmin(timed_s, volume_s);
 
@@ -87,8 +90,7 @@ double predict_wal(const struct tw_model *m, const struct predict_wal_spec *spec
         if (isnan(m->wal_per_request_bytes))
             ret_bytes[i] = NAN;
         else
-            ret_bytes[i] =
-                bin_bytes(m, timed_s, volume, rate, seconds, &c, &by_volume);
+            ret_bytes[i] = bin_bytes(m, timed_s, volume, rate, seconds, &c, &by_volume);
     }
     return by_volume;
 }

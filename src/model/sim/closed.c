@@ -3,7 +3,8 @@
 #include <assert.h>
 #include <math.h>
 
-/* Erlang B by its recursion, then C = B / (1 - rho (1 - B)) (Kleinrock 1975, eq. 3.40). */
+/* Erlang B by its recursion, then C = B / (1 - rho (1 - B)) (Kleinrock 1975, eq. 3.40).
+ */
 double tw_sim_erlang_c(int servers, double load)
 {
     double b = 1, rho = load / servers;

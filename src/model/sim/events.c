@@ -78,12 +78,13 @@ double tw_sim_now(const struct tw_sim *s)
 
 #define INSERTION_BITS 52 /* 4.5e15 events: years of running */
 
-void tw_sim_at(struct tw_sim *s, double time_s, int priority, tw_sim_event_fn *fn, void *arg,
-               int64_t number)
+void tw_sim_at(struct tw_sim *s, double time_s, int priority, tw_sim_event_fn *fn,
+               void *arg, int64_t number)
 {
     struct sim_event e = {.time_s = time_s, .fn = fn, .arg = arg, .number = number};
 
-    assert(time_s >= s->now_s && priority >= 0 && priority < 1 << (64 - INSERTION_BITS - 1));
+    assert(time_s >= s->now_s && priority >= 0 &&
+           priority < 1 << (64 - INSERTION_BITS - 1));
     e.order = (uint64_t)priority << INSERTION_BITS | s->inserted++;
     sim_heap_push(&s->heap, &e);
 }
@@ -102,8 +103,8 @@ void tw_sim_until(struct tw_sim *s, double time_s)
 
 /* ---- replications ---- */
 
-void tw_sim_replicate(tw_sim_replica_fn *fn, void *arg, uint64_t seed, int replicas, int values,
-                      struct tw_estimate *ret)
+void tw_sim_replicate(tw_sim_replica_fn *fn, void *arg, uint64_t seed, int replicas,
+                      int values, struct tw_estimate *ret)
 {
     size_t n = (size_t)replicas, m = (size_t)values;
     tw_auto_free double *all = tw_realloc_array(NULL, n * m, sizeof *all);
@@ -121,7 +122,9 @@ void tw_sim_replicate(tw_sim_replica_fn *fn, void *arg, uint64_t seed, int repli
         for (size_t r = 0; r < n; r++)
             column[r] = all[r * m + v];
         half = tw_normal_quantile(0.95) * tw_sd(column, n) / sqrt((double)n);
-        ret[v] = (struct tw_estimate){.value = tw_mean(column, n), .level = 0.9, .n = replicas,
+        ret[v] = (struct tw_estimate){.value = tw_mean(column, n),
+                                      .level = 0.9,
+                                      .n = replicas,
                                       .method = "mean of replications"};
         ret[v].low = ret[v].value - half;
         ret[v].high = ret[v].value + half;

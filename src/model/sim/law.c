@@ -34,7 +34,8 @@ static double draw_erlang(const struct tw_sim_law *law, struct tw_rng *rng)
 static double draw_hyper(const struct tw_sim_law *law, struct tw_rng *rng)
 {
     double p = 0.5 * (1 + sqrt((law->cv2 - 1) / (law->cv2 + 1)));
-    double mean = tw_rng_uniform(rng) < p ? law->mean_s / (2 * p) : law->mean_s / (2 - 2 * p);
+    double mean =
+        tw_rng_uniform(rng) < p ? law->mean_s / (2 * p) : law->mean_s / (2 - 2 * p);
 
     assert(law->cv2 >= 1);
     return tw_rng_exp(rng, mean);

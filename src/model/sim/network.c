@@ -24,16 +24,16 @@ struct fifo {
 
 struct station {
     struct tw_sim_station spec;
-    struct fifo waiting;       /* FCFS */
-    int64_t *sharing;          /* PS: jobs by need_s, the next to finish last */
+    struct fifo waiting; /* FCFS */
+    int64_t *sharing;    /* PS: jobs by need_s, the next to finish last */
     size_t sharing_count, sharing_room;
-    double virtual_s, seen_s;  /* PS: virtual time, and when it was brought up to date */
-    int64_t epoch;             /* PS: only the completion set last is true */
+    double virtual_s, seen_s; /* PS: virtual time, and when it was brought up to date */
+    int64_t epoch;            /* PS: only the completion set last is true */
     int busy;
     int64_t present, arrivals, done;
     double busy_s, jobs_s, since_s, changed_s;
     struct tw_hist *sojourn;
-    double *next;              /* probabilities, by station */
+    double *next; /* probabilities, by station */
     size_t next_count;
 };
 
@@ -110,8 +110,8 @@ static void job_free(struct sim_network *n, int64_t number)
 /* The arrays of a network grow by one: they are few and made before the run. */
 #define APPEND(array, ...)                                                               \
     do {                                                                                 \
-        (array)->items =                                                                 \
-            tw_realloc_array((array)->items, (array)->count + 1, sizeof *(array)->items); \
+        (array)->items = tw_realloc_array((array)->items, (array)->count + 1,            \
+                                          sizeof *(array)->items);                       \
         (array)->items[(array)->count++] = (__VA_ARGS__);                                \
     } while (0)
 
@@ -179,8 +179,8 @@ static void delay_done(struct tw_sim *s, void *arg, int64_t number)
 static void delay_enter(struct tw_sim *s, struct station *st, int64_t number)
 {
     st->busy++;
-    tw_sim_at(s, s->now_s + s->network->jobs[number].need_s, PRIORITY_END, delay_done, NULL,
-              number);
+    tw_sim_at(s, s->now_s + s->network->jobs[number].need_s, PRIORITY_END, delay_done,
+              NULL, number);
 }
 
 static void fcfs_done(struct tw_sim *s, void *arg, int64_t number)
@@ -192,8 +192,8 @@ static void fcfs_done(struct tw_sim *s, void *arg, int64_t number)
     if (st->waiting.count > 0) {
         int64_t next = fifo_pop(&st->waiting);
 
-        tw_sim_at(s, s->now_s + s->network->jobs[next].need_s, PRIORITY_END, fcfs_done, NULL,
-                  next);
+        tw_sim_at(s, s->now_s + s->network->jobs[next].need_s, PRIORITY_END, fcfs_done,
+                  NULL, next);
     } else {
         st->busy--;
     }
@@ -207,8 +207,8 @@ static void fcfs_enter(struct tw_sim *s, struct station *st, int64_t number)
         return;
     }
     st->busy++;
-    tw_sim_at(s, s->now_s + s->network->jobs[number].need_s, PRIORITY_END, fcfs_done, NULL,
-              number);
+    tw_sim_at(s, s->now_s + s->network->jobs[number].need_s, PRIORITY_END, fcfs_done,
+              NULL, number);
 }
 
 static double ps_speed(const struct station *st)
@@ -231,8 +231,9 @@ static void ps_expect(struct tw_sim *s, struct station *st)
     double left_s;
 
     st->epoch++;
-    st->busy = (int)(st->sharing_count < (size_t)st->spec.servers ? st->sharing_count
-                                                                  : (size_t)st->spec.servers);
+    st->busy =
+        (int)(st->sharing_count < (size_t)st->spec.servers ? st->sharing_count
+                                                           : (size_t)st->spec.servers);
     if (st->sharing_count == 0)
         return;
     next = &s->network->jobs[st->sharing[st->sharing_count - 1]];
@@ -267,7 +268,8 @@ static void ps_enter(struct tw_sim *s, struct station *st, int64_t number)
 
     if (st->sharing_count == st->sharing_room) {
         st->sharing_room = st->sharing_room ? 2 * st->sharing_room : 16;
-        st->sharing = tw_realloc_array(st->sharing, st->sharing_room, sizeof *st->sharing);
+        st->sharing =
+            tw_realloc_array(st->sharing, st->sharing_room, sizeof *st->sharing);
     }
     ps_update(s, st);
     jobs[number].need_s += st->virtual_s;
@@ -308,7 +310,8 @@ static void enter(struct tw_sim *s, int station, int64_t number)
 
 static void begin(struct tw_sim *s, int64_t number)
 {
-    enter(s, s->network->sources.items[s->network->jobs[number].source].spec.station, number);
+    enter(s, s->network->sources.items[s->network->jobs[number].source].spec.station,
+          number);
 }
 
 /* Hands free tokens to those who wait, sending away who waited too long. */
@@ -370,12 +373,13 @@ static void arrive(struct tw_sim *s, void *arg, int64_t source_number)
 {
     struct sim_network *n = s->network;
     struct source *source = &n->sources.items[source_number];
-    int64_t number = job_new(n, &(struct job){.born_s = s->now_s, .source = (int)source_number});
+    int64_t number =
+        job_new(n, &(struct job){.born_s = s->now_s, .source = (int)source_number});
 
     (void)arg;
     source->arrivals++;
-    tw_sim_at(s, s->now_s + tw_rng_exp(&s->rng, 1 / source->spec.rate_per_s), PRIORITY_ARRIVE,
-              arrive, NULL, source_number);
+    tw_sim_at(s, s->now_s + tw_rng_exp(&s->rng, 1 / source->spec.rate_per_s),
+              PRIORITY_ARRIVE, arrive, NULL, source_number);
     if (source->spec.pool < 0) {
         begin(s, number);
         return;
@@ -401,7 +405,8 @@ void tw_sim_route(struct tw_sim *s, int from, int to, double probability)
     struct station *st = &s->network->stations.items[from];
     size_t count = s->network->stations.count;
 
-    assert((size_t)from < count && (size_t)to < count && probability >= 0 && probability <= 1);
+    assert((size_t)from < count && (size_t)to < count && probability >= 0 &&
+           probability <= 1);
     if (st->next_count < count) {
         st->next = tw_realloc_array(st->next, count, sizeof *st->next);
         for (size_t i = st->next_count; i < count; i++)

@@ -7,11 +7,13 @@
 
 /* ---- random numbers ---- */
 
-/* Of one draw: 10 bits choose the cell of the exponential, 22 the place in it, 32 the service. */
+/* Of one draw: 10 bits choose the cell of the exponential, 22 the place in it, 32 the
+ * service. */
 #define CELL_BITS  10
 #define PLACE_BITS 22
-/* From this cell on the straight line within a cell would show; the exponential has no memory, so
- * its tail is log(cells/left) and a fresh one. One draw in 256 goes this way. */
+/* From this cell on the straight line within a cell would show; the exponential has no
+ * memory, so its tail is log(cells/left) and a fresh one. One draw in 256 goes this way.
+ */
 #define TAIL_CELL (SIM_EXP_CELLS - SIM_EXP_CELLS / 256)
 
 static inline double exp_of_draw(struct tw_sim_queue *q, uint64_t draw)
@@ -59,8 +61,8 @@ double sim_queue_need(struct tw_sim_queue *q)
     return shape_of_draw(q, tw_rng_u64(&q->rng)) * q->service_s / q->shape_mean;
 }
 
-/* Arrivals until end_s, at most a batch; those drawn beyond it are thrown away, which a process
- * without memory does not notice. */
+/* Arrivals until end_s, at most a batch; those drawn beyond it are thrown away, which a
+ * process without memory does not notice. */
 static size_t arrivals_fill(struct tw_sim_queue *q, double end_s, bool *ret_end)
 {
     double at = q->now_s, expected = (end_s - at) / q->gap_s;
@@ -94,8 +96,8 @@ static double mean_of_sample(const float *sample, int count)
     return sum / count;
 }
 
-/* With one server and no delay a token comes back exactly when the server is free again, so the
- * pool changes nothing but who waits where. */
+/* With one server and no delay a token comes back exactly when the server is free again,
+ * so the pool changes nothing but who waits where. */
 static const struct sim_kernel *kernel_of(const struct tw_sim_queue_spec *spec)
 {
     bool pool_shows = spec->pool > 0 && (spec->delay_s > 0 || isfinite(spec->timeout_s) ||

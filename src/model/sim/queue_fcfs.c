@@ -70,8 +70,9 @@ const struct sim_kernel sim_kernel_lindley = {
 };
 
 /* ---- several servers and a pool of tokens, Kiefer & Wolfowitz 1955 ----
- * server_s: when each server is free, ascending; token_s: when each token is back, a ring, ascending
- * from head. Both take the first and put the new time where it belongs. */
+ * server_s: when each server is free, ascending; token_s: when each token is back, a
+ * ring, ascending from head. Both take the first and put the new time where it belongs.
+ */
 
 struct tokens {
     int servers, pool;

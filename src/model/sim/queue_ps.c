@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Processor sharing in virtual time: every job in service has received the same since it came, so
- * the next to finish is the one with the smallest V(arrival) + S, and V runs at min(1, c/k).
- * Tokens are held through the constant delay; they come back in the order in which service ended,
- * so a ring keeps them. */
+/* Processor sharing in virtual time: every job in service has received the same since it
+ * came, so the next to finish is the one with the smallest V(arrival) + S, and V runs at
+ * min(1, c/k). Tokens are held through the constant delay; they come back in the order in
+ * which service ended, so a ring keeps them. */
 
 struct sharing_job {
     double done_at; /* virtual */
@@ -21,13 +21,13 @@ struct waiting_job {
 };
 
 struct sharing {
-    size_t tokens;            /* SIZE_MAX: no bound */
+    size_t tokens; /* SIZE_MAX: no bound */
     size_t jobs_room, jobs_count;
     struct sharing_job *jobs; /* by done_at, the next to finish last */
     double *slow;             /* by number of jobs: real seconds per virtual second */
     double *speed;            /* its inverse */
     double virtual_s, seen_s;
-    double *back_s;           /* tokens in the delay: ring of jobs_room */
+    double *back_s; /* tokens in the delay: ring of jobs_room */
     size_t back_head, back_count;
     struct waiting_job *wait; /* ring of a power of two */
     size_t wait_head, wait_count, wait_room;
@@ -84,8 +84,7 @@ static void jobs_grow(struct sharing *p, int servers)
 static void wait_push(struct sharing *p, double came_s, double need_s, uint8_t mark)
 {
     if (p->wait_count == p->wait_room) {
-        struct waiting_job *more =
-            tw_realloc_array(NULL, 2 * p->wait_room, sizeof *more);
+        struct waiting_job *more = tw_realloc_array(NULL, 2 * p->wait_room, sizeof *more);
         size_t straight = p->wait_room - p->wait_head;
 
         memcpy(more, p->wait + p->wait_head, straight * sizeof *more);
@@ -99,8 +98,8 @@ static void wait_push(struct sharing *p, double came_s, double need_s, uint8_t m
         (struct waiting_job){came_s, need_s, mark};
 }
 
-/* The clock of the station stands at the moment of admission. Few jobs: step from the end; many:
- * look for the place first. */
+/* The clock of the station stands at the moment of admission. Few jobs: step from the
+ * end; many: look for the place first. */
 static inline void admit(struct tw_sim_queue *q, struct sharing *p, double came_s,
                          double need_s, uint8_t mark)
 {
@@ -261,7 +260,8 @@ static double ps_backlog(const struct tw_sim_queue *q)
     return (double)(p->jobs_count + p->wait_count);
 }
 
-/* Those in service count as requests already; the rest waits, having come evenly until now. */
+/* Those in service count as requests already; the rest waits, having come evenly until
+ * now. */
 static void ps_backlog_set(struct tw_sim_queue *q, double requests)
 {
     struct sharing *p = q->state;

@@ -45,8 +45,8 @@ struct sim_kernel { /* one way of serving a batch */
     const char *name;
     void *(*make)(const struct tw_sim_queue_spec *spec);
     void (*destroy)(void *state);
-    /* n arrivals with their service requirements, both in q; latencies of what finished so far are
-     * put out with sim_queue_out(). */
+    /* n arrivals with their service requirements, both in q; latencies of what finished
+     * so far are put out with sim_queue_out(). */
     void (*serve)(struct tw_sim_queue *q, size_t n);
     void (*until)(struct tw_sim_queue *q, double time_s); /* no arrival before time_s */
     double (*backlog)(const struct tw_sim_queue *q);
@@ -83,7 +83,8 @@ static inline uint64_t sim_queue_index(const struct tw_sim_queue *q, uint64_t dr
 {
     return ((draw >> 32) * (uint64_t)q->spec.sample_count) >> 32;
 }
-void sim_queue_out_all(struct tw_sim_queue *q, size_t n); /* latency_s is filled, in order */
+void sim_queue_out_all(struct tw_sim_queue *q,
+                       size_t n); /* latency_s is filled, in order */
 static inline void sim_queue_out(struct tw_sim_queue *q, double latency_s, uint8_t mark)
 {
     q->out_mark[q->out] = mark;

@@ -6,17 +6,17 @@
 #include <string.h>
 
 /* ---- the law of the work found ----
- * V is a geometric number (ratio rho) of residual services, density (1 - F(x)) / E S. On a grid of
- * step h each residual is split between its two neighbours, which keeps the mean, and the sum is
- * Panjer's: v(n) = rho / (1 - rho f(0)) * sum f(j) v(n-j). What the grid puts at n h lies between
- * (n - 1/2) h and (n + 1/2) h. */
+ * V is a geometric number (ratio rho) of residual services, density (1 - F(x)) / E S. On
+ * a grid of step h each residual is split between its two neighbours, which keeps the
+ * mean, and the sum is Panjer's: v(n) = rho / (1 - rho f(0)) * sum f(j) v(n-j). What the
+ * grid puts at n h lies between (n - 1/2) h and (n + 1/2) h. */
 
 #define GRID 800
 /* The grid ends where about two in a thousand of the busy arrivals find more. */
 #define TAIL 6.5
 
-/* Shares of those that find the server busy, up to which each stratum reaches. The first stratum is
- * those that find it idle, the last the rest. */
+/* Shares of those that find the server busy, up to which each stratum reaches. The first
+ * stratum is those that find it idle, the last the rest. */
 static const double work_ranks[] = {.25, .5, .7, .82, .9, .95, .975, .99, .996};
 /* Shares of all, by their own service. */
 static const double service_ranks[] = {.5, .8, .9, .95, .98, .99, .996};
@@ -26,15 +26,16 @@ static const double service_ranks[] = {.5, .8, .9, .95, .98, .99, .996};
 _Static_assert(CELLS <= 256, "a mark is one byte");
 
 struct tw_sim_strata {
-    double step;                    /* in mean services of the fast server */
-    double cdf[GRID];               /* up to (i + 1/2) step */
-    uint8_t work_of[GRID + 1];      /* stratum by place on the grid; the last is beyond it */
+    double step;               /* in mean services of the fast server */
+    double cdf[GRID];          /* up to (i + 1/2) step */
+    uint8_t work_of[GRID + 1]; /* stratum by place on the grid; the last is beyond it */
     double work_share[WORK_STRATA];
     double service_share[SERVICE_STRATA];
-    uint8_t *service_of;            /* stratum by place in the sample */
+    uint8_t *service_of; /* stratum by place in the sample */
 };
 
-/* Share of the residual service up to x: E min(S, x) / E S. at walks up the ascending sample. */
+/* Share of the residual service up to x: E min(S, x) / E S. at walks up the ascending
+ * sample. */
 struct residual {
     const float *sample;
     int count, at;
@@ -48,14 +49,16 @@ static double residual_upto(struct residual *r, double x)
     return (r->below + x * (r->count - r->at)) / (r->count * r->mean);
 }
 
-/* Mass at 0, h, 2h …: split between neighbours, the share up to n h is the mean of the distribution
- * function over [n h, (n+1) h], here by Simpson. Returns how many there are. */
+/* Mass at 0, h, 2h …: split between neighbours, the share up to n h is the mean of the
+ * distribution function over [n h, (n+1) h], here by Simpson. Returns how many there are.
+ */
 static int residual_fill(struct residual *r, double h, double *f)
 {
     double from = 0, before = 0;
 
     for (int n = 0; n < GRID; n++) {
-        double middle = residual_upto(r, (n + 0.5) * h), to = residual_upto(r, (n + 1) * h);
+        double middle = residual_upto(r, (n + 0.5) * h),
+               to = residual_upto(r, (n + 1) * h);
         double upto = (from + 4 * middle + to) / 6;
 
         f[n] = upto - before;
@@ -69,8 +72,10 @@ static int residual_fill(struct residual *r, double h, double *f)
     return GRID;
 }
 
-/* Every v(n), once known, is spread to those after it: sums that do not wait for one another. */
-static void work_fill(struct tw_sim_strata *s, const double *f, int residuals, double load)
+/* Every v(n), once known, is spread to those after it: sums that do not wait for one
+ * another. */
+static void work_fill(struct tw_sim_strata *s, const double *f, int residuals,
+                      double load)
 {
     double factor = load / (1 - load * f[0]), sum = 0, v[GRID] = {0};
 
@@ -111,14 +116,16 @@ static void services_cut(struct tw_sim_strata *s, int count)
 
     s->service_of = tw_realloc_array(NULL, (size_t)count, 1);
     for (int i = 0; i < count; i++) {
-        while (stratum < TW_COUNT_OF(service_ranks) && i >= service_ranks[stratum] * count)
+        while (stratum < TW_COUNT_OF(service_ranks) &&
+               i >= service_ranks[stratum] * count)
             stratum++;
         s->service_of[i] = (uint8_t)stratum;
         s->service_share[stratum] += 1.0 / count;
     }
 }
 
-struct tw_sim_strata *tw_sim_strata_new(const float *sample, int sample_count, double load)
+struct tw_sim_strata *tw_sim_strata_new(const float *sample, int sample_count,
+                                        double load)
 {
     struct tw_sim_strata *s = tw_alloc(sizeof *s);
     tw_auto_free double *f = tw_realloc_array(NULL, GRID, sizeof *f);
@@ -236,12 +243,14 @@ static void kept_record(const struct sim_marking *m, struct tw_hist *latency)
     for (size_t c = 0; c < CELLS; c++)
         whole[c] = llround(weight[c] * TW_SIM_WEIGHT);
     for (size_t i = 0; i < m->count; i++)
-        tw_hist_record_n(latency, (int64_t)((double)m->latency_s[i] * 1e9), whole[m->mark[i]]);
+        tw_hist_record_n(latency, (int64_t)((double)m->latency_s[i] * 1e9),
+                         whole[m->mark[i]]);
 }
 
 /* The fast server starts empty too, so a first twentieth is not kept. */
 void tw_sim_queue_stratified(struct tw_sim_queue *q, const struct tw_sim_strata *s,
-                             double seconds, struct tw_hist *latency, struct tw_sim_tally *tally)
+                             double seconds, struct tw_hist *latency,
+                             struct tw_sim_tally *tally)
 {
     struct sim_marking m = {.strata = s, .at_s = q->now_s};
 
