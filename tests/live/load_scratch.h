@@ -6,6 +6,7 @@
 #include "tw/load.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -19,7 +20,8 @@ struct scratch {
     char dir[64];
     char conninfo[160];
     char bin[64];
-    bool made;
+    int alive;    /* closed when the test ends, however it ends */
+    pid_t keeper; /* then stops the server and removes the directory */
 };
 
 /* As the user postgres where we are root: the server refuses to run as root. */
@@ -56,6 +58,34 @@ static inline bool scratch_find(struct scratch *s)
     return false;
 }
 
+static inline void scratch_sweep(const struct scratch *s)
+{
+    (void)scratch_run(s, "kill -CONT $(head -1 data/postmaster.pid)");
+    (void)scratch_run(s, "pg_ctl -D data -m immediate -w stop");
+    (void)tw_remove_tree(s->dir, NULL);
+}
+
+/* A test that fails or crashes never comes to its end: somebody else must clean up. */
+static inline void scratch_keep(struct scratch *s)
+{
+    int ends[2];
+    char byte;
+
+    cr_assert(pipe2(ends, O_CLOEXEC) == 0);
+    s->keeper = fork();
+    cr_assert(s->keeper >= 0);
+    if (s->keeper == 0) {
+        (void)setsid();
+        (void)close(ends[1]);
+        while (read(ends[0], &byte, 1) < 0 && errno == EINTR)
+            ;
+        scratch_sweep(s);
+        _exit(0);
+    }
+    (void)close(ends[0]);
+    s->alive = ends[1];
+}
+
 static inline void scratch_open(struct scratch *s, const char *options)
 {
     tw_auto_free char *start = NULL;
@@ -67,7 +97,7 @@ static inline void scratch_open(struct scratch *s, const char *options)
     if (geteuid() == 0 && !user)
         cr_skip_test("needs the user postgres");
     cr_assert(mkdtemp(s->dir) != NULL);
-    s->made = true;
+    scratch_keep(s);
     if (geteuid() == 0)
         cr_assert(chown(s->dir, user->pw_uid, user->pw_gid) == 0);
     (void)snprintf(s->conninfo, sizeof s->conninfo, "host=%s port=7777 user=postgres", s->dir);
@@ -80,11 +110,12 @@ static inline void scratch_open(struct scratch *s, const char *options)
 
 static inline void scratch_close(struct scratch *s)
 {
-    if (!s->made)
+    if (s->keeper <= 0)
         return;
-    (void)scratch_run(s, "kill -CONT $(head -1 data/postmaster.pid)");
-    (void)scratch_run(s, "pg_ctl -D data -m immediate -w stop");
-    (void)tw_remove_tree(s->dir, NULL);
+    (void)close(s->alive);
+    while (waitpid(s->keeper, NULL, 0) < 0 && errno == EINTR)
+        ;
+    s->keeper = 0;
 }
 
 /* The tables of pgbench in database postgres. */

@@ -20,11 +20,6 @@ struct session {
     const char **parameters;
 };
 
-static void ignore_notice(void *arg, const PGresult *res)
-{
-    (void)arg, (void)res;
-}
-
 /* ---- failures ---- */
 
 static void keep_text(char *to, size_t room, const char *from, bool hide_quoted)
@@ -61,6 +56,13 @@ static void note_result(struct load_conn *c, const PGresult *res)
     const char *text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
 
     note_failure(c, state ? state : "08006", text ? text : PQresultErrorMessage(res));
+}
+
+/* What a server says to an idle session before it ends it reaches us as a notice. */
+static void hear_notice(void *arg, const PGresult *res)
+{
+    if (tw_streq(PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED), "FATAL"))
+        note_result(arg, res);
 }
 
 /* libpq keeps the SQLSTATE of a refused login to itself, but verbose messages carry it:
@@ -113,7 +115,7 @@ static void pg_open(struct load_conn *c, const struct load_program *p, const cha
     s->parameters = tw_alloc((p->max_parameters + 1) * sizeof *s->parameters);
     s->pg = PQconnectStart(conninfo);
     (void)PQsetErrorVerbosity(s->pg, PQERRORS_VERBOSE);
-    (void)PQsetNoticeReceiver(s->pg, ignore_notice, NULL);
+    (void)PQsetNoticeReceiver(s->pg, hear_notice, c);
     c->fd = PQstatus(s->pg) == CONNECTION_BAD ? -1 : PQsocket(s->pg);
     c->events = EPOLLOUT;
     c->state = LOAD_OPENING;
