@@ -112,7 +112,7 @@ static void add_confidence(struct report_view *v)
     report_fact(a, &v->confidence, "because", report_clean(a, i->confidence_why));
 }
 
-/* "clone 8 ms, boot 210 ms" */
+/* "clone 8 ms, boot 210 ms"; what took under a millisecond is not worth the room. */
 static const char *stages_text(struct report_view *v)
 {
     const struct tw_measured *m = &v->s->measured;
@@ -121,9 +121,10 @@ static const char *stages_text(struct report_view *v)
 
     tw_buf_init(&b, 4000);
     for (size_t i = 0; i < m->stages.count; i++)
-        tw_buf_printf(&b, "%s%s %s", b.len ? ", " : "",
-                      report_clean(v->a, m->stages.items[i].name),
-                      tw_show_seconds(v->a, m->stages.items[i].seconds));
+        if (m->stages.items[i].seconds >= 0.001)
+            tw_buf_printf(&b, "%s%s %s", b.len ? ", " : "",
+                          report_clean(v->a, m->stages.items[i].name),
+                          tw_show_seconds(v->a, m->stages.items[i].seconds));
     text = tw_arena_strdup(v->a, tw_buf_text(&b));
     tw_buf_done(&b);
     return text;

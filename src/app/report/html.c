@@ -301,7 +301,7 @@ static void finding(struct tw_buf *b, const struct report_issue *issue)
         tw_buf_printf(b, " line %d", issue->line);
     }
     tw_buf_puts(b, "</span>");
-    element(b, "pre", "", issue->evidence);
+    element(b, "pre", "", issue->quote);
     if (*issue->remedy) {
         tw_buf_puts(b, "<p><strong>Remedy:</strong> ");
         report_xml(b, issue->remedy);

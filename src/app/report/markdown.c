@@ -135,8 +135,8 @@ static void issues(struct tw_buf *b, const struct report_view *v)
             tw_buf_printf(b, " line %d", issue->line);
         }
         tw_buf_puts(b, ")\n");
-        if (*issue->evidence)
-            block(b, "  ", "", issue->evidence);
+        if (*issue->quote)
+            block(b, "  ", "", issue->quote);
         if (*issue->remedy) {
             tw_buf_puts(b, "  Remedy: ");
             text(b, issue->remedy);

@@ -90,6 +90,9 @@ const char *report_interval(struct tw_arena *a, double low, double high)
         return tw_arena_printf(a, "at least %s", report_change(a, low));
     if (isnan(low) || low <= 1e-6)
         return tw_arena_printf(a, "at most %s", report_change(a, high));
+    if (low > 0.5 && high < 2 &&
+        tw_streq(signed_percent(a, low - 1), signed_percent(a, high - 1)))
+        return "";
     if (low > 0.5 && high < 2)
         return tw_arena_printf(a, "%s to %s %%", signed_percent(a, low - 1),
                                signed_percent(a, high - 1));

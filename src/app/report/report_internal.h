@@ -30,6 +30,7 @@ struct report_issue {
     enum tw_severity severity;
     enum report_tone tone;
     const char *code, *title, *evidence, *remedy, *reproduce; /* "" where there is none */
+    const char *quote;        /* evidence, or that it is the same as above: for people */
     bool forces;              /* it keeps the change from proceeding */
     const char *file;         /* changed file it is about; NULL */
     const char *setting;      /* changed setting it is about; NULL */

@@ -507,8 +507,8 @@ static void issues(struct sheet *s, const struct report_view *v)
             put(s, REPORT_MUTED, place);
         }
         end_line(s);
-        if (*issue->evidence)
-            item(s, INDENT + 2, "\xe2\x94\x82", issue->tone, issue->evidence);
+        if (*issue->quote)
+            item(s, INDENT + 2, "\xe2\x94\x82", issue->tone, issue->quote);
         if (*issue->remedy)
             item(s, INDENT + 2, "\xe2\x86\x92", REPORT_GOOD, issue->remedy);
         if (*issue->reproduce)

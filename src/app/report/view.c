@@ -84,6 +84,18 @@ static void add_where(struct report_view *v)
                                                                          : "unknown");
 }
 
+/* One line: what is quoted at length stands in the findings. */
+static const char *short_text(struct tw_arena *a, const char *text)
+{
+    char *line = tw_arena_strdup(a, report_clean(a, text));
+    size_t n = 0;
+
+    for (; line[n] && (n < 160 || ((unsigned char)line[n] & 0xc0) == 0x80); n++)
+        if (line[n] == '\n')
+            line[n] = ' ';
+    return line[n] ? tw_arena_printf(a, "%.*s\xe2\x80\xa6", (int)n, line) : line;
+}
+
 static int by_points(const void *one, const void *two)
 {
     double a = ((const struct tw_risk_part *)one)->points;
@@ -100,7 +112,7 @@ static void add_risk_parts(struct report_view *v)
         TW_PUSH(v->a, &v->risk_parts,
                 (struct tw_risk_part){report_clean(v->a, i->risk_parts.items[k].name),
                                       i->risk_parts.items[k].points,
-                                      report_clean(v->a, i->risk_parts.items[k].why)});
+                                      short_text(v->a, i->risk_parts.items[k].why)});
     if (v->risk_parts.count)
         qsort(v->risk_parts.items, v->risk_parts.count, sizeof *v->risk_parts.items, by_points);
 }
@@ -201,6 +213,19 @@ static bool has_risk_part(const struct report_view *v, const char *name)
     return false;
 }
 
+/* A start, a restart and a reload often fail with the same words: a reader gets them once. */
+static void quote_once(struct report_view *v)
+{
+    for (size_t i = 0; i < v->issues.count; i++) {
+        struct report_issue *issue = &v->issues.items[i];
+
+        issue->quote = issue->evidence;
+        for (size_t k = 0; k < i; k++)
+            if (*issue->evidence && tw_streq(v->issues.items[k].evidence, issue->evidence))
+                issue->quote = "(the same words as above)";
+    }
+}
+
 static void add_issues(struct report_view *v)
 {
     const struct tw_issues *issues = &v->s->impact.issues;
@@ -224,6 +249,21 @@ static void add_issues(struct report_view *v)
         for (; at > 0 && worse(&issue, &v->issues.items[at - 1]); at--)
             v->issues.items[at] = v->issues.items[at - 1];
         v->issues.items[at] = issue;
+    }
+    quote_once(v);
+}
+
+/* The sentence says where, when it is that of a finding that has a place. */
+static void place_sentence(struct report_view *v)
+{
+    for (size_t i = 0; i < v->issues.count; i++) {
+        const struct report_issue *issue = &v->issues.items[i];
+
+        if (!issue->line || !tw_streq(issue->title, v->sentence))
+            continue;
+        v->sentence = tw_arena_printf(v->a, "%.*s: %s line %d.", (int)strlen(v->sentence) - 1,
+                                      v->sentence, report_clean(v->a, issue->file), issue->line);
+        return;
     }
 }
 
@@ -249,7 +289,7 @@ static const struct {
     {"wal_bytes", "WAL"},
     {"wal_bytes_per_day", "WAL per day"},
     {"temp_bytes_per_day", "temporary files per day"},
-    {"served_per_s", "served"},
+    {"served_per_s", "served, whole time"},
     {"connections", "connections"},
 };
 
@@ -289,7 +329,8 @@ static struct report_metric metric_of(struct report_view *v, const struct tw_eff
     struct tw_arena *a = v->a;
     /* what was still running when its slot ended is known to have taken that long, not how long */
     bool at_least = e->verdict && tw_starts_with(e->verdict, "at least");
-    const char *change = report_change(a, e->ratio.value);
+    bool same = isnan(e->ratio.value) && e->before == e->after; /* 0 and 0 have no ratio */
+    const char *change = report_change(a, same ? 1 : e->ratio.value);
 
     return (struct report_metric){
         .name = report_clean(a, e->metric),
@@ -335,7 +376,8 @@ static void add_failures(struct report_view *v)
                     .kind = kind,
                     .when = report_when(v->a, f->at_hours, f->low, f->high),
                     .probability = tw_arena_printf(v->a, "%.0f %%", f->probability * 100),
-                    .evidence = report_clean(v->a, f->evidence),
+                    .evidence = f->from_finding ? "told by a finding above"
+                                                : report_clean(v->a, f->evidence),
                     .tone = forces ? REPORT_BAD : REPORT_WARN,
                     .at_hours = f->at_hours,
                     .forces = forces});
@@ -446,6 +488,7 @@ struct report_view *report_view_new(const struct tw_simulation *s)
     if (s->has_impact) {
         add_risk_parts(v);
         add_issues(v);
+        place_sentence(v);
         add_metrics(v);
         add_failures(v);
         add_statements(v);
