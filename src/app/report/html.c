@@ -78,7 +78,7 @@ static const char style_sheet[] =
     "details[open] summary{margin-bottom:12px}"
     "footer{color:var(--soft);font-size:13px;padding-bottom:40px}"
     "@media(max-width:720px){header>div{flex-direction:column;align-items:flex-start}"
-    "dl{grid-template-columns:1fr}dt{margin-top:6px}}"
+    ".dial{flex:none}dl{grid-template-columns:1fr}dt{margin-top:6px}}"
     "@media print{:root{--bg:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#ccc;--code:#fff;"
     "--good:#127a3c;--warn:#a45a00;--bad:#b3261e;--base:#7a8594;--cand:#2457d6;--tint:#f0f0f0}"
     "body{font-size:12px}section{border-radius:0;margin:12px 0}"
@@ -396,9 +396,9 @@ static void risk_parts(struct tw_buf *b, const struct report_view *v)
         report_xml(b, part->name);
         tw_buf_printf(b,
                       "</th><td class=\"num\">%+.0f</td><td style=\"width:170px\"><div "
-                      "class=\"bar%s\" style=\"width:%.0f%%\"></div></td><td class=\"small\">",
-                      part->points, part->points < 0 ? " less" : "",
-                      fmin(fabs(part->points), 100));
+                      "class=\"%s%s\" style=\"width:%.0f%%\"></div></td><td class=\"small\">",
+                      part->points, fabs(part->points) >= 0.5 ? "bar" : "",
+                      part->points < 0 ? " less" : "", fmin(fabs(part->points), 100));
         report_xml(b, part->why);
         tw_buf_puts(b, "</td></tr>\n");
     }
