@@ -21,6 +21,7 @@ struct live {
     char *data, *state, *sockets, *bin; /* owned */
     int port;
     unsigned uid, gid;
+    struct tw_buf ids; /* of the simulations of this test, "id|id" */
 };
 struct live_answer {
     int exit_code;
@@ -104,6 +105,7 @@ LIVE void live_open(struct live *l, int port, int scale, const char *conf)
     cr_assert(pw && geteuid() == 0, "needs root and the user postgres");
     strcpy(l->top, "/tmp/twin-live-XXXXXX");
     cr_assert(mkdtemp(l->top));
+    tw_buf_init(&l->ids, 1 << 20);
     l->uid = pw->pw_uid;
     l->gid = pw->pw_gid;
     l->port = port;
@@ -130,6 +132,7 @@ LIVE void live_open(struct live *l, int port, int scale, const char *conf)
 LIVE void live_close(struct live *l)
 {
     live_stop(l, "immediate");
+    tw_buf_done(&l->ids);
     (void)tw_remove_tree(l->top, NULL);
     free(l->data);
     free(l->state);
@@ -137,8 +140,13 @@ LIVE void live_close(struct live *l)
     free(l->bin);
 }
 
+LIVE void live_remember(struct live *l, const char *id)
+{
+    tw_buf_printf(&l->ids, "%s%s", l->ids.len ? "|" : "", id);
+}
+
 /* build/twin with these arguments (NULL-terminated); extra: one more environment variable. */
-LIVE void live_twin_env(const struct live *l, const char *extra, const char *const *args,
+LIVE void live_twin_env(struct live *l, const char *extra, const char *const *args,
                         struct live_answer *ret)
 {
     tw_auto_free char *state = tw_strf("TWIN_STATE_DIR=%s", l->state);
@@ -149,11 +157,13 @@ LIVE void live_twin_env(const struct live *l, const char *extra, const char *con
     for (size_t i = 0; args[i] && i < 60; i++)
         argv[i + 1] = args[i];
     (void)live_child(argv, env, (unsigned)-1, (unsigned)-1, ret);
+    if (json_string_value(json_object_get(ret->json, "id")))
+        live_remember(l, json_string_value(json_object_get(ret->json, "id")));
 }
 #define live_twin(l, ret, ...)                                                           \
     live_twin_env((l), NULL, (const char *const[]){__VA_ARGS__, NULL}, (ret))
 
-LIVE void live_add(const struct live *l)
+LIVE void live_add(struct live *l)
 {
     struct live_answer got;
 
@@ -191,11 +201,10 @@ LIVE int live_leftovers(const struct live *l)
 {
     struct live_answer got;
     tw_auto_free char *line = tw_strf(
-        "{ find /sys/fs/cgroup -mindepth 3 -type d -path '*/twin/*'; grep -F '%s' "
+        "{ find /sys/fs/cgroup -mindepth 3 -type d -path '*/twin/*' | grep -E '%s'; grep -F '%s' "
         "/proc/self/mountinfo; find %s/run -type f; losetup -l -n -O BACK-FILE | grep -F '%s'; "
-        "find %s/pool/clones %s/pool/building -mindepth 1; pgrep -fa "
-        "'[t]win _generator'; } 2>/dev/null | head -20",
-        l->state, l->state, l->state, l->state, l->state);
+        "find %s/pool/clones %s/pool/building -mindepth 1; } 2>/dev/null | head -20",
+        l->ids.len ? tw_buf_text(&l->ids) : "no-run-was-made", l->state, l->state, l->state, l->state, l->state);
     int lines = 0;
 
     (void)live_child((const char *const[]){"/bin/sh", "-c", line, NULL}, NULL, (unsigned)-1,

@@ -11,7 +11,7 @@ static void write_text(const char *path, const char *text)
     cr_assert_eq(tw_write_file(path, text, strlen(text), 0644, NULL), 0);
 }
 
-static void ask(const struct live *l, const struct row *row, struct live_answer *got)
+static void ask(struct live *l, const struct row *row, struct live_answer *got)
 {
     tw_auto_free char *from = tw_strf("%s/change.txt", l->top);
     tw_auto_free char *file = tw_strf("%s%s%s", row->file ? row->file : "",

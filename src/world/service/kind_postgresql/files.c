@@ -171,16 +171,27 @@ void kind_pg_outside_files(struct tw_arena *a, const struct tw_snapshot *s,
     }
 }
 
-/* A directory that exists at the target exists in the clone, empty. */
-static int make_dir(const char *root, const char *path, unsigned uid, unsigned gid,
-                    struct tw_err *err)
+/* A directory that exists at the target exists in the clone, empty, with the same rights: its
+ * server may write there exactly if the target's may. */
+static int make_dir(const char *root, const char *path, const struct tw_snapshot *s,
+                    unsigned uid, unsigned gid, struct tw_err *err)
 {
     tw_auto_free char *inside = tw_strf("%s/x", path);
+    tw_auto_free char *host = tw_strf("%s%s", root, path);
     struct stat st;
+    int r;
 
     if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode))
         return 0;
-    return make_parents(root, inside, uid, gid, err);
+    r = make_parents(root, inside, uid, gid, err);
+    if (r < 0)
+        return r;
+    if (geteuid() == 0 && chown(host, st.st_uid == s->owner_uid ? uid : 0,
+                                st.st_gid == s->owner_gid ? gid : 0) < 0)
+        return tw_fail_errno(err, errno, "chown '%s'", host);
+    if (chmod(host, st.st_mode & 07777) < 0)
+        return tw_fail_errno(err, errno, "chmod '%s'", host);
+    return 0;
 }
 
 int kind_pg_refresh(struct tw_arena *a, const struct tw_target *t,
@@ -203,7 +214,7 @@ int kind_pg_refresh(struct tw_arena *a, const struct tw_target *t,
         r = copy_file(a, outside.paths.items[i], s, root, uid, gid, false, differences,
                       err);
     for (size_t i = 0; i < outside.dirs.count && r == 0; i++)
-        r = make_dir(root, outside.dirs.items[i], uid, gid, err);
+        r = make_dir(root, outside.dirs.items[i], s, uid, gid, err);
     return r;
 }
 

@@ -204,13 +204,12 @@ static bool is_everyone(const char *address)
             tw_streq(address, "all") || tw_starts_with(address, "0.0.0.0/0.0.0.0"));
 }
 
-static bool was_open(const struct tw_snapshot *s, const char *type, const char *address)
+/* The same words in the target's own file: open already, and so no news. */
+static bool was_open(const struct tw_snapshot *s, const char *line)
 {
-    for (size_t i = 0; i < s->hba.count; i++)
-        if (tw_streq(s->hba.items[i].method, "trust") &&
-            tw_streq(s->hba.items[i].type, type) &&
-            is_everyone(s->hba.items[i].address) && is_everyone(address))
-            return true;
+    for (size_t i = 0; i < s->files.count; i++)
+        if (tw_streq(s->files.items[i].path, s->hba_file))
+            return strstr(s->files.items[i].text, line) != NULL;
     return false;
 }
 
@@ -227,7 +226,7 @@ static void judge_hba_line(struct tw_arena *a, const struct tw_access *x, char *
             word[i++] = w;
     }
     if (!word[4] || !tw_starts_with(word[0], "host") || !is_everyone(word[3]) ||
-        was_open(x->snapshot, word[0], word[3]))
+        was_open(x->snapshot, line))
         return;
     if (!tw_streq(word[4], "trust") && !tw_streq(word[5], "trust"))
         return;

@@ -406,9 +406,7 @@ static void take_description(struct tw_arena *a, char *line, struct tw_snapshot 
     for (size_t i = 0; i < TW_COUNT_OF(types); i++)
         if (tw_streq(field[3], types[i][0]))
             one.type = types[i][1];
-    one.boot_value = one.value = tw_arena_strdup(a, field[4]);
-    if (tw_streq(one.type, "bool"))
-        one.boot_value = one.value = tw_streq(field[4], "TRUE") ? "on" : "off";
+    /* The fifth column is what the variable holds before the defaults are set: no default. */
     one.min = *field[5] ? tw_arena_strdup(a, field[5]) : NULL;
     one.max = *field[6] ? tw_arena_strdup(a, field[6]) : NULL;
     one.unit = kind_pg_unit_of(one.name);
