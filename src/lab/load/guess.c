@@ -1,8 +1,9 @@
 /* A mix where no statements are known: what the counters of the tables say was done to them.
  *
  * An index scan becomes a read by the key (nine in ten) or a range, a write an update of a column
- * outside all indexes to itself, a sequential scan a count over as many rows. Where nothing was
- * ever counted, reads by key weighted by the tables' sizes. */
+ * outside all indexes to itself, a sequential scan a count over as many rows. Rows inserted say
+ * little, for a bulk load counts them too: they weigh a part of all else at most. Where nothing but
+ * loading and building was ever counted, reads by key weighted by the tables' sizes. */
 #include "load_internal.h"
 
 #include <math.h>
@@ -13,6 +14,8 @@
 #define RANGE_SHARE  0.1
 #define RANGE_ROWS   100
 #define UPDATE_SHARE 0.1 /* of the requests, where nothing was counted */
+#define INSERT_SHARE 0.25 /* of all other activity, at most */
+#define BUILD_SCANS  10   /* what loading and index builds do to a table */
 
 struct guess {
     struct tw_arena *a;
@@ -20,6 +23,8 @@ struct guess {
     struct tw_load_mix *mix;
     struct load_columns columns;
     bool counted; /* the target's counters tell something */
+    double used;  /* scans, updates and deletes of all tables */
+    double inserts;
     struct tw_err *err;
 };
 struct candidate {
@@ -29,7 +34,12 @@ struct candidate {
 
 static double touches(const struct tw_table *t)
 {
-    return (double)(t->seq_scans + t->idx_scans + t->inserts + t->updates + t->deletes);
+    return (double)(t->seq_scans + t->idx_scans + t->updates + t->deletes);
+}
+
+static bool in_use(const struct tw_table *t)
+{
+    return t->idx_scans + t->updates + t->deletes > 0 || t->seq_scans > BUILD_SCANS;
 }
 
 static int more_active(const void *x, const void *y)
@@ -108,7 +118,9 @@ struct shares {
 
 static struct shares shares_of(const struct guess *g, const struct tw_table *t)
 {
-    double writes = (double)(t->inserts + t->updates + t->deletes);
+    double most = INSERT_SHARE * g->used; /* of inserts, shared out among the tables */
+    double inserts = (double)t->inserts * fmin(1, most / fmax(g->inserts, 1));
+    double writes = inserts + (double)(t->updates + t->deletes);
     double reads = fmax(0, (double)t->idx_scans - (double)(t->updates + t->deletes));
     double size = (double)t->bytes;
 
@@ -218,7 +230,9 @@ int load_mix_guess(struct tw_arena *a, const struct tw_snapshot *s, struct tw_pg
 
         if (!tw_streq(t->database, ret->database) || t->bytes == 0)
             continue;
-        g.counted |= touches(t) > 0;
+        g.counted |= in_use(t);
+        g.used += touches(t);
+        g.inserts += (double)t->inserts;
         tables[n++].table = t;
     }
     for (size_t i = 0; i < n; i++)
