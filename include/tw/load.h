@@ -113,6 +113,10 @@ struct tw_load_order {
  * histogram is new (owned by the caller: tw_hist_free). */
 int tw_load_slot(struct tw_load *load, const struct tw_load_order *order, struct tw_slot *ret,
                  struct tw_err *err);
+/* Has the sessions of an arm tell the server their counts, which else lag by a second and more; each
+ * does it with a transaction of its own (ret_transactions, may be NULL). Nothing before version 15. */
+int tw_load_flush(struct tw_load *load, enum tw_arm arm, int *ret_transactions,
+                  struct tw_err *err);
 /* What the server said to failed requests since the last call: "53300 sorry, too many clients
  * already", with counts; one line each, most frequent first. */
 struct tw_load_failure {

@@ -290,21 +290,36 @@ static enum load_event pg_resume(struct load_conn *c, const struct load_program 
     return send_batch(c, p);
 }
 
-/* A transaction left open by a failure, or by the script, would be a trap for the next request. */
-static bool tidy(struct load_conn *c)
+/* A statement of ours between requests. */
+static bool send_own(struct load_conn *c, const char *sql)
 {
     struct session *s = c->own;
 
-    if (PQtransactionStatus(s->pg) == PQTRANS_IDLE)
-        return true;
     s->tidying = true;
     c->state = LOAD_BUSY;
-    if (!PQsendQueryParams(s->pg, "ROLLBACK", 0, NULL, NULL, NULL, NULL, 0) ||
+    if (!PQsendQueryParams(s->pg, sql, 0, NULL, NULL, NULL, NULL, 0) ||
         (s->pipeline && !PQpipelineSync(s->pg)))
         return false;
     s->syncs = s->pipeline;
     watch_writes(c);
     return true;
+}
+
+/* A transaction left open by a failure, or by the script, would be a trap for the next request. */
+static bool tidy(struct load_conn *c)
+{
+    struct session *s = c->own;
+
+    return PQtransactionStatus(s->pg) == PQTRANS_IDLE || send_own(c, "ROLLBACK");
+}
+
+static bool pg_flush(struct load_conn *c)
+{
+    struct session *s = c->own;
+
+    if (PQserverVersion(s->pg) < 150000)
+        return false; /* there sessions tell what they did whenever they fall idle */
+    return send_own(c, "SELECT pg_stat_force_next_flush()");
 }
 
 static enum load_event finish(struct load_conn *c, const struct load_program *p,
@@ -401,6 +416,7 @@ const struct load_driver load_driver_postgresql = {
     .send = pg_send,
     .ready = pg_ready,
     .resume = pg_resume,
+    .flush = pg_flush,
     .cancel = pg_cancel,
     .close = pg_close,
 };

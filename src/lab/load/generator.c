@@ -564,6 +564,31 @@ static int run_slot(struct generator *g, struct slot *s)
     return 0;
 }
 
+/* An order without length: the sessions tell the server what they did. */
+static int flush_arm(struct generator *g, struct slot *s)
+{
+    int64_t deadline = tw_now_ns() + TW_SEC_NS;
+
+    s->arm = &g->arms[s->order.arm];
+    if (!s->arm->conninfo)
+        return -ENOTCONN;
+    for (size_t i = 0; i < g->connections; i++) {
+        struct load_conn *c = &s->arm->conns[i];
+
+        if (c->state == LOAD_IDLE && g->driver->flush(c)) {
+            watch(s->arm, c);
+            s->result.sent++;
+        }
+    }
+    while (count_state(s->arm, g->connections, LOAD_BUSY) > 0 && tw_now_ns() < deadline)
+        handle_events(g, s, deadline, false);
+    for (size_t i = 0; i < g->connections; i++)
+        if (s->arm->conns[i].state == LOAD_BUSY)
+            shut(g, &s->arm->conns[i]);
+    tw_hist_clear(g->latency);
+    return 0;
+}
+
 /* ---- the wire ---- */
 
 static void put_failures(struct generator *g, struct tw_buf *b)
@@ -610,9 +635,9 @@ static int obey(struct generator *g, struct tw_buf *payload)
     s.order.seed = (uint64_t)load_get_int(&r);
     s.order.keep_starts = load_get_int(&r) != 0;
     s.order.settle_s = load_get_real(&r);
-    if (r.bad || s.order.arm >= TW_ARM_COUNT || s.order.length_ns <= 0)
+    if (r.bad || s.order.arm >= TW_ARM_COUNT || s.order.length_ns < 0)
         return send_result(g, &s, -EINVAL);
-    return send_result(g, &s, run_slot(g, &s));
+    return send_result(g, &s, s.order.length_ns == 0 ? flush_arm(g, &s) : run_slot(g, &s));
 }
 
 static void pin(const char *cpuset)

@@ -340,29 +340,44 @@ static void unknown_slot(const struct tw_load_order *order, struct tw_slot *slot
     };
 }
 
+/* Gives an order and reads the head of its answer; ret_reader stands behind it. */
+static int carry_out(struct tw_load *load, const struct tw_load_order *order,
+                     struct load_result *ret, struct load_reader *ret_reader,
+                     struct tw_err *err)
+{
+    int64_t patience = order->length_ns + (int64_t)(fmax(order->settle_s, 0) * 1e9);
+    int code = give_order(load, order, err);
+
+    if (code >= 0)
+        code = listen_for(load, LOAD_MSG_RESULT, tw_now_ns() + patience + SILENCE_NS,
+                          ret_reader, err);
+    if (code < 0)
+        return code;
+    code = (int)load_get_int(ret_reader);
+    if (code < 0)
+        return tw_fail(err, code, "the load generator refused a slot of %.3f s at %.0f/s: %s",
+                       tw_seconds(order->length_ns), order->rate_per_s, strerror(-code));
+    if ((size_t)(ret_reader->end - ret_reader->at) < sizeof *ret)
+        return tw_fail(err, -EBADMSG, "the load generator gave half an answer");
+    memcpy(ret, ret_reader->at, sizeof *ret);
+    ret_reader->at += sizeof *ret;
+    return 0;
+}
+
 int tw_load_slot(struct tw_load *load, const struct tw_load_order *order, struct tw_slot *ret,
                  struct tw_err *err)
 {
-    int64_t patience = order->length_ns + (int64_t)(fmax(order->settle_s, 0) * 1e9);
     struct load_result result;
     struct load_reader r;
     const void *flat;
     size_t len;
-    int code = give_order(load, order, err);
+    int code;
 
-    if (code >= 0)
-        code = listen_for(load, LOAD_MSG_RESULT, tw_now_ns() + patience + SILENCE_NS, &r, err);
+    if (order->length_ns <= 0)
+        return tw_fail(err, -EINVAL, "a slot needs a length");
+    code = carry_out(load, order, &result, &r, err);
     if (code < 0)
         return code;
-    code = (int)load_get_int(&r);
-    if (code < 0)
-        return tw_fail(err, code, "the load generator refused a slot of %.3f s at %.0f/s: %s",
-                       tw_seconds(order->length_ns), order->rate_per_s, strerror(-code));
-    if ((size_t)(r.end - r.at) < sizeof result)
-        return tw_fail(err, -EBADMSG, "the load generator gave half an answer");
-    memcpy(&result, r.at, sizeof result);
-    r.at += sizeof result;
-
     unknown_slot(order, ret);
     ret->start_ns = result.start_ns;
     ret->length_ns = result.length_ns;
@@ -380,6 +395,21 @@ int tw_load_slot(struct tw_load *load, const struct tw_load_order *order, struct
     keep_starts(&r, ret);
     keep_means(load, &r);
     keep_failures(load, &r);
+    return 0;
+}
+
+int tw_load_flush(struct tw_load *load, enum tw_arm arm, int *ret_transactions,
+                  struct tw_err *err)
+{
+    const struct tw_load_order order = {.arm = arm, .rate_per_s = NAN};
+    struct load_result result;
+    struct load_reader r;
+    int code = carry_out(load, &order, &result, &r, err);
+
+    if (code < 0)
+        return code;
+    if (ret_transactions)
+        *ret_transactions = (int)result.sent;
     return 0;
 }
 

@@ -127,6 +127,8 @@ struct load_driver {
                              int64_t now_ns); /* its fd is */
     enum load_event (*resume)(struct load_conn *c, const struct load_program *p,
                               int64_t now_ns);
+    /* Has an idle session tell its counts; false: it need not, or cannot. LOAD_RESTED follows. */
+    bool (*flush)(struct load_conn *c);
     /* Asks for the requests of these connections to be given up; may block (it runs in a
      * process of its own). */
     void (*cancel)(struct load_conn *conns, size_t n);

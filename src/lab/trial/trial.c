@@ -499,8 +499,10 @@ static int read_counters(struct trial *t, struct tw_counters counters[TW_ARM_COU
     int r = thaw_all(t, err);
 
     for (int arm = 0; arm < TW_ARM_COUNT && r == 0; arm++)
-        if (!t->silent || arm == TW_BASELINE)
+        if (!t->silent || arm == TW_BASELINE) {
+            (void)tw_load_flush(t->spec->load, (enum tw_arm)arm, NULL, NULL);
             r = tw_sampler_read(t->sampler[arm], true, &counters[arm], err);
+        }
     return r;
 }
 
