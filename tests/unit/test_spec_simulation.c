@@ -66,7 +66,10 @@ static struct tw_simulation *full(void)
         f->p95_s.value = 0.0025;
         for (int k = 0; k < 3 + arm; k++)
             TW_PUSH(a, &f->bins,
-                    (struct tw_bin){.from_h = k, .hours = 1, .rate_per_s = 100, .p95_s = 0.0025});
+                    (struct tw_bin){.from_h = k / 3.0,
+                                    .hours = 1 / 3.0,
+                                    .rate_per_s = 1e7 / 3.0,
+                                    .p95_s = 0.0025 / 3.0});
     }
     s->measured.pairs = 12;
     s->measured.requests[TW_BASELINE] = 5001;

@@ -92,11 +92,23 @@ static json_t *write_uint64(const struct spec_field *f, uint64_t value)
     return json_string(text);
 }
 
+static double six_digits(double value)
+{
+    double unit;
+
+    if (value == 0 || !isfinite(value))
+        return value;
+    unit = pow(10, floor(log10(fabs(value))) - 5);
+    return unit >= 1 ? round(value / unit) * unit : round(value / unit) / round(1 / unit);
+}
+
 static json_t *write_real(const struct spec_field *f, double value)
 {
     if (value == 0 && (f->flags & SPEC_ZERO_UNKNOWN))
         return json_null();
-    return tw_json_real(f->scale != 0 ? value * f->scale : value);
+    if (f->scale != 0)
+        value *= f->scale;
+    return tw_json_real(f->flags & SPEC_SHORT ? six_digits(value) : value);
 }
 
 static json_t *write_time(int64_t wall_ns)

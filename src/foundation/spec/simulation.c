@@ -18,8 +18,6 @@
     {.key = (key_), .kind = SPEC_LIST, SPEC_AT(type, member), .shape = &(shape_)}
 #define MAP(key_, type, member, shape_)                                                  \
     {.key = (key_), .kind = SPEC_MAP, SPEC_AT(type, member), .shape = &(shape_)}
-#define MILLI(key_, type, member)                                                        \
-    {.key = (key_), .kind = SPEC_REAL, .scale = 1000, SPEC_AT(type, member)}
 
 /* ---- impact ---- */
 
@@ -164,24 +162,29 @@ static const struct spec_shape impact = SPEC_SHAPE(tw_impact, impact_fields);
 
 /* ---- timeline: the bins of both arms side by side ---- */
 
+#define SHORT(member)                                                                    \
+    {.key = #member, .kind = SPEC_REAL, .flags = SPEC_SHORT, SPEC_AT(tw_bin, member)}
+#define SHORT_MILLI(key_, member)                                                        \
+    {.key = (key_), .kind = SPEC_REAL, .flags = SPEC_SHORT, .scale = 1000,               \
+     SPEC_AT(tw_bin, member)}
 static const struct spec_field bin_fields[] = {
-    REAL(tw_bin, utilisation),
-    MILLI("p50_ms", tw_bin, p50_s),
-    MILLI("p95_ms", tw_bin, p95_s),
-    MILLI("p99_ms", tw_bin, p99_s),
-    REAL(tw_bin, throughput_per_s),
-    REAL(tw_bin, errors_per_s),
-    REAL(tw_bin, cpu_cores),
-    REAL(tw_bin, wal_bytes_per_s),
-    REAL(tw_bin, memory_bytes),
-    REAL(tw_bin, connections),
-    REAL(tw_bin, backlog),
+    SHORT(utilisation),
+    SHORT_MILLI("p50_ms", p50_s),
+    SHORT_MILLI("p95_ms", p95_s),
+    SHORT_MILLI("p99_ms", p99_s),
+    SHORT(throughput_per_s),
+    SHORT(errors_per_s),
+    SHORT(cpu_cores),
+    SHORT(wal_bytes_per_s),
+    SHORT(memory_bytes),
+    SHORT(connections),
+    SHORT(backlog),
 };
 static const struct spec_shape bin_shape = SPEC_SHAPE(tw_bin, bin_fields);
 static const struct spec_field bin_when_fields[] = {
-    {.key = "from_hours", .kind = SPEC_REAL, SPEC_AT(tw_bin, from_h)},
-    REAL(tw_bin, hours),
-    REAL(tw_bin, rate_per_s),
+    {.key = "from_hours", .kind = SPEC_REAL, .flags = SPEC_SHORT, SPEC_AT(tw_bin, from_h)},
+    SHORT(hours),
+    SHORT(rate_per_s),
 };
 static const struct spec_shape bin_when = SPEC_SHAPE(tw_bin, bin_when_fields);
 

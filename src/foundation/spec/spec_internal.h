@@ -30,6 +30,7 @@ enum spec_flag {
     SPEC_ZERO_UNKNOWN = 1,
     SPEC_MINUS_UNKNOWN = 2,
     SPEC_REQUIRED = 4, /* strict reading fails without it */
+    SPEC_SHORT = 8,    /* six digits are enough: there are thousands of these in a body */
 };
 struct spec_shape;
 struct spec_field {
