@@ -141,7 +141,7 @@ Test(sandbox_native, it_cannot_change_its_world)
         "mount -t tmpfs x /tmp", "mount -o remount,rw /", "unshare -U true", "unshare -r true",
         "unshare -n true",       "chroot / true",          "hostname x",      "touch /x",
         "touch /etc/x",          "touch /usr/x",           "echo 1 > /proc/sys/kernel/panic",
-        "echo c > /proc/sysrq-trigger", "mknod /tmp/x b 7 0", "cat /proc/kcore", "ls /proc/1/fd",
+        "echo c > /proc/sysrq-trigger", "mknod /tmp/x b 7 0", "head -c 1 /proc/kcore | grep -q .", "ls /proc/1/fd",
         "cat /proc/1/mem",       "cat /proc/1/environ",    "kill -9 1 && sleep 0.1 && test ! -d /proc/1",
         "dmesg",                 "cat /sys/kernel/notes",  "ulimit -c unlimited",
         "nsenter -t 1 -n true",  "date -s 2020-01-01",     "su root -c true"};
@@ -521,7 +521,7 @@ Test(sandbox_native, links_in_a_clone_lead_nowhere)
     spec.mounts.count = 2;
     box = open_box(&spec);
     expect_says(box, "ls /etc | wc -l", "0\n"); /* covered inside, and only there */
-    cr_expect_eq(access("/etc/fstab", F_OK) | access("/etc/passwd", F_OK), 0);
+    cr_expect_eq(access("/etc/passwd", F_OK), 0);
     tw_sandbox_close(box);
 }
 

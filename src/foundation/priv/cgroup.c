@@ -601,6 +601,14 @@ static void kill_members(int dir)
     }
 }
 
+/* v2 kills all at once; v1 one by one, and what is frozen dies only when it thaws. */
+static void stop_members(int dir)
+{
+    if (write_at(dir, "cgroup.kill", "1") < 0)
+        kill_members(dir);
+    (void)write_at(dir, "freezer.state", "THAWED");
+}
+
 /* Groups below it (a service may have been given some) go first. */
 static int remove_dir(int parent, const char *name)
 {
@@ -626,10 +634,7 @@ static int remove_dir(int parent, const char *name)
             return 0;
         if (errno != EBUSY || tw_now_ns() > deadline)
             return -errno;
-        /* v2 kills all at once; v1 one by one, and only what is not frozen dies */
-        if (write_at(dir, "cgroup.kill", "1") < 0)
-            kill_members(dir);
-        (void)write_at(dir, "freezer.state", "THAWED");
+        stop_members(dir);
         tw_sleep_ns(TW_MSEC_NS / 4);
     }
 }
@@ -650,11 +655,25 @@ static void remove_parents(int mount, const char *group)
     }
 }
 
+/* Members are stopped everywhere first: one that is frozen in one hierarchy keeps its group in all
+ * the others. */
+static void stop_everywhere(const struct priv_cgroup_layout *l, const char *group)
+{
+    for (size_t i = 0; i < l->count; i++) {
+        tw_auto_free char *path = tw_strf("%s/%s", l->mounts[i].path, group);
+        tw_auto_close int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        if (dir >= 0)
+            stop_members(dir);
+    }
+}
+
 int priv_cgroup_remove(const char *group, struct tw_err *err)
 {
     const struct priv_cgroup_layout *l = priv_cgroup_layout();
     int removed = 0;
 
+    stop_everywhere(l, group);
     for (size_t i = 0; i < l->count; i++) {
         tw_auto_close int mount = open(l->mounts[i].path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         int r = mount >= 0 ? remove_dir(mount, group) : 0;

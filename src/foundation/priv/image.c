@@ -35,8 +35,11 @@ bool priv_reflinks(const char *dir)
            ioctl(to, FICLONE, from) == 0;
 }
 
-/* Its output goes into a file without a name, to be quoted when it fails. */
-static int run_tool(char *const *argv, struct tw_err *err)
+#define TOOL_FD 3
+
+/* Its output goes into a file without a name, to be quoted when it fails. The file that it works on
+ * is its descriptor TOOL_FD: should we die meanwhile, it cannot make anew what reap has removed. */
+static int run_tool(char *const *argv, int file, struct tw_err *err)
 {
     tw_auto_close int out = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     posix_spawn_file_actions_t actions;
@@ -49,6 +52,7 @@ static int run_tool(char *const *argv, struct tw_err *err)
     (void)posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0);
     (void)posix_spawn_file_actions_adddup2(&actions, out >= 0 ? out : 0, 1);
     (void)posix_spawn_file_actions_adddup2(&actions, out >= 0 ? out : 0, 2);
+    (void)posix_spawn_file_actions_adddup2(&actions, file, TOOL_FD);
     r = posix_spawn(&pid, argv[0], &actions, NULL, argv, environ);
     (void)posix_spawn_file_actions_destroy(&actions);
     if (r != 0)
@@ -70,7 +74,7 @@ static int make_file_system(const char *fresh, int64_t size_bytes, struct tw_err
     const char *mkfs = priv_mkfs_path();
     /* -K: nothing to discard in a sparse file; a small log, as it is written out whole */
     char *argv[] = {(char *)(uintptr_t)mkfs, "-q", "-f", "-K", "-m", "crc=1,reflink=1",
-                    "-l", "size=64m", (char *)(uintptr_t)fresh, NULL};
+                    "-l", "size=64m", "/proc/self/fd/3", NULL};
 
     if (!mkfs)
         return tw_fail(err, -ENOENT, "'mkfs.xfs' is not installed: apt-get install xfsprogs");
@@ -79,7 +83,7 @@ static int make_file_system(const char *fresh, int64_t size_bytes, struct tw_err
     if (ftruncate(fd, size_bytes) < 0)
         return tw_fail_errno(err, errno, "making '%s' %lld bytes long", fresh,
                              (long long)size_bytes);
-    return run_tool(argv, err);
+    return run_tool(argv, fd, err);
 }
 
 /* Two processes may come at once: the first to link its image wins. */
