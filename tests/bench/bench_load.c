@@ -1,5 +1,5 @@
-/* Our generator against pgbench: the same query, prepared, the same connections, one client core,
- * side by side in turns. Requests per CPU second of the client process.
+/* Our generator against pgbench: the same query, prepared, the same connections, one
+ * client core, side by side in turns. Requests per CPU second of the client process.
  *
  * usage: bench_load [ROUNDS [SECONDS [CONNECTIONS]]] */
 #include "tw/load.h"
@@ -42,8 +42,8 @@ static int run_shell(const char *command, double *ret_cpu_s)
 
     if (pid == 0) {
         if (geteuid() == 0)
-            (void)execlp("setpriv", "setpriv", "--reuid", "postgres", "--regid", "postgres",
-                         "--clear-groups", "sh", "-c", line, NULL);
+            (void)execlp("setpriv", "setpriv", "--reuid", "postgres", "--regid",
+                         "postgres", "--clear-groups", "sh", "-c", line, NULL);
         else
             (void)execlp("sh", "sh", "-c", line, NULL);
         _exit(127);
@@ -78,11 +78,12 @@ static void open_server(void)
         die("needs the user postgres");
     (void)atexit(close_server);
     (void)snprintf(conninfo, sizeof conninfo, "host=%s port=7777 user=postgres", dir);
-    if (run_shell("initdb -D data -U postgres -A trust -N --no-instructions && "
-                  "pg_ctl -D data -l log -w start -o \"-k $PWD -p 7777 -c listen_addresses= "
-                  "-c fsync=off -c shared_buffers=256MB -c autovacuum=off\" && "
-                  "pgbench -i -q -s 10 -h $PWD -p 7777 -U postgres postgres",
-                  NULL) != 0)
+    if (run_shell(
+            "initdb -D data -U postgres -A trust -N --no-instructions && "
+            "pg_ctl -D data -l log -w start -o \"-k $PWD -p 7777 -c listen_addresses= "
+            "-c fsync=off -c shared_buffers=256MB -c autovacuum=off\" && "
+            "pgbench -i -q -s 10 -h $PWD -p 7777 -U postgres postgres",
+            NULL) != 0)
         die("the server does not start");
 }
 
@@ -96,15 +97,15 @@ static double number_after(const char *text, const char *what)
 static struct run run_pgbench(double rate, int seconds, int connections)
 {
     tw_auto_free char *command = NULL, *text = NULL, *path = tw_strf("%s/out", dir);
-    tw_auto_free char *limit =
-        isnan(rate) ? tw_strf("%s", "") : tw_strf("-R %.0f", rate);
+    tw_auto_free char *limit = isnan(rate) ? tw_strf("%s", "") : tw_strf("-R %.0f", rate);
     struct run r = {.seconds = seconds};
 
     if (truncate(path, 0) != 0)
         die("cannot empty the output of pgbench");
-    command = tw_strf("exec taskset -c %d pgbench -n -S -M prepared -j 1 -c %d -T %d %s -h $PWD "
-                      "-p 7777 -U postgres postgres",
-                      cores - 1, connections, seconds, limit);
+    command = tw_strf(
+        "exec taskset -c %d pgbench -n -S -M prepared -j 1 -c %d -T %d %s -h $PWD "
+        "-p 7777 -U postgres postgres",
+        cores - 1, connections, seconds, limit);
     if (run_shell(command, &r.cpu_s) != 0 ||
         tw_read_file(AT_FDCWD, path, 1 << 20, &text, NULL, NULL) < 0)
         die("pgbench failed");
@@ -125,7 +126,8 @@ static struct run run_ours(struct tw_load *load, double rate, int seconds)
     if (tw_load_slot(load, &order, &slot, &err) < 0)
         die(err.text);
     tw_hist_free(slot.latency);
-    return (struct run){(double)slot.done, slot.generator_cpu_s, tw_seconds(slot.length_ns)};
+    return (struct run){(double)slot.done, slot.generator_cpu_s,
+                        tw_seconds(slot.length_ns)};
 }
 
 static struct tw_load *open_load(struct tw_arena *a, int connections)
@@ -161,7 +163,8 @@ static void print_row(const char *what, double *x, int n)
                  x[n - 1]);
 }
 
-static void compare(struct tw_load *load, double rate, int rounds, int seconds, int connections)
+static void compare(struct tw_load *load, double rate, int rounds, int seconds,
+                    int connections)
 {
     double ours[ROUNDS_MAX], theirs[ROUNDS_MAX], ratio[ROUNDS_MAX], speed[2][ROUNDS_MAX];
 
@@ -203,9 +206,10 @@ int main(int argc, char **argv)
     open_server();
     load = open_load(a, connections);
     (void)run_ours(load, NAN, seconds);
-    (void)printf("load generator, select by key, prepared, %d connections over a Unix socket, "
-                 "%d rounds of %d s, client on one of %d cores\n",
-                 connections, rounds, seconds, cores);
+    (void)printf(
+        "load generator, select by key, prepared, %d connections over a Unix socket, "
+        "%d rounds of %d s, client on one of %d cores\n",
+        connections, rounds, seconds, cores);
     (void)printf(" as fast as it goes (bar: ratio at least 1)\n");
     compare(load, NAN, rounds, seconds, connections);
     (void)printf(" 1,000 requests per second, Poisson\n");

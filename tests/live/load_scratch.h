@@ -1,5 +1,5 @@
-/* A PostgreSQL of our own for the live tests of the rooms load and sample: made, started, and
- * gone again with its directory, whatever the test does. */
+/* A PostgreSQL of our own for the live tests of the rooms load and sample: made, started,
+ * and gone again with its directory, whatever the test does. */
 #ifndef TESTS_LOAD_SCRATCH_H
 #define TESTS_LOAD_SCRATCH_H
 
@@ -27,15 +27,15 @@ struct scratch {
 /* As the user postgres where we are root: the server refuses to run as root. */
 static inline int scratch_run(const struct scratch *s, const char *command)
 {
-    tw_auto_free char *line =
-        tw_strf("exec >>%s/out 2>&1; cd %s; PATH=%s:$PATH; %s", s->dir, s->dir, s->bin, command);
+    tw_auto_free char *line = tw_strf("exec >>%s/out 2>&1; cd %s; PATH=%s:$PATH; %s",
+                                      s->dir, s->dir, s->bin, command);
     pid_t pid = fork();
     int status = -1;
 
     if (pid == 0) {
         if (geteuid() == 0)
-            (void)execlp("setpriv", "setpriv", "--reuid", "postgres", "--regid", "postgres",
-                         "--clear-groups", "sh", "-c", line, NULL);
+            (void)execlp("setpriv", "setpriv", "--reuid", "postgres", "--regid",
+                         "postgres", "--clear-groups", "sh", "-c", line, NULL);
         else
             (void)execlp("sh", "sh", "-c", line, NULL);
         _exit(127);
@@ -100,11 +100,14 @@ static inline void scratch_open(struct scratch *s, const char *options)
     scratch_keep(s);
     if (geteuid() == 0)
         cr_assert(chown(s->dir, user->pw_uid, user->pw_gid) == 0);
-    (void)snprintf(s->conninfo, sizeof s->conninfo, "host=%s port=7777 user=postgres", s->dir);
-    cr_assert(scratch_run(s, "initdb -D data -U postgres -A trust -N --no-instructions") == 0);
-    start = tw_strf("pg_ctl -D data -l log -w start -o '-k %s -p 7777 -c listen_addresses= "
-                    "-c fsync=off -c shared_buffers=32MB -c autovacuum=off %s'",
-                    s->dir, options ? options : "");
+    (void)snprintf(s->conninfo, sizeof s->conninfo, "host=%s port=7777 user=postgres",
+                   s->dir);
+    cr_assert(
+        scratch_run(s, "initdb -D data -U postgres -A trust -N --no-instructions") == 0);
+    start =
+        tw_strf("pg_ctl -D data -l log -w start -o '-k %s -p 7777 -c listen_addresses= "
+                "-c fsync=off -c shared_buffers=32MB -c autovacuum=off %s'",
+                s->dir, options ? options : "");
     cr_assert(scratch_run(s, start) == 0);
 }
 
@@ -133,8 +136,8 @@ static inline struct tw_pg *scratch_connect(const struct scratch *s)
     struct tw_err err = {0};
     struct tw_pg *pg = NULL;
 
-    cr_assert(tw_pg_open(info, (unsigned)-1, tw_now_ns() + 5 * TW_SEC_NS, &pg, &err) == 0, "%s",
-              err.text);
+    cr_assert(tw_pg_open(info, (unsigned)-1, tw_now_ns() + 5 * TW_SEC_NS, &pg, &err) == 0,
+              "%s", err.text);
     return pg;
 }
 

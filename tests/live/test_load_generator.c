@@ -30,7 +30,8 @@ static struct tw_load_mix *make_mix(const char *name)
     const struct tw_snapshot snapshot = {0};
     struct tw_err err = {0};
 
-    cr_assert(tw_load_mix_make(arena, &snapshot, &name, 1, pg, mix, &err) == 0, "%s", err.text);
+    cr_assert(tw_load_mix_make(arena, &snapshot, &name, 1, pg, mix, &err) == 0, "%s",
+              err.text);
     return mix;
 }
 
@@ -72,7 +73,8 @@ Test(load_generator, offered_rate_is_kept_within_poisson_noise)
     a = slot_of(order);
     order.arm = TW_CANDIDATE;
     b = slot_of(order);
-    cr_expect(fabs((double)a.sent - 1000) < 5 * sqrt(1000), "sent %ld of 1000", (long)a.sent);
+    cr_expect(fabs((double)a.sent - 1000) < 5 * sqrt(1000), "sent %ld of 1000",
+              (long)a.sent);
     cr_expect_eq(a.done, a.sent);
     cr_expect_eq(a.errors + a.late, 0);
     cr_expect_eq(tw_hist_count(a.latency), a.done);
@@ -92,7 +94,8 @@ Test(load_generator, offered_rate_is_kept_within_poisson_noise)
 Test(load_generator, counts_agree_with_the_commits_of_the_server)
 {
     struct tw_load_order order = {.rate_per_s = 300, .length_ns = TW_SEC_NS, .seed = 3};
-    const char *commits = "SELECT sum(xact_commit) FROM pg_stat_database WHERE datname='postgres'";
+    const char *commits =
+        "SELECT sum(xact_commit) FROM pg_stat_database WHERE datname='postgres'";
     double before, extra, rows;
     int told = 0;
     struct tw_slot open_loop, closed;
@@ -109,22 +112,23 @@ Test(load_generator, counts_agree_with_the_commits_of_the_server)
     rows = scratch_number(pg, "SELECT count(*) FROM pgbench_history");
     cr_expect_eq((int64_t)rows, open_loop.done + closed.done, "a row of history each");
 
-    /* Beside the requests: seven statements prepared on each of six connections of which at most
-     * the three of this arm are told here, and our own looking. */
+    /* Beside the requests: seven statements prepared on each of six connections of which
+     * at most the three of this arm are told here, and our own looking. */
     cr_assert(tw_load_flush(load, TW_BASELINE, &told, NULL) == 0);
     cr_expect_eq(told, 3);
     extra = scratch_number(pg, commits) - before - rows - told;
-    cr_expect(extra >= 0 && extra <= 6 * 7 + 20, "%.0f commits more than requests", extra);
+    cr_expect(extra >= 0 && extra <= 6 * 7 + 20, "%.0f commits more than requests",
+              extra);
     free_slot(&open_loop);
     free_slot(&closed);
 }
 
 static void freeze_server(int64_t wait_ns, int64_t length_ns)
 {
-    tw_auto_free char *command = tw_strf(
-        "sleep %.3f; for s in STOP CONT; do for p in $(pgrep -P $(head -1 data/postmaster.pid)); do "
-        "kill -$s $p; done; sleep %.3f; done",
-        tw_seconds(wait_ns), tw_seconds(length_ns));
+    tw_auto_free char *command = tw_strf("sleep %.3f; for s in STOP CONT; do for p in "
+                                         "$(pgrep -P $(head -1 data/postmaster.pid)); do "
+                                         "kill -$s $p; done; sleep %.3f; done",
+                                         tw_seconds(wait_ns), tw_seconds(length_ns));
 
     (void)scratch_run(&scratch, command);
 }
@@ -144,8 +148,8 @@ Test(load_generator, a_stall_is_charged_to_the_server)
     }
     stalled = slot_of(order);
     (void)waitpid(pid, NULL, 0);
-    /* With two connections a client that waits for answers would see two slow requests of 400;
-     * 20 were due while nothing moved. */
+    /* With two connections a client that waits for answers would see two slow requests of
+     * 400; 20 were due while nothing moved. */
     cr_expect(tw_hist_share_over(stalled.latency, 0.010) > 0.025, "share over 10 ms %.4f",
               tw_hist_share_over(stalled.latency, 0.010));
     cr_expect(stalled.p99_s > 0.025, "p99 %.6f s", stalled.p99_s);
@@ -173,9 +177,10 @@ Test(load_generator, what_never_answers_is_cancelled_and_counted_as_the_slot)
     next = slot_of(order);
     cr_expect_eq(next.late, next.sent, "the connections serve again");
     tw_sleep_ns(100 * TW_MSEC_NS);
-    cr_expect_eq((int)scratch_number(pg, "SELECT count(*) FROM pg_stat_activity WHERE "
-                                         "state = 'active' AND query LIKE '%pg_sleep(30)%'"
-                                         " AND pid <> pg_backend_pid()"),
+    cr_expect_eq((int)scratch_number(pg,
+                                     "SELECT count(*) FROM pg_stat_activity WHERE "
+                                     "state = 'active' AND query LIKE '%pg_sleep(30)%'"
+                                     " AND pid <> pg_backend_pid()"),
                  0);
     free_slot(&slot);
     free_slot(&next);
@@ -193,8 +198,8 @@ Test(load_generator, errors_are_counted_with_the_servers_words)
     cr_assert(tw_write_file(path, text, strlen(text), 0644, NULL) == 0);
     open_load(make_mix(path), 2);
     slot = slot_of(order);
-    cr_expect(slot.errors > 20 && slot.done > 20, "%ld errors, %ld done", (long)slot.errors,
-              (long)slot.done);
+    cr_expect(slot.errors > 20 && slot.done > 20, "%ld errors, %ld done",
+              (long)slot.errors, (long)slot.done);
     cr_expect_eq(slot.sent, slot.done + slot.errors);
     cr_assert(tw_load_failures(load, arena, &failures, NULL) == 0);
     cr_assert_eq(failures.list.count, 1);
@@ -229,7 +234,8 @@ Test(load_generator, killed_connections_come_back)
     }
     slot = slot_of(order);
     (void)waitpid(pid, NULL, 0);
-    cr_expect(slot.done > slot.sent * 3 / 4, "%ld of %ld", (long)slot.done, (long)slot.sent);
+    cr_expect(slot.done > slot.sent * 3 / 4, "%ld of %ld", (long)slot.done,
+              (long)slot.sent);
     cr_expect_eq(slot.sent, slot.done + slot.errors + slot.late);
     cr_assert(tw_load_failures(load, arena, &failures, NULL) == 0);
     for (size_t i = 0; i < failures.list.count; i++)
@@ -240,7 +246,8 @@ Test(load_generator, killed_connections_come_back)
 
 Test(load_generator, too_many_connections_are_a_failure_with_its_words)
 {
-    struct tw_load_order order = {.rate_per_s = 100, .length_ns = TW_SEC_NS / 5, .seed = 5};
+    struct tw_load_order order = {
+        .rate_per_s = 100, .length_ns = TW_SEC_NS / 5, .seed = 5};
     struct tw_load_failures failures;
     struct tw_slot slot;
 

@@ -26,28 +26,28 @@ TestSuite(load_mix, .init = open_all, .fini = close_all, .timeout = 40);
 
 static void make_shop(void)
 {
-    scratch_exec(pg,
-                 "CREATE EXTENSION pg_stat_statements;"
-                 "CREATE TABLE customer (id int PRIMARY KEY, email text UNIQUE, name text,"
-                 " born date, active bool);"
-                 "INSERT INTO customer SELECT i, 'c' || i || '@x.org', md5(i::text),"
-                 " date '1950-01-01' + i % 20000, i % 3 = 0 FROM generate_series(1, 20000) i;"
-                 "CREATE TABLE item (customer int, line int, price numeric, sold timestamptz,"
-                 " note text, PRIMARY KEY (customer, line));"
-                 "INSERT INTO item SELECT i / 4 * 7, i % 4, i % 1000 + 0.5,"
-                 " timestamptz '2024-01-01' + i * interval '1 minute', repeat('x', 60)"
-                 " FROM generate_series(0, 79999) i;"
-                 "CREATE INDEX ON item (sold);"
-                 "CREATE TABLE log (id uuid PRIMARY KEY, text text);"
-                 "CREATE TABLE visit (at timestamptz, what text);"
-                 "INSERT INTO visit SELECT now() - i * interval '1 minute', 'page'"
-                 " FROM generate_series(1, 50000) i;"
-                 "CREATE INDEX ON visit (at);"
-                 "ANALYZE; SELECT pg_stat_statements_reset()");
+    scratch_exec(
+        pg, "CREATE EXTENSION pg_stat_statements;"
+            "CREATE TABLE customer (id int PRIMARY KEY, email text UNIQUE, name text,"
+            " born date, active bool);"
+            "INSERT INTO customer SELECT i, 'c' || i || '@x.org', md5(i::text),"
+            " date '1950-01-01' + i % 20000, i % 3 = 0 FROM generate_series(1, 20000) i;"
+            "CREATE TABLE item (customer int, line int, price numeric, sold timestamptz,"
+            " note text, PRIMARY KEY (customer, line));"
+            "INSERT INTO item SELECT i / 4 * 7, i % 4, i % 1000 + 0.5,"
+            " timestamptz '2024-01-01' + i * interval '1 minute', repeat('x', 60)"
+            " FROM generate_series(0, 79999) i;"
+            "CREATE INDEX ON item (sold);"
+            "CREATE TABLE log (id uuid PRIMARY KEY, text text);"
+            "CREATE TABLE visit (at timestamptz, what text);"
+            "INSERT INTO visit SELECT now() - i * interval '1 minute', 'page'"
+            " FROM generate_series(1, 50000) i;"
+            "CREATE INDEX ON visit (at);"
+            "ANALYZE; SELECT pg_stat_statements_reset()");
 }
 
-/* What an application would have sent, with literals: A customer, B one that has items, C, D
- * times an hour apart. */
+/* What an application would have sent, with literals: A customer, B one that has items,
+ * C, D times an hour apart. */
 static void use_shop(void)
 {
     static const struct {
@@ -67,8 +67,11 @@ static void use_shop(void)
         {"INSERT INTO log VALUES ('00000000-0000-0000-0000-0000001A', 'seen')", 100},
         {"SELECT * FROM customer ORDER BY id LIMIT 20 OFFSET 0", 200},
         {"SELECT count(*) FROM item WHERE price > 990.0", 20},
-        {"SELECT count(*) FROM item WHERE sold > timestamptz '2024-02-01' + interval '1 day'", 1},
-        {"SELECT count(*), max(what) FROM visit WHERE at > now() - interval '2 days'", 20},
+        {"SELECT count(*) FROM item WHERE sold > timestamptz '2024-02-01' + interval '1 "
+         "day'",
+         1},
+        {"SELECT count(*), max(what) FROM visit WHERE at > now() - interval '2 days'",
+         20},
         {"SELECT * FROM customer WHERE id = ANY ('{A, 1, 2, 3, 4}')", 200},
         {"DELETE FROM log WHERE id = '00000000-0000-0000-0000-0000001A'", 10},
     };
@@ -82,8 +85,8 @@ static void use_shop(void)
                 continue;
             tw_buf_init(&b, 4096);
             for (const char *at = sent[k].sql; *at; at++) {
-                bool word = (at[1] >= 'A' && at[1] <= 'Z') || (at > sent[k].sql && at[-1] >= 'A' &&
-                                                              at[-1] <= 'Z');
+                bool word = (at[1] >= 'A' && at[1] <= 'Z') ||
+                            (at > sent[k].sql && at[-1] >= 'A' && at[-1] <= 'Z');
 
                 if (*at == 'A' && !word)
                     tw_buf_printf(&b, "%d", customer);
@@ -107,13 +110,14 @@ static struct tw_snapshot take(void)
     struct tw_pg_rows rows;
     struct tw_err err = {0};
 
-    cr_assert(tw_pg_query(pg, arena,
-                          "SELECT d.datname, query, calls, total_exec_time, mean_exec_time,"
-                          " rows::float8 / calls, (shared_blks_hit + shared_blks_read)::float8"
-                          " / calls, queryid FROM pg_stat_statements s JOIN pg_database d"
-                          " ON d.oid = s.dbid ORDER BY 4 DESC",
-                          0, NULL, &rows, &err) == 0,
-              "%s", err.text);
+    cr_assert(
+        tw_pg_query(pg, arena,
+                    "SELECT d.datname, query, calls, total_exec_time, mean_exec_time,"
+                    " rows::float8 / calls, (shared_blks_hit + shared_blks_read)::float8"
+                    " / calls, queryid FROM pg_stat_statements s JOIN pg_database d"
+                    " ON d.oid = s.dbid ORDER BY 4 DESC",
+                    0, NULL, &rows, &err) == 0,
+        "%s", err.text);
     for (int i = 0; i < rows.rows; i++)
         TW_PUSH(arena, &s.statements,
                 (struct tw_statement){.database = tw_pg_cell(&rows, i, 0),
@@ -151,7 +155,8 @@ static void tell(const struct tw_load_mix *mix)
 {
     for (size_t i = 0; i < mix->items.count; i++)
         cr_log_info("%5.1f %% of requests, %5.1f %% of time: %s\n",
-                    100 * mix->items.items[i].weight, 100 * mix->items.items[i].source_share,
+                    100 * mix->items.items[i].weight,
+                    100 * mix->items.items[i].source_share,
                     mix->items.items[i].statements.items[0].sql);
     for (size_t i = 0; i < mix->missing.count; i++)
         cr_log_info("missing: %s\n", mix->missing.items[i]);
@@ -187,8 +192,8 @@ Test(load_mix, statements_of_the_target_are_reproduced)
     cr_assert(tw_load_explain(arena, &mix, pg, &again, &err) == 0, "%s", err.text);
     cr_assert_eq(plans.list.count, mix.items.count);
     for (size_t i = 0; i < plans.list.count; i++) {
-        cr_log_info("%s | %s | %.2f\n", plans.list.items[i].line, plans.list.items[i].shape,
-                    plans.list.items[i].cost);
+        cr_log_info("%s | %s | %.2f\n", plans.list.items[i].line,
+                    plans.list.items[i].shape, plans.list.items[i].cost);
         cr_expect_str_eq(plans.list.items[i].shape, again.list.items[i].shape);
     }
     cr_assert(tw_load_try(arena, &mix, pg, 2, 1, &seconds, &err) == 0, "%s", err.text);
@@ -210,14 +215,15 @@ Test(load_mix, statements_of_the_target_are_reproduced)
 
 Test(load_mix, what_pgbench_sent_is_reproduced)
 {
-    tw_auto_free char *command = tw_strf(
-        "pgbench -n -c 2 -t 500 -h %s -p 7777 -U postgres postgres", scratch.dir);
+    tw_auto_free char *command =
+        tw_strf("pgbench -n -c 2 -t 500 -h %s -p 7777 -U postgres postgres", scratch.dir);
     struct tw_snapshot s;
     struct tw_load_mix mix;
     struct tw_err err = {0};
 
     scratch_pgbench(&scratch, 1);
-    scratch_exec(pg, "CREATE EXTENSION pg_stat_statements; SELECT pg_stat_statements_reset()");
+    scratch_exec(
+        pg, "CREATE EXTENSION pg_stat_statements; SELECT pg_stat_statements_reset()");
     cr_assert(scratch_run(&scratch, command) == 0);
     s = take();
     cr_assert(tw_load_mix_make(arena, &s, NULL, 0, pg, &mix, &err) == 0, "%s", err.text);
@@ -259,7 +265,8 @@ Test(load_mix, a_database_without_rows_is_refused_with_what_to_do)
     struct tw_err err = {0};
 
     cr_expect_eq(tw_load_mix_make(arena, &s, NULL, 0, pg, &mix, &err), -ENODATA);
-    cr_expect(strstr(err.text, "postgres") && strstr(err.text, "select-only"), "%s", err.text);
+    cr_expect(strstr(err.text, "postgres") && strstr(err.text, "select-only"), "%s",
+              err.text);
 }
 
 Test(load_mix, pgbench_mixes_need_its_tables_and_names_are_suggested)
@@ -286,7 +293,8 @@ Test(load_mix, a_plan_turned_bad_shows_in_shape_and_cost)
     scratch_pgbench(&scratch, 1);
     cr_assert(tw_load_mix_make(arena, &s, &name, 1, pg, &mix, &err) == 0, "%s", err.text);
     cr_assert(tw_load_explain(arena, &mix, pg, &good, &err) == 0, "%s", err.text);
-    scratch_exec(pg, "SET random_page_cost = 1000000; SET seq_page_cost = 0.0001; SET jit = off");
+    scratch_exec(
+        pg, "SET random_page_cost = 1000000; SET seq_page_cost = 0.0001; SET jit = off");
     cr_assert(tw_load_explain(arena, &mix, pg, &bad, &err) == 0, "%s", err.text);
     cr_assert_eq(good.list.count, 1);
     cr_expect_str_eq(good.list.items[0].line,

@@ -31,7 +31,8 @@ Test(sample_postgresql, all_counters_come_in_one_row_and_grow, .init = open_all,
     sample_blank(&after);
     cr_assert(tw_pg_query(pg, a, sql, 0, NULL, &rows, &err) == 0, "%s", err.text);
     sample_postgresql_row(&rows, tw_pg_version(pg), &before);
-    scratch_exec(pg, "CREATE TABLE t AS SELECT generate_series(1, 10000) a; DELETE FROM t");
+    scratch_exec(pg,
+                 "CREATE TABLE t AS SELECT generate_series(1, 10000) a; DELETE FROM t");
     scratch_exec(pg, "CHECKPOINT");
     tw_pg_close(pg); /* tells its counts */
     tw_sleep_ns(100 * TW_MSEC_NS);

@@ -157,6 +157,7 @@ Test(load_program, a_mix_survives_the_wire)
     cr_expect_eq(back.items.items[0].statements.items[0].variables.items[0], 1);
     for (size_t len = 0; len < b.len; len++) {
         r = (struct load_reader){b.data, b.data + len, false};
-        cr_assert(load_get_mix(&r, arena, &back) < 0, "cut to %zu bytes it was taken", len);
+        cr_assert(load_get_mix(&r, arena, &back) < 0, "cut to %zu bytes it was taken",
+                  len);
     }
 }

@@ -44,14 +44,15 @@ Test(load_query, parameters_are_traced_to_columns_and_operators)
         {"SELECT * FROM t WHERE a LIKE $1", 1, LOAD_ROLE_LIKE, NULL, "a"},
         {"SELECT * FROM t WHERE a > now() - $1::interval", 1, LOAD_ROLE_AGE, NULL, "a"},
         {"SELECT * FROM t ORDER BY a LIMIT $1 OFFSET $2", 1, LOAD_ROLE_LIMIT, NULL, NULL},
-        {"SELECT * FROM t ORDER BY a LIMIT $1 OFFSET $2", 2, LOAD_ROLE_OFFSET, NULL, NULL},
+        {"SELECT * FROM t ORDER BY a LIMIT $1 OFFSET $2", 2, LOAD_ROLE_OFFSET, NULL,
+         NULL},
         {"INSERT INTO t (a, b) VALUES ($1, $2)", 2, LOAD_ROLE_INSERT, NULL, "b"},
         {"INSERT INTO t VALUES (1, $1)", 1, LOAD_ROLE_INSERT, NULL, NULL},
         {"UPDATE t SET a = $1, b = b + $2 WHERE c = $3", 1, LOAD_ROLE_ASSIGN, NULL, "a"},
         {"UPDATE t SET a = $1, b = b + $2 WHERE c = $3", 2, LOAD_ROLE_ADD, NULL, "b"},
         {"UPDATE t SET a = $1, b = b + $2 WHERE c = $3", 3, LOAD_ROLE_EQUAL, NULL, "c"},
-        {"DELETE FROM t WHERE a IN (SELECT b FROM u WHERE u.c = $1)", 1, LOAD_ROLE_EQUAL, "u",
-         "c"},
+        {"DELETE FROM t WHERE a IN (SELECT b FROM u WHERE u.c = $1)", 1, LOAD_ROLE_EQUAL,
+         "u", "c"},
     };
 
     for (size_t i = 0; i < TW_COUNT_OF(rows); i++) {

@@ -28,11 +28,12 @@ Test(load_script, variables_become_parameters)
 {
     struct tw_load_item item;
 
-    cr_assert(parse("-- head\n\\set aid random(1, 100000 * :scale)\n\\set d :aid + 1\n"
-                    "SELECT ':aid', a::int, \"x:aid\" FROM t -- :none\n WHERE aid = :aid\n"
-                    " AND b IN (:d, :scale, $q$:aid;$q$);\n"
-                    "UPDATE t SET a = :aid;",
-                    &item, NULL) == 0);
+    cr_assert(
+        parse("-- head\n\\set aid random(1, 100000 * :scale)\n\\set d :aid + 1\n"
+              "SELECT ':aid', a::int, \"x:aid\" FROM t -- :none\n WHERE aid = :aid\n"
+              " AND b IN (:d, :scale, $q$:aid;$q$);\n"
+              "UPDATE t SET a = :aid;",
+              &item, NULL) == 0);
     cr_assert_eq(item.variables.count, 2);
     cr_expect_eq(item.variables.items[0].kind, TW_VAR_UNIFORM);
     cr_expect_eq(item.variables.items[0].high, 1000000);
@@ -51,7 +52,8 @@ Test(load_script, a_name_set_twice_keeps_both_values)
 {
     struct tw_load_item item;
 
-    cr_assert(parse("\\set x 1\nSELECT :x;\n\\set x :x + 1\nSELECT :x;\n", &item, NULL) == 0);
+    cr_assert(parse("\\set x 1\nSELECT :x;\n\\set x :x + 1\nSELECT :x;\n", &item, NULL) ==
+              0);
     cr_assert_eq(item.variables.count, 2);
     cr_expect_eq(item.statements.items[0].variables.items[0], 0);
     cr_expect_eq(item.statements.items[1].variables.items[0], 1);
@@ -62,8 +64,8 @@ Test(load_script, sleep_stands_before_the_next_statement)
 {
     struct tw_load_item item;
 
-    cr_assert(parse("BEGIN;\n\\sleep 5 ms\n\\sleep 500 us\nSELECT 1;\nEND;\n\\sleep 2\n", &item,
-                    NULL) == 0);
+    cr_assert(parse("BEGIN;\n\\sleep 5 ms\n\\sleep 500 us\nSELECT 1;\nEND;\n\\sleep 2\n",
+                    &item, NULL) == 0);
     cr_assert_eq(item.statements.count, 4);
     cr_expect_float_eq(item.statements.items[1].think_ms, 5.5, 1e-9);
     cr_expect_str_eq(item.statements.items[3].sql, "");
@@ -95,8 +97,8 @@ Test(load_script, mistakes_name_file_and_line)
         if (!rows[i].where[0])
             continue; /* the server says what is wrong with it */
         cr_expect_eq(r, -EINVAL, "'%s' was taken", rows[i].text);
-        cr_expect(strstr(err.text, rows[i].where) && strstr(err.text, rows[i].what), "%s: %s",
-                  rows[i].text, err.text);
+        cr_expect(strstr(err.text, rows[i].where) && strstr(err.text, rows[i].what),
+                  "%s: %s", rows[i].text, err.text);
     }
 }
 

@@ -57,8 +57,8 @@ Test(sample_postgresql, every_version_has_a_statement_of_its_own)
 
 Test(sample_postgresql, a_row_goes_where_its_columns_belong)
 {
-    const char *cells[] = {"1000", "5", "1", "2", "3", "4", "0", "7", "8", "9.5",
-                           "0.5",  "11", NULL, "13", NULL, "15"};
+    const char *cells[] = {"1000", "5",   "1",   "2",  "3",  "4",  "0",  "7",
+                           "8",    "9.5", "0.5", "11", NULL, "13", NULL, "15"};
     struct tw_pg_rows row = {1, TW_COUNT_OF(cells), cells};
     struct tw_counters c;
 

@@ -1,5 +1,5 @@
-/* Does the mix do here what it does at the source? And: how long does each item take, where a load
- * would finish nothing. */
+/* Does the mix do here what it does at the source? And: how long does each item take,
+ * where a load would finish nothing. */
 #include "load_internal.h"
 
 #include <jansson.h>
@@ -10,10 +10,10 @@
 
 #define SEED          UINT64_C(86028121)
 #define RUNS          8
-#define ITEM_BUDGET_S 0.25  /* runs of one item at most, once two are done */
+#define ITEM_BUDGET_S 0.25 /* runs of one item at most, once two are done */
 #define TIMEOUT_MS    2000
-#define WITHIN        1.25  /* the bar: 25 % */
-#define ROWS_SLACK    0.5   /* what rounding and one more index level do */
+#define WITHIN        1.25 /* the bar: 25 % */
+#define ROWS_SLACK    0.5  /* what rounding and one more index level do */
 #define BLOCKS_SLACK  2.0
 
 struct figures {
@@ -41,7 +41,8 @@ static double rows_of(const json_t *plan)
     const json_t *child = json_array_get(json_object_get(plan, "Plans"), 0);
     bool modifies =
         tw_streq(json_string_value(json_object_get(plan, "Node Type")), "ModifyTable");
-    const json_t *from = modifies && number(plan, "Actual Rows") == 0 && child ? child : plan;
+    const json_t *from =
+        modifies && number(plan, "Actual Rows") == 0 && child ? child : plan;
 
     return number(from, "Actual Rows") * number(from, "Actual Loops");
 }
@@ -59,13 +60,13 @@ static int read_figures(const char *text, struct figures *ret)
     return 0;
 }
 
-static int run_once(struct checker *c, const struct tw_load_statement *s, const char *name,
-                    struct figures *ret, struct tw_err *err)
+static int run_once(struct checker *c, const struct tw_load_statement *s,
+                    const char *name, struct figures *ret, struct tw_err *err)
 {
     tw_auto(tw_arena) *a = tw_arena_new();
     int count = load_draw_parameters(s, &c->draw, c->parameters);
-    const char *sql = load_explain_text(a, "ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON", name,
-                                        c->parameters, count);
+    const char *sql = load_explain_text(a, "ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON",
+                                        name, c->parameters, count);
     struct tw_pg_rows rows;
     int r = tw_pg_exec(c->pg, "BEGIN", err);
 
@@ -77,7 +78,8 @@ static int run_once(struct checker *c, const struct tw_load_statement *s, const 
     return r;
 }
 
-static int run_item(struct checker *c, size_t item, struct figures *ret, struct tw_err *err)
+static int run_item(struct checker *c, size_t item, struct figures *ret,
+                    struct tw_err *err)
 {
     const struct tw_load_statement *s = &c->p->mix->items.items[item].statements.items[0];
     int64_t begun = tw_now_ns();
@@ -123,7 +125,8 @@ static void lose(struct checker *c, struct tw_load_mix *mix, size_t item, const 
                             mix->items.items[item].name, why));
 }
 
-static int check_item(struct checker *c, struct tw_load_mix *mix, size_t item, size_t *slower)
+static int check_item(struct checker *c, struct tw_load_mix *mix, size_t item,
+                      size_t *slower)
 {
     const struct tw_load_item *i = &mix->items.items[item];
     struct figures here;
@@ -140,13 +143,14 @@ static int check_item(struct checker *c, struct tw_load_mix *mix, size_t item, s
         lose(c, mix, item, tw_arena_printf(c->a, "fails here: %s", why.text));
     else if (!agrees(here.rows, i->source_rows, ROWS_SLACK))
         lose(c, mix, item,
-             tw_arena_printf(c->a, "sent, but gives %.4g rows a call here and %.4g at the source",
-                             here.rows, i->source_rows));
+             tw_arena_printf(
+                 c->a, "sent, but gives %.4g rows a call here and %.4g at the source",
+                 here.rows, i->source_rows));
     else if (!agrees(here.blocks, i->source_blocks, BLOCKS_SLACK))
         lose(c, mix, item,
-             tw_arena_printf(c->a,
-                             "sent, but reads %.4g blocks a call here and %.4g at the source",
-                             here.blocks, i->source_blocks));
+             tw_arena_printf(
+                 c->a, "sent, but reads %.4g blocks a call here and %.4g at the source",
+                 here.blocks, i->source_blocks));
     else if (!agrees(here.ms, i->source_mean_ms, 0))
         ++*slower;
     return 0;
@@ -200,12 +204,13 @@ int tw_load_mix_check(struct tw_arena *a, struct tw_load_mix *mix, struct tw_pg 
     end(&c, pg);
     if (r < 0)
         return r;
-    mix->description = tw_arena_printf(
-        a, "%zu statements of %s, %.0f %% of total time reproduced", mix->items.count, mix->source,
-        floor(100 * mix->coverage));
+    mix->description =
+        tw_arena_printf(a, "%zu statements of %s, %.0f %% of total time reproduced",
+                        mix->items.count, mix->source, floor(100 * mix->coverage));
     if (slower > 0)
         mix->description = tw_arena_printf(
-            a, "%s; %zu with the same rows and blocks but another time than at the source",
+            a,
+            "%s; %zu with the same rows and blocks but another time than at the source",
             mix->description, slower);
     return 0;
 }
@@ -227,7 +232,8 @@ static int try_once(struct checker *c, size_t item, double *ret_seconds)
 
         if (s->sql[0] == '\0')
             continue;
-        res = PQexecParams(tw_pg_raw(c->pg), s->sql, count, NULL, c->parameters, NULL, NULL, 0);
+        res = PQexecParams(tw_pg_raw(c->pg), s->sql, count, NULL, c->parameters, NULL,
+                           NULL, 0);
         status = PQresultStatus(res);
         failed = status != PGRES_TUPLES_OK && status != PGRES_COMMAND_OK;
         PQclear(res);
@@ -256,8 +262,9 @@ static int try_item(struct checker *c, size_t item, int times, double *ret)
     return r == -ECONNRESET ? r : 0;
 }
 
-int tw_load_try(struct tw_arena *a, const struct tw_load_mix *mix, struct tw_pg *pg, int times,
-                double statement_timeout_s, double **ret_seconds, struct tw_err *err)
+int tw_load_try(struct tw_arena *a, const struct tw_load_mix *mix, struct tw_pg *pg,
+                int times, double statement_timeout_s, double **ret_seconds,
+                struct tw_err *err)
 {
     double *seconds = tw_arena_alloc(a, (mix->items.count + 1) * sizeof *seconds);
     struct checker c = {.a = a, .err = err};

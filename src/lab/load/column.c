@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SMALL_ROWS    5000.0
-#define DENSE         0.8 /* share of the numbers between smallest and largest that exist */
-#define VALUE_MAX     "2000"
+#define SMALL_ROWS 5000.0
+#define DENSE      0.8 /* share of the numbers between smallest and largest that exist */
+#define VALUE_MAX  "2000"
 
 enum field {
     F_SCHEMA,
@@ -27,8 +27,8 @@ enum field {
     F_KEY,
     F_KEY_WIDTH,
 };
-/* The key of a table: its primary key, else a unique one of plain columns, the narrowest. A table
- * that was never analysed is estimated from its size. */
+/* The key of a table: its primary key, else a unique one of plain columns, the narrowest.
+ * A table that was never analysed is estimated from its size. */
 static const char columns_sql[] =
     "SELECT n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod),"
     " t.typcategory, (t.typname IN ('int2', 'int4', 'int8'))::int,"
@@ -48,7 +48,8 @@ static const char columns_sql[] =
     " FROM (VALUES %s) want(s, r)"
     " JOIN pg_class c ON c.relname = want.r AND c.relkind IN ('r', 'p', 'm')"
     " JOIN pg_namespace n ON n.oid = c.relnamespace"
-    "  AND CASE WHEN want.s IS NULL THEN pg_table_is_visible(c.oid) ELSE n.nspname = want.s END"
+    "  AND CASE WHEN want.s IS NULL THEN pg_table_is_visible(c.oid) ELSE n.nspname = "
+    "want.s END"
     " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
     " JOIN pg_type t ON t.oid = a.atttypid"
     " CROSS JOIN LATERAL (SELECT ceil(pg_table_size(c.oid) / 8192.0) AS pages) size"
@@ -56,7 +57,8 @@ static const char columns_sql[] =
     "  AND s.attname = a.attname AND NOT s.inherited"
     " LEFT JOIN LATERAL (SELECT i.indkey, i.indnkeyatts FROM pg_index i"
     "  WHERE i.indrelid = c.oid AND i.indisunique AND i.indpred IS NULL"
-    "  AND i.indexprs IS NULL ORDER BY i.indisprimary DESC, i.indnkeyatts, i.indexrelid LIMIT 1)"
+    "  AND i.indexprs IS NULL ORDER BY i.indisprimary DESC, i.indnkeyatts, i.indexrelid "
+    "LIMIT 1)"
     "  key ON true"
     " ORDER BY c.oid, a.attnum";
 
@@ -174,8 +176,8 @@ char *load_sample_from(struct tw_arena *a, const struct load_column *c, double p
     /* Under the LIMIT, which would cut off the end of the table. */
     if (rows > 0.9 * LOAD_SAMPLE)
         *ret_filter = tw_arena_printf(a, "random() < %.6g", 0.9 * LOAD_SAMPLE / rows);
-    return tw_arena_printf(a, "%s sampled TABLESAMPLE SYSTEM (%.6g)", load_table_name(a, c),
-                           100 * share);
+    return tw_arena_printf(a, "%s sampled TABLESAMPLE SYSTEM (%.6g)",
+                           load_table_name(a, c), 100 * share);
 }
 
 int load_sample_rows(struct tw_arena *a, struct tw_pg *pg,
@@ -216,7 +218,8 @@ int load_key_variables(struct tw_arena *a, struct tw_pg *pg,
         v->high = (int64_t)columns[0]->high;
         return 0;
     }
-    r = load_sample_rows(a, pg, (const struct load_column *const *)columns, count, &rows, err);
+    r = load_sample_rows(a, pg, (const struct load_column *const *)columns, count, &rows,
+                         err);
     if (r < 0)
         return r;
     if (rows.rows == 0)

@@ -1,7 +1,8 @@
-/* PostgreSQL: statements prepared once per connection, one request outstanding on each, the
- * statements of a request in one pipeline.
+/* PostgreSQL: statements prepared once per connection, one request outstanding on each,
+ * the statements of a request in one pipeline.
  *
- * A mix of single statements does without pipeline mode: it saves a result per request. */
+ * A mix of single statements does without pipeline mode: it saves a result per request.
+ */
 #include "load_internal.h"
 
 #include <libpq-fe.h>
@@ -13,9 +14,9 @@ enum phase { CONNECTING, PREPARING, SERVING };
 struct session {
     PGconn *pg;
     enum phase phase;
-    size_t prepared;      /* PREPARING: answers so far */
-    bool *unprepared;     /* by number of the statement: could not be prepared */
-    int syncs;            /* Sync answers still to come */
+    size_t prepared;  /* PREPARING: answers so far */
+    bool *unprepared; /* by number of the statement: could not be prepared */
+    int syncs;        /* Sync answers still to come */
     bool pipeline, failed, tidying;
     const char **parameters;
 };
@@ -106,7 +107,8 @@ static void pg_close(struct load_conn *c)
     c->own = NULL;
 }
 
-static void pg_open(struct load_conn *c, const struct load_program *p, const char *conninfo)
+static void pg_open(struct load_conn *c, const struct load_program *p,
+                    const char *conninfo)
 {
     struct session *s = tw_alloc(sizeof *s);
 
@@ -222,11 +224,13 @@ static enum load_event preparing(struct load_conn *c, const struct load_program 
 static bool send_statement(struct load_conn *c, const struct load_program *p, size_t n)
 {
     struct session *s = c->own;
-    const struct tw_load_statement *from = &p->mix->items.items[c->item].statements.items[n];
+    const struct tw_load_statement *from =
+        &p->mix->items.items[c->item].statements.items[n];
     const struct load_statement *st = &p->items[c->item].statements[n];
     int count = load_draw_parameters(from, &c->draw, s->parameters);
 
-    /* What could not be prepared is sent as it is: the server says again what is wrong. */
+    /* What could not be prepared is sent as it is: the server says again what is wrong.
+     */
     if (s->unprepared[st->number])
         return PQsendQueryParams(s->pg, from->sql, count, NULL, s->parameters, NULL, NULL,
                                  0);
@@ -305,7 +309,8 @@ static bool send_own(struct load_conn *c, const char *sql)
     return true;
 }
 
-/* A transaction left open by a failure, or by the script, would be a trap for the next request. */
+/* A transaction left open by a failure, or by the script, would be a trap for the next
+ * request. */
 static bool tidy(struct load_conn *c)
 {
     struct session *s = c->own;

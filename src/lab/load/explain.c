@@ -1,5 +1,5 @@
-/* Plans before any load: EXPLAIN of every statement with values drawn for it, the same values on
- * every twin. */
+/* Plans before any load: EXPLAIN of every statement with values drawn for it, the same
+ * values on every twin. */
 #include "load_internal.h"
 
 #include "tw/redact.h"
@@ -20,8 +20,9 @@ struct printer {
 
 /* ---- preparing ---- */
 
-int load_prepare(struct tw_arena *a, struct tw_pg *pg, const char *sql, const char **ret_name,
-                 unsigned **ret_types, int *ret_count, struct tw_err *err)
+int load_prepare(struct tw_arena *a, struct tw_pg *pg, const char *sql,
+                 const char **ret_name, unsigned **ret_types, int *ret_count,
+                 struct tw_err *err)
 {
     const char *name = "twin_look", *text;
     PGresult *res = PQprepare(tw_pg_raw(pg), name, sql, 0, NULL);
@@ -35,7 +36,8 @@ int load_prepare(struct tw_arena *a, struct tw_pg *pg, const char *sql, const ch
         bool gone = PQstatus(tw_pg_raw(pg)) == CONNECTION_BAD;
 
         text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
-        (void)tw_fail(err, gone ? -ECONNRESET : -EPROTO, "%s", text ? text : "the connection is gone");
+        (void)tw_fail(err, gone ? -ECONNRESET : -EPROTO, "%s",
+                      text ? text : "the connection is gone");
         PQclear(res);
         load_unprepare(pg, name);
         return gone ? -ECONNRESET : -EPROTO;
@@ -118,8 +120,8 @@ static void print_node(struct tw_buf *b, const json_t *node)
 
 static void print_conditions(struct printer *p, const json_t *node, int depth)
 {
-    static const char *const keys[] = {"Index Cond",  "Recheck Cond", "Hash Cond",
-                                       "Merge Cond",  "Join Filter",  "Filter",
+    static const char *const keys[] = {"Index Cond",      "Recheck Cond", "Hash Cond",
+                                       "Merge Cond",      "Join Filter",  "Filter",
                                        "One-Time Filter", "TID Cond"};
 
     for (size_t i = 0; i < TW_COUNT_OF(keys); i++)
@@ -190,7 +192,8 @@ static int read_plan(struct tw_arena *a, const char *text, struct tw_load_plan *
 
 static int explain_statement(struct tw_arena *a, const struct tw_load_statement *s,
                              const struct load_draw *draw, const char **parameters,
-                             struct tw_pg *pg, struct tw_load_plan *ret, struct tw_err *err)
+                             struct tw_pg *pg, struct tw_load_plan *ret,
+                             struct tw_err *err)
 {
     int count = load_draw_parameters(s, draw, parameters);
     struct tw_pg_rows rows;
@@ -199,8 +202,8 @@ static int explain_statement(struct tw_arena *a, const struct tw_load_statement 
 
     if (r < 0)
         return r;
-    r = tw_pg_query(pg, a, load_explain_text(a, "FORMAT JSON", name, parameters, count), 0,
-                    NULL, &rows, err);
+    r = tw_pg_query(pg, a, load_explain_text(a, "FORMAT JSON", name, parameters, count),
+                    0, NULL, &rows, err);
     if (r >= 0)
         r = rows.rows == 1 ? read_plan(a, tw_pg_cell(&rows, 0, 0), ret, err)
                            : tw_fail(err, -EPROTO, "EXPLAIN gave no plan");
@@ -223,7 +226,8 @@ static int explain_item(struct tw_arena *a, const struct load_program *p, size_t
 
         if (!load_explainable(from->statements.items[i].sql))
             continue;
-        r = explain_statement(a, &from->statements.items[i], draw, parameters, pg, &plan, err);
+        r = explain_statement(a, &from->statements.items[i], draw, parameters, pg, &plan,
+                              err);
         if (r < 0)
             return tw_wrap(err, r, "the plan of '%s'", from->name);
         TW_PUSH(a, &ret->list, plan);

@@ -1,5 +1,6 @@
-/* The arithmetic of \set: whole numbers and reals, operators, functions, random draws. Compiled
- * to a stack program; what does not draw and has constant arguments is computed at once. */
+/* The arithmetic of \set: whole numbers and reals, operators, functions, random draws.
+ * Compiled to a stack program; what does not draw and has constant arguments is computed
+ * at once. */
 #include "load_internal.h"
 
 #include <ctype.h>
@@ -69,8 +70,8 @@ int64_t load_draw_uniform(struct tw_rng *rng, int64_t low, int64_t high)
     return (int64_t)((uint64_t)low + (span ? tw_rng_below(rng, span) : tw_rng_u64(rng)));
 }
 
-/* Rejection from a power envelope: L. Devroye, Non-Uniform Random Variate Generation, 1986,
- * ch. X.6.1, for exponents over 1. */
+/* Rejection from a power envelope: L. Devroye, Non-Uniform Random Variate Generation,
+ * 1986, ch. X.6.1, for exponents over 1. */
 int64_t load_draw_zipf(struct tw_rng *rng, int64_t low, int64_t high, double exponent)
 {
     double n = (double)high - (double)low + 1, b = pow(2, exponent - 1), x, t, u, v;
@@ -442,9 +443,10 @@ static int parse_variable(struct parser *p)
             p->at += len;
             return add_step(p, (struct step){.op = OP_VARIABLE, .variable = i});
         }
-    return tw_fail(p->err, -EINVAL,
-                   "unknown variable ':%.*s' in expression '%s': set it before, with \\set",
-                   (int)len, p->at, p->text);
+    return tw_fail(
+        p->err, -EINVAL,
+        "unknown variable ':%.*s' in expression '%s': set it before, with \\set",
+        (int)len, p->at, p->text);
 }
 
 static int parse_arguments(struct parser *p, int *ret_count)
@@ -484,15 +486,17 @@ static int parse_call(struct parser *p)
         if (strlen(functions[i].name) == len && !strncmp(functions[i].name, p->at, len))
             f = &functions[i];
     if (!f)
-        return tw_fail(p->err, -EINVAL, "function '%.*s' in expression '%s' is not known here",
-                       (int)len, p->at, p->text);
+        return tw_fail(p->err, -EINVAL,
+                       "function '%.*s' in expression '%s' is not known here", (int)len,
+                       p->at, p->text);
     p->at += len;
     r = parse_arguments(p, &count);
     if (r < 0)
         return r;
     if (count < f->least || count > f->most)
-        return tw_fail(p->err, -EINVAL, "'%s' in expression '%s' has %d arguments, not %d",
-                       f->name, p->text, f->least, count);
+        return tw_fail(p->err, -EINVAL,
+                       "'%s' in expression '%s' has %d arguments, not %d", f->name,
+                       p->text, f->least, count);
     return add_call(p, f, count);
 }
 
@@ -527,7 +531,7 @@ static int parse_operand(struct parser *p)
     return complain(p, *p->at ? "unexpected character" : "unexpected end");
 }
 
-static const struct operator *operator_at(const char *at)
+static const struct operator* operator_at(const char *at)
 {
     for (size_t i = 0; i < TW_COUNT_OF(operators); i++)
         if (operators[i].sign == *at)
@@ -538,7 +542,7 @@ static const struct operator *operator_at(const char *at)
 /* Precedence climbing: an operand and all operators that bind tighter than least. */
 static int parse_sum(struct parser *p, int least)
 {
-    const struct operator *o;
+    const struct operator* o;
     int r;
 
     if (++p->depth >= DEPTH_MAX)
@@ -570,8 +574,9 @@ static int stack_depth(const struct parser *p)
     return most;
 }
 
-int load_expression_compile(struct tw_arena *a, const char *text, const char *const *names,
-                            size_t count, struct load_expression **ret, struct tw_err *err)
+int load_expression_compile(struct tw_arena *a, const char *text,
+                            const char *const *names, size_t count,
+                            struct load_expression **ret, struct tw_err *err)
 {
     tw_auto_free struct parser *p = tw_alloc(sizeof *p);
     struct load_expression *e;

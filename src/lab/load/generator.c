@@ -1,10 +1,10 @@
-/* The process that sends. It holds the connections to both arms, is told slot by slot what to
- * do, and answers with what it saw.
+/* The process that sends. It holds the connections to both arms, is told slot by slot
+ * what to do, and answers with what it saw.
  *
- * A request is due at its intended start. An idle connection takes the next one that is due; when
- * all are busy it waits, and its latency counts from the intended start all the same. The
- * process sleeps until shortly before a start and looks at its sockets without sleeping for the
- * rest: how long before, it learns from how late it was woken. */
+ * A request is due at its intended start. An idle connection takes the next one that is
+ * due; when all are busy it waits, and its latency counts from the intended start all the
+ * same. The process sleeps until shortly before a start and looks at its sockets without
+ * sleeping for the rest: how long before, it learns from how late it was woken. */
 #include "load_internal.h"
 
 #include <math.h>
@@ -54,10 +54,11 @@ struct generator {
     struct tw_hist *latency, *lag;
     int64_t *starts;
     size_t starts_room;
-    struct load_conn **idle; /* ring: the one idle longest is used next, so none goes cold */
+    struct load_conn *
+        *idle; /* ring: the one idle longest is used next, so none goes cold */
     size_t idle_head, idle_count;
-    int64_t margin_ns;       /* learned: how late it is woken in most cases */
-    bool coarse_waits;       /* no epoll_pwait2 here */
+    int64_t margin_ns; /* learned: how late it is woken in most cases */
+    bool coarse_waits; /* no epoll_pwait2 here */
 };
 struct slot {
     struct tw_load_order order;
@@ -65,9 +66,9 @@ struct slot {
     size_t clients;
     bool closed_loop;
     int64_t begin_ns, end_ns, settle_end_ns, last_answer_ns;
-    size_t start_count, next;   /* of the starts: how many, which is due next */
-    size_t outstanding;         /* requests under way */
-    size_t resting;             /* connections asleep or closed: to look after */
+    size_t start_count, next; /* of the starts: how many, which is due next */
+    size_t outstanding;       /* requests under way */
+    size_t resting;           /* connections asleep or closed: to look after */
     struct tw_rng rng;
     struct load_result result;
 };
@@ -118,8 +119,9 @@ static void conn_failure(struct generator *g, const struct arm *arm,
 
 /* ---- connections ---- */
 
-/* Tells the kernel what the driver waits for. While a connection is being made libpq may close
- * its socket and open another with the same number, so there nothing is taken for granted. */
+/* Tells the kernel what the driver waits for. While a connection is being made libpq may
+ * close its socket and open another with the same number, so there nothing is taken for
+ * granted. */
 static void watch(struct arm *arm, struct load_conn *c)
 {
     struct epoll_event e = {.events = c->events, .data.ptr = c};
@@ -194,7 +196,8 @@ static void end_request(struct slot *s, struct load_conn *c, int64_t now_ns)
     s->last_answer_ns = now_ns;
 }
 
-static void answered(struct generator *g, struct slot *s, struct load_conn *c, int64_t now_ns)
+static void answered(struct generator *g, struct slot *s, struct load_conn *c,
+                     int64_t now_ns)
 {
     if (!c->requested)
         return;
@@ -205,7 +208,8 @@ static void answered(struct generator *g, struct slot *s, struct load_conn *c, i
     end_request(s, c, now_ns);
 }
 
-static void refused(struct generator *g, struct slot *s, struct load_conn *c, int64_t now_ns)
+static void refused(struct generator *g, struct slot *s, struct load_conn *c,
+                    int64_t now_ns)
 {
     if (!c->requested)
         return;
@@ -250,9 +254,10 @@ static void handle(struct generator *g, struct slot *s, struct load_conn *c,
     watch(s->arm, c);
 }
 
-/* The parameters are drawn in the order of the intended starts, so that both slots of a pair
- * send the same requests. */
-static void dispatch(struct generator *g, struct slot *s, int64_t intended_ns, int64_t now_ns)
+/* The parameters are drawn in the order of the intended starts, so that both slots of a
+ * pair send the same requests. */
+static void dispatch(struct generator *g, struct slot *s, int64_t intended_ns,
+                     int64_t now_ns)
 {
     struct load_conn *c = pop_idle(g);
     const char *why;
@@ -317,19 +322,22 @@ static void look_after(struct generator *g, struct slot *s, int64_t now_ns,
 
 /* ---- waiting ---- */
 
-/* Follows a quantile by small steps, whatever the outliers: late wake-ups push it up, early ones
- * down. Waking earlier would burn CPU of the client for a few microseconds of latency. */
+/* Follows a quantile by small steps, whatever the outliers: late wake-ups push it up,
+ * early ones down. Waking earlier would burn CPU of the client for a few microseconds of
+ * latency. */
 static void learn_lateness(struct generator *g, int64_t late_ns)
 {
-    g->margin_ns += late_ns > g->margin_ns ? MARGIN_STEP_NS * MARGIN_QUANTILE / 100
-                                           : -MARGIN_STEP_NS * (100 - MARGIN_QUANTILE) / 100;
+    g->margin_ns += late_ns > g->margin_ns
+                        ? MARGIN_STEP_NS * MARGIN_QUANTILE / 100
+                        : -MARGIN_STEP_NS * (100 - MARGIN_QUANTILE) / 100;
     if (g->margin_ns > MARGIN_MOST_NS)
         g->margin_ns = MARGIN_MOST_NS;
     if (g->margin_ns < 0)
         g->margin_ns = 0;
 }
 
-static int sleep_on(struct generator *g, int epoll, struct epoll_event *events, int64_t ns)
+static int sleep_on(struct generator *g, int epoll, struct epoll_event *events,
+                    int64_t ns)
 {
     struct timespec t = {.tv_sec = ns / TW_SEC_NS, .tv_nsec = ns % TW_SEC_NS};
     int n;
@@ -340,10 +348,12 @@ static int sleep_on(struct generator *g, int epoll, struct epoll_event *events, 
             return n;
         g->coarse_waits = true;
     }
-    return epoll_wait(epoll, events, EVENTS, (int)(ns / TW_MSEC_NS)); /* the rest is spun */
+    return epoll_wait(epoll, events, EVENTS,
+                      (int)(ns / TW_MSEC_NS)); /* the rest is spun */
 }
 
-/* Waits for sockets until until_ns at most; precise: to be back before it rather than after. */
+/* Waits for sockets until until_ns at most; precise: to be back before it rather than
+ * after. */
 static int wait_events(struct generator *g, int epoll, struct epoll_event *events,
                        int64_t until_ns, bool precise)
 {
@@ -358,7 +368,8 @@ static int wait_events(struct generator *g, int epoll, struct epoll_event *event
     return n;
 }
 
-static void handle_events(struct generator *g, struct slot *s, int64_t until_ns, bool precise)
+static void handle_events(struct generator *g, struct slot *s, int64_t until_ns,
+                          bool precise)
 {
     struct epoll_event events[EVENTS];
     int n = wait_events(g, s->arm->epoll, events, until_ns, precise);
@@ -419,8 +430,8 @@ static int prepare_starts(struct generator *g, struct slot *s)
         g->starts_room = room;
     }
     tw_rng_seed(&rng, s->order.seed, 1);
-    s->start_count = tw_poisson_starts(&rng, s->order.rate_per_s, s->order.length_ns,
-                                       g->starts, room);
+    s->start_count =
+        tw_poisson_starts(&rng, s->order.rate_per_s, s->order.length_ns, g->starts, room);
     return 0;
 }
 
@@ -455,7 +466,8 @@ static void send_requests(struct generator *g, struct slot *s)
     }
 }
 
-static void record_late(struct generator *g, struct slot *s, int64_t intended_ns, int64_t now_ns)
+static void record_late(struct generator *g, struct slot *s, int64_t intended_ns,
+                        int64_t now_ns)
 {
     int64_t waited = now_ns - intended_ns;
 
@@ -463,7 +475,8 @@ static void record_late(struct generator *g, struct slot *s, int64_t intended_ns
     s->result.late++;
 }
 
-/* Asking to cancel blocks while the server does not answer, so another process does it. */
+/* Asking to cancel blocks while the server does not answer, so another process does it.
+ */
 static pid_t start_cancel(struct generator *g, struct slot *s)
 {
     pid_t pid = fork();
@@ -506,7 +519,8 @@ static void give_up(struct generator *g, struct slot *s)
         end_cancel(pid);
     }
     for (size_t i = 0; i < n; i++)
-        if (s->arm->conns[i].state == LOAD_BUSY || s->arm->conns[i].state == LOAD_THINKING)
+        if (s->arm->conns[i].state == LOAD_BUSY ||
+            s->arm->conns[i].state == LOAD_THINKING)
             shut(g, &s->arm->conns[i]);
 }
 
@@ -637,7 +651,8 @@ static int obey(struct generator *g, struct tw_buf *payload)
     s.order.settle_s = load_get_real(&r);
     if (r.bad || s.order.arm >= TW_ARM_COUNT || s.order.length_ns < 0)
         return send_result(g, &s, -EINVAL);
-    return send_result(g, &s, s.order.length_ns == 0 ? flush_arm(g, &s) : run_slot(g, &s));
+    return send_result(g, &s,
+                       s.order.length_ns == 0 ? flush_arm(g, &s) : run_slot(g, &s));
 }
 
 static void pin(const char *cpuset)
@@ -690,10 +705,10 @@ static int open_arms(struct generator *g, struct tw_err *err)
         open_arm(g, &g->arms[a], g->connections, tw_now_ns() + OPEN_NS);
         open = count_state(&g->arms[a], g->connections, LOAD_IDLE);
         if (open == 0)
-            return tw_fail(err, -ECONNREFUSED, "no connection to the %s: %s %s",
-                           tw_arm_names[a],
-                           g->failure_count ? g->failures[g->failure_count - 1].sqlstate : "",
-                           g->failure_count ? g->failures[g->failure_count - 1].text : "");
+            return tw_fail(
+                err, -ECONNREFUSED, "no connection to the %s: %s %s", tw_arm_names[a],
+                g->failure_count ? g->failures[g->failure_count - 1].sqlstate : "",
+                g->failure_count ? g->failures[g->failure_count - 1].text : "");
     }
     return 0;
 }
@@ -732,9 +747,9 @@ static int answer_hello(struct generator *g, struct tw_buf *payload)
     load_put_int(&b, code);
     load_put_text(&b, err.text);
     for (size_t a = 0; a < TW_ARM_COUNT; a++)
-        load_put_int(&b, code < 0 ? 0
-                                  : (int64_t)count_state(&g->arms[a], g->connections,
-                                                         LOAD_IDLE));
+        load_put_int(
+            &b,
+            code < 0 ? 0 : (int64_t)count_state(&g->arms[a], g->connections, LOAD_IDLE));
     put_failures(g, &b);
     return load_message_send(g->wire, LOAD_MSG_READY, &b, 0);
 }
@@ -767,7 +782,7 @@ int tw_load_generator_main(int argc, char **argv)
     do {
         r = load_message_receive(g.wire, &type, &payload, 0);
         if (r >= 0)
-            r = type == LOAD_MSG_HELLO && !g.program ? answer_hello(&g, &payload)
+            r = type == LOAD_MSG_HELLO && !g.program  ? answer_hello(&g, &payload)
                 : type == LOAD_MSG_ORDER && g.program ? obey(&g, &payload)
                                                       : -EBADMSG;
     } while (r >= 0);

@@ -1,9 +1,11 @@
-/* A mix where no statements are known: what the counters of the tables say was done to them.
+/* A mix where no statements are known: what the counters of the tables say was done to
+ * them.
  *
- * An index scan becomes a read by the key (nine in ten) or a range, a write an update of a column
- * outside all indexes to itself, a sequential scan a count over as many rows. Rows inserted say
- * little, for a bulk load counts them too: they weigh a part of all else at most. Where nothing but
- * loading and building was ever counted, reads by key weighted by the tables' sizes. */
+ * An index scan becomes a read by the key (nine in ten) or a range, a write an update of
+ * a column outside all indexes to itself, a sequential scan a count over as many rows.
+ * Rows inserted say little, for a bulk load counts them too: they weigh a part of all
+ * else at most. Where nothing but loading and building was ever counted, reads by key
+ * weighted by the tables' sizes. */
 #include "load_internal.h"
 
 #include <math.h>
@@ -13,7 +15,7 @@
 #define TABLES_MOST  12
 #define RANGE_SHARE  0.1
 #define RANGE_ROWS   100
-#define UPDATE_SHARE 0.1 /* of the requests, where nothing was counted */
+#define UPDATE_SHARE 0.1  /* of the requests, where nothing was counted */
 #define INSERT_SHARE 0.25 /* of all other activity, at most */
 #define BUILD_SCANS  10   /* what loading and index builds do to a table */
 
@@ -85,8 +87,8 @@ static char *where_key(struct tw_arena *a, struct load_column *const *key, size_
 
     tw_buf_init(&b, 65536);
     for (size_t i = 0; i < width; i++)
-        tw_buf_printf(&b, "%s%s = $%zu", i ? " AND " : "", tw_pg_quote_ident(a, key[i]->name),
-                      i + 1);
+        tw_buf_printf(&b, "%s%s = $%zu", i ? " AND " : "",
+                      tw_pg_quote_ident(a, key[i]->name), i + 1);
     return tw_arena_strdup(a, tw_buf_text(&b));
 }
 
@@ -156,25 +158,28 @@ static int add_keyed(struct guess *g, struct load_column *columns, size_t n,
     item.name = tw_arena_printf(g->a, "select by key of %s", columns->table);
     item.weight = share->point;
     if (item.weight > 0)
-        add_item(g, &item, tw_arena_printf(g->a, "SELECT * FROM %s WHERE %s", table, where));
+        add_item(g, &item,
+                 tw_arena_printf(g->a, "SELECT * FROM %s WHERE %s", table, where));
     range.name = tw_arena_printf(g->a, "range by index of %s", columns->table);
     range.weight = share->range;
     if (range.weight > 0) {
         const char *first = tw_pg_quote_ident(g->a, key[0]->name);
 
         add_item(g, &range,
-                 tw_arena_printf(g->a, "SELECT * FROM %s WHERE %s >= $1 ORDER BY %s LIMIT %d",
+                 tw_arena_printf(g->a,
+                                 "SELECT * FROM %s WHERE %s >= $1 ORDER BY %s LIMIT %d",
                                  table, first, first, RANGE_ROWS));
     }
     if (spare && share->update > 0) {
         const char *name = tw_pg_quote_ident(g->a, spare->name);
 
-        update.name = tw_arena_printf(g->a, "update of %s in %s", spare->name, columns->table);
+        update.name =
+            tw_arena_printf(g->a, "update of %s in %s", spare->name, columns->table);
         update.weight = share->update;
         update.writes = true;
         add_item(g, &update,
-                 tw_arena_printf(g->a, "UPDATE %s SET %s = %s WHERE %s", table, name, name,
-                                 where));
+                 tw_arena_printf(g->a, "UPDATE %s SET %s = %s WHERE %s", table, name,
+                                 name, where));
     }
     return 0;
 }
@@ -193,7 +198,8 @@ static void add_count(struct guess *g, const struct tw_table *t,
     item.name = tw_arena_printf(g->a, "count over %s", t->name);
     if (rows < 0.5 * columns->rows)
         add_item(g, &item,
-                 tw_arena_printf(g->a, "SELECT count(*) FROM (SELECT 1 FROM %s LIMIT %.0f) x",
+                 tw_arena_printf(g->a,
+                                 "SELECT count(*) FROM (SELECT 1 FROM %s LIMIT %.0f) x",
                                  table, fmax(rows, 1)));
     else
         add_item(g, &item, tw_arena_printf(g->a, "SELECT count(*) FROM %s", table));
@@ -249,14 +255,15 @@ int load_mix_guess(struct tw_arena *a, const struct tw_snapshot *s, struct tw_pg
     if (r < 0)
         return r;
     if (ret->items.count == 0)
-        return tw_fail(err, -ENODATA,
-                       "database '%s' has no rows that a load could read: give one by name "
-                       "(select-only, tpcb, or a pgbench script)",
-                       ret->database);
+        return tw_fail(
+            err, -ENODATA,
+            "database '%s' has no rows that a load could read: give one by name "
+            "(select-only, tpcb, or a pgbench script)",
+            ret->database);
     ret->source = "table statistics";
     ret->coverage = NAN;
-    ret->description = tw_arena_printf(
-        a, "%zu kinds of requests guessed from %s of %zu tables", ret->items.count,
-        g.counted ? "the counters" : "the sizes", n);
+    ret->description =
+        tw_arena_printf(a, "%zu kinds of requests guessed from %s of %zu tables",
+                        ret->items.count, g.counted ? "the counters" : "the sizes", n);
     return 0;
 }

@@ -11,26 +11,28 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define WIRE_FD    3
-#define OPEN_NS    (30 * TW_SEC_NS)
-#define SILENCE_NS (15 * TW_SEC_NS) /* over what was ordered: cancelling, reopening, noise */
-#define LEAVE_NS   (2 * TW_SEC_NS)
+#define WIRE_FD 3
+#define OPEN_NS (30 * TW_SEC_NS)
+#define SILENCE_NS                                                                       \
+    (15 * TW_SEC_NS) /* over what was ordered: cancelling, reopening, noise */
+#define LEAVE_NS (2 * TW_SEC_NS)
 
 struct tw_load {
     int wire;
-    pid_t pid;               /* plain child; 0: in a box */
-    struct tw_sandbox *box;  /* borrowed */
+    pid_t pid;              /* plain child; 0: in a box */
+    struct tw_sandbox *box; /* borrowed */
     int handle;
     size_t items;
-    double *means;           /* items x TW_ARM_COUNT */
-    struct tw_arena *arena;  /* of failures not yet fetched */
+    double *means;          /* items x TW_ARM_COUNT */
+    struct tw_arena *arena; /* of failures not yet fetched */
     struct tw_load_failures failures;
     struct tw_buf payload;
 };
 
 /* ---- starting ---- */
 
-/* Between fork and exec only what is safe there; the caller has no threads that hold locks. */
+/* Between fork and exec only what is safe there; the caller has no threads that hold
+ * locks. */
 static void __attribute__((noreturn)) become_generator(int wire, const char *program)
 {
     char name[] = "twin", verb[] = "_generator";
@@ -49,7 +51,8 @@ static void __attribute__((noreturn)) become_generator(int wire, const char *pro
     _exit(tw_load_generator_main(2, argv));
 }
 
-static int start_child(struct tw_load *load, int wire, const char *program, struct tw_err *err)
+static int start_child(struct tw_load *load, int wire, const char *program,
+                       struct tw_err *err)
 {
     load->pid = fork();
     if (load->pid < 0) {
@@ -111,7 +114,8 @@ static int say_hello(struct tw_load *load, const struct tw_load_spec *spec,
         load_put_text(&b, with_database(a, spec->conninfo[i], spec->mix->database));
     load_put_mix(&b, spec->mix);
     r = load_message_send(load->wire, LOAD_MSG_HELLO, &b, tw_now_ns() + OPEN_NS);
-    return r < 0 ? tw_fail(err, r, "telling the load generator what to send: %s", strerror(-r))
+    return r < 0 ? tw_fail(err, r, "telling the load generator what to send: %s",
+                           strerror(-r))
                  : 0;
 }
 
@@ -141,14 +145,16 @@ static void keep_failures(struct tw_load *load, struct load_reader *r)
 
     for (int64_t i = 0; i < n && !r->bad; i++) {
         enum tw_arm arm = (enum tw_arm)load_get_int(r);
-        const char *state = load_get_text(r, load->arena), *text = load_get_text(r, load->arena);
+        const char *state = load_get_text(r, load->arena),
+                   *text = load_get_text(r, load->arena);
         int64_t count = load_get_int(r);
         bool known = false;
 
         for (size_t k = 0; k < load->failures.list.count && !known && !r->bad; k++) {
             struct tw_load_failure *f = &load->failures.list.items[k];
 
-            known = f->arm == arm && tw_streq(f->sqlstate, state) && tw_streq(f->text, text);
+            known =
+                f->arm == arm && tw_streq(f->sqlstate, state) && tw_streq(f->text, text);
             f->count += known ? count : 0;
         }
         if (!known && !r->bad)
@@ -171,7 +177,8 @@ static int hear_ready(struct tw_load *load, struct tw_err *err)
     for (size_t i = 0; i < TW_ARM_COUNT; i++)
         (void)load_get_int(&r);
     keep_failures(load, &r);
-    return code < 0 ? tw_fail(err, code, "%s", text ? text : "the load generator failed") : 0;
+    return code < 0 ? tw_fail(err, code, "%s", text ? text : "the load generator failed")
+                    : 0;
 }
 
 static void tw_load_free(struct tw_load *load)
@@ -180,7 +187,8 @@ static void tw_load_free(struct tw_load *load)
 }
 TW_AUTO_DEFINE(tw_load)
 
-int tw_load_open(const struct tw_load_spec *spec, struct tw_load **ret, struct tw_err *err)
+int tw_load_open(const struct tw_load_spec *spec, struct tw_load **ret,
+                 struct tw_err *err)
 {
     tw_auto(tw_load) *load = tw_alloc(sizeof *load);
     tw_auto_close int theirs = -1;
@@ -242,8 +250,8 @@ void tw_load_close(struct tw_load *load)
     tw_close_p(&load->wire);
     if (load->pid > 0)
         end_child(load->pid);
-    if (load->box &&
-        tw_sandbox_wait(load->box, load->handle, tw_now_ns() + LEAVE_NS, &status, NULL) < 0)
+    if (load->box && tw_sandbox_wait(load->box, load->handle, tw_now_ns() + LEAVE_NS,
+                                     &status, NULL) < 0)
         (void)tw_sandbox_signal(load->box, load->handle, SIGKILL, NULL);
     tw_buf_done(&load->payload);
     tw_arena_free(load->arena);
@@ -355,7 +363,8 @@ static int carry_out(struct tw_load *load, const struct tw_load_order *order,
         return code;
     code = (int)load_get_int(ret_reader);
     if (code < 0)
-        return tw_fail(err, code, "the load generator refused a slot of %.3f s at %.0f/s: %s",
+        return tw_fail(err, code,
+                       "the load generator refused a slot of %.3f s at %.0f/s: %s",
                        tw_seconds(order->length_ns), order->rate_per_s, strerror(-code));
     if ((size_t)(ret_reader->end - ret_reader->at) < sizeof *ret)
         return tw_fail(err, -EBADMSG, "the load generator gave half an answer");
@@ -364,8 +373,8 @@ static int carry_out(struct tw_load *load, const struct tw_load_order *order,
     return 0;
 }
 
-int tw_load_slot(struct tw_load *load, const struct tw_load_order *order, struct tw_slot *ret,
-                 struct tw_err *err)
+int tw_load_slot(struct tw_load *load, const struct tw_load_order *order,
+                 struct tw_slot *ret, struct tw_err *err)
 {
     struct load_result result;
     struct load_reader r;
@@ -420,8 +429,8 @@ static int more_frequent(const void *x, const void *y)
     return (a->count < b->count) - (a->count > b->count);
 }
 
-int tw_load_failures(struct tw_load *load, struct tw_arena *a, struct tw_load_failures *ret,
-                     struct tw_err *err)
+int tw_load_failures(struct tw_load *load, struct tw_arena *a,
+                     struct tw_load_failures *ret, struct tw_err *err)
 {
     (void)err;
     *ret = (struct tw_load_failures){0};

@@ -1,5 +1,5 @@
-/* What the files of this room share: mixes made ready to be sent, connections, the wire between
- * a load and its generator. */
+/* What the files of this room share: mixes made ready to be sent, connections, the wire
+ * between a load and its generator. */
 #ifndef LOAD_INTERNAL_H
 #define LOAD_INTERNAL_H
 
@@ -18,9 +18,9 @@ static inline double load_value_real(const struct load_value *v)
 }
 struct load_expression;
 /* names: the variables set before this one; the last of equal names counts. */
-int load_expression_compile(struct tw_arena *a, const char *text, const char *const *names,
-                            size_t count, struct load_expression **ret,
-                            struct tw_err *err);
+int load_expression_compile(struct tw_arena *a, const char *text,
+                            const char *const *names, size_t count,
+                            struct load_expression **ret, struct tw_err *err);
 /* NULL when it went well, else what was wrong ("division by zero"): static text. */
 const char *load_expression_eval(const struct load_expression *e,
                                  const struct load_value *variables, struct tw_rng *rng,
@@ -51,8 +51,8 @@ int load_script_parse(struct tw_arena *a, const char *name, const char *text,
 struct load_statement {
     const char *name; /* of the prepared statement */
     size_t number;    /* among all statements of the mix */
-    bool sync;        /* a Sync follows: outside BEGIN … END each statement is a transaction */
-    bool empty;       /* nothing to send: a \sleep at the end of a script */
+    bool sync; /* a Sync follows: outside BEGIN … END each statement is a transaction */
+    bool empty; /* nothing to send: a \sleep at the end of a script */
     int64_t think_ns;
 };
 struct load_variable {
@@ -67,9 +67,9 @@ struct load_item {
 struct load_program {
     const struct tw_load_mix *mix; /* borrowed */
     struct load_item *items;
-    double *cumulative;            /* of the weights, last is 1 */
+    double *cumulative; /* of the weights, last is 1 */
     size_t max_variables, max_parameters, statement_count;
-    bool pipeline;                 /* some item has several statements */
+    bool pipeline; /* some item has several statements */
 };
 int load_program_new(struct tw_arena *a, const struct tw_load_mix *mix,
                      struct load_program **ret, struct tw_err *err);
@@ -96,25 +96,26 @@ enum load_event {
     LOAD_NOTHING,  /* go on waiting */
     LOAD_OPENED,   /* may take requests */
     LOAD_ANSWERED, /* the request is done */
-    LOAD_REFUSED,  /* the request failed, the connection lives (state says when it is idle) */
-    LOAD_RESTED,   /* was tidying up after a refusal, now idle */
-    LOAD_PAUSED,   /* a \sleep: call resume at wake_ns */
-    LOAD_LOST,     /* the connection is gone, and the request with it */
+    LOAD_REFUSED, /* the request failed, the connection lives (state says when it is idle)
+                   */
+    LOAD_RESTED,  /* was tidying up after a refusal, now idle */
+    LOAD_PAUSED,  /* a \sleep: call resume at wake_ns */
+    LOAD_LOST,    /* the connection is gone, and the request with it */
 };
 struct load_conn {
     enum load_state state;
-    int fd;              /* (driver) what to watch, -1: nothing */
-    unsigned events;     /* (driver) EPOLLIN | EPOLLOUT */
-    int64_t wake_ns;     /* thinking: when to resume; closed: when to reopen */
-    char sqlstate[6];    /* (driver) of the last failure */
+    int fd;           /* (driver) what to watch, -1: nothing */
+    unsigned events;  /* (driver) EPOLLIN | EPOLLOUT */
+    int64_t wake_ns;  /* thinking: when to resume; closed: when to reopen */
+    char sqlstate[6]; /* (driver) of the last failure */
     char failure[240];
     struct load_draw draw;
     size_t item, statement;
     int64_t intended_ns, sent_ns, idle_ns;
-    bool requested;      /* a request that counts is under way */
-    int watched_fd;      /* (generator) */
+    bool requested; /* a request that counts is under way */
+    int watched_fd; /* (generator) */
     unsigned watched_events;
-    void *own;           /* (driver) */
+    void *own; /* (driver) */
 };
 /* A protocol. Nothing here blocks. Times come from the generator. */
 struct load_driver {
@@ -127,7 +128,8 @@ struct load_driver {
                              int64_t now_ns); /* its fd is */
     enum load_event (*resume)(struct load_conn *c, const struct load_program *p,
                               int64_t now_ns);
-    /* Has an idle session tell its counts; false: it need not, or cannot. LOAD_RESTED follows. */
+    /* Has an idle session tell its counts; false: it need not, or cannot. LOAD_RESTED
+     * follows. */
     bool (*flush)(struct load_conn *c);
     /* Asks for the requests of these connections to be given up; may block (it runs in a
      * process of its own). */
@@ -145,7 +147,8 @@ enum load_message { LOAD_MSG_HELLO = 1, LOAD_MSG_READY, LOAD_MSG_ORDER, LOAD_MSG
 #define LOAD_MSG_MAX ((size_t)64 * 1024 * 1024)
 int load_message_send(int fd, enum load_message type, const struct tw_buf *payload,
                       int64_t deadline_ns);
-/* payload is overwritten. -EPIPE: the other end is gone, -ETIMEDOUT. deadline_ns 0: for ever. */
+/* payload is overwritten. -EPIPE: the other end is gone, -ETIMEDOUT. deadline_ns 0: for
+ * ever. */
 int load_message_receive(int fd, enum load_message *ret_type, struct tw_buf *payload,
                          int64_t deadline_ns);
 struct load_reader {
@@ -170,33 +173,35 @@ struct load_result {
 };
 
 /* ---- making mixes ---- */
-/* A connection to a database of the server behind pg: pg itself where it is there already.
- * Close it with load_database_close. */
+/* A connection to a database of the server behind pg: pg itself where it is there
+ * already. Close it with load_database_close. */
 int load_database_open(struct tw_pg *pg, const char *database, struct tw_pg **ret,
                        struct tw_err *err);
 void load_database_close(struct tw_pg *pg, struct tw_pg *opened);
 
 struct load_column { /* one column as the twin's catalogue knows it */
     const char *schema, *table, *name, *type;
-    char category;     /* pg_type.typcategory: N number, S text, D date or time, … */
+    char category; /* pg_type.typcategory: N number, S text, D date or time, … */
     bool integer, unique, leads_index, indexed, fixed; /* fixed: no value may be given */
-    int key_position;  /* in the primary key, else in a unique one: 1 …; 0: not in it */
-    int key_width;     /* columns of that key */
+    int key_position; /* in the primary key, else in a unique one: 1 …; 0: not in it */
+    int key_width;    /* columns of that key */
     double rows, pages, distinct, correlation; /* rows, pages: of the table */
     bool bounds_read;
-    double low, high;  /* integers that lead an index, once asked for; NaN unknown */
+    double low, high; /* integers that lead an index, once asked for; NaN unknown */
 };
 struct load_columns {
     TW_ARRAY(struct load_column) list;
 };
 struct load_relation {
-    const char *schema, *name, *alias; /* schema (then: what is visible), alias may be NULL */
+    const char *schema, *name,
+        *alias; /* schema (then: what is visible), alias may be NULL */
 };
 int load_columns_read(struct tw_arena *a, struct tw_pg *pg,
                       const struct load_relation *relations, size_t count,
                       struct load_columns *ret, struct tw_err *err);
 char *load_table_name(struct tw_arena *a, const struct load_column *c); /* quoted */
-/* Integers without gaps: any number between low and high is in the table. Reads the bounds. */
+/* Integers without gaps: any number between low and high is in the table. Reads the
+ * bounds. */
 bool load_column_dense(struct tw_arena *a, struct tw_pg *pg, struct load_column *c);
 /* "schema.table TABLESAMPLE …": about LOAD_SAMPLE rows from all over the table, once
  * "LIMIT LOAD_SAMPLE" is put at the end of the query and "AND" the ret_filter. */
@@ -206,34 +211,37 @@ bool load_column_dense(struct tw_arena *a, struct tw_pg *pg, struct load_column 
 char *load_sample_from(struct tw_arena *a, const struct load_column *c, double pages,
                        const char **ret_filter);
 /* Rows of the columns named, as texts, none of them NULL. */
-int load_sample_rows(struct tw_arena *a, struct tw_pg *pg, const struct load_column *const *columns,
-                     size_t count, struct tw_pg_rows *ret, struct tw_err *err);
+int load_sample_rows(struct tw_arena *a, struct tw_pg *pg,
+                     const struct load_column *const *columns, size_t count,
+                     struct tw_pg_rows *ret, struct tw_err *err);
 /* A variable per key column, drawn together: columns are those of one table. */
-int load_key_variables(struct tw_arena *a, struct tw_pg *pg, struct load_column *const *columns,
-                       size_t count, struct tw_load_item *item, struct tw_err *err);
+int load_key_variables(struct tw_arena *a, struct tw_pg *pg,
+                       struct load_column *const *columns, size_t count,
+                       struct tw_load_item *item, struct tw_err *err);
 struct tw_load_item load_item_new(void); /* weight 0, the source's figures unknown */
 
-/* The database in which the target spends its time: statements, else tables decide. NULL. */
+/* The database in which the target spends its time: statements, else tables decide. NULL.
+ */
 const char *load_main_database(const struct tw_snapshot *s);
 /* ---- a statement read (query.c) ---- */
 enum load_role { /* of a parameter, in order of what it tells */
-    LOAD_ROLE_OTHER,
-    LOAD_ROLE_EQUAL,   /* column = $1 */
-    LOAD_ROLE_IN,      /* column IN ($1, …) */
-    LOAD_ROLE_ANY,     /* column = ANY ($1) */
-    LOAD_ROLE_LOW,     /* column BETWEEN $1 AND … */
-    LOAD_ROLE_HIGH,
-    LOAD_ROLE_GREATER, /* column > $1, >= */
-    LOAD_ROLE_LESS,
-    LOAD_ROLE_LIKE,
-    LOAD_ROLE_LIMIT,
-    LOAD_ROLE_OFFSET,
-    LOAD_ROLE_INSERT,  /* a value of a new row */
-    LOAD_ROLE_ASSIGN,  /* SET column = $1 */
-    LOAD_ROLE_ADD,     /* + $1, - $1 */
-    LOAD_ROLE_SCALE,   /* * $1, / $1, % $1 */
-    LOAD_ROLE_AGE,     /* column > now() - $1 */
-    LOAD_ROLE_COUNT
+                 LOAD_ROLE_OTHER,
+                 LOAD_ROLE_EQUAL, /* column = $1 */
+                 LOAD_ROLE_IN,    /* column IN ($1, …) */
+                 LOAD_ROLE_ANY,   /* column = ANY ($1) */
+                 LOAD_ROLE_LOW,   /* column BETWEEN $1 AND … */
+                 LOAD_ROLE_HIGH,
+                 LOAD_ROLE_GREATER, /* column > $1, >= */
+                 LOAD_ROLE_LESS,
+                 LOAD_ROLE_LIKE,
+                 LOAD_ROLE_LIMIT,
+                 LOAD_ROLE_OFFSET,
+                 LOAD_ROLE_INSERT, /* a value of a new row */
+                 LOAD_ROLE_ASSIGN, /* SET column = $1 */
+                 LOAD_ROLE_ADD,    /* + $1, - $1 */
+                 LOAD_ROLE_SCALE,  /* * $1, / $1, % $1 */
+                 LOAD_ROLE_AGE,    /* column > now() - $1 */
+                 LOAD_ROLE_COUNT
 };
 struct load_use {
     int parameter;
@@ -260,10 +268,11 @@ struct load_values {
     TW_ARRAY(struct load_sampled {
         const char *key;
         struct tw_pg_rows rows;
-    }) samples;
+    })
+    samples;
 };
-/* Adds a variable per parameter to item, and its one statement. -ENODATA with the reason in err
- * where a parameter has a type or place for which no value is known. */
+/* Adds a variable per parameter to item, and its one statement. -ENODATA with the reason
+ * in err where a parameter has a type or place for which no value is known. */
 int load_values_fill(struct load_values *v, const struct load_query *q, const char *sql,
                      const struct tw_statement *s, struct tw_load_item *item,
                      struct tw_err *err);
@@ -280,7 +289,8 @@ struct tw_load_statement *load_statement_add(struct tw_arena *a,
                                              struct tw_load_item *item, const char *sql);
 
 /* ---- looking at statements ---- */
-/* Prepares a statement under a name of its own. ret_types may be NULL: OIDs of the parameters. */
+/* Prepares a statement under a name of its own. ret_types may be NULL: OIDs of the
+ * parameters. */
 int load_prepare(struct tw_arena *a, struct tw_pg *pg, const char *sql,
                  const char **ret_name, unsigned **ret_types, int *ret_count,
                  struct tw_err *err);

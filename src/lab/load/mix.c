@@ -128,8 +128,8 @@ const char *load_main_database(const struct tw_snapshot *s)
 static int read_scale(struct tw_pg *pg, int64_t *ret)
 {
     double there = 0, rows = 0;
-    int r = tw_pg_double(
-        pg, "SELECT (to_regclass('pgbench_branches') IS NOT NULL)::int", &there, NULL);
+    int r = tw_pg_double(pg, "SELECT (to_regclass('pgbench_branches') IS NOT NULL)::int",
+                         &there, NULL);
 
     if (r < 0 || there == 0)
         return -ENOENT;
@@ -179,7 +179,8 @@ static int unknown_mix(const char *name, struct tw_err *err)
     return tw_fail(err, -EINVAL,
                    "load '%s' is neither a file nor one of select-only, simple-update, "
                    "tpcb%s%s%s",
-                   name, near ? "; did you mean '" : "", near ? near : "", near ? "'" : "");
+                   name, near ? "; did you mean '" : "", near ? near : "",
+                   near ? "'" : "");
 }
 
 /* "file.sql@3": the weight is what follows the last @, where that is a number. */
@@ -214,10 +215,11 @@ static int add_script(struct tw_arena *a, const char *spec, int64_t scale,
 
     builtin = find_builtin(name);
     if (builtin && scale <= 0)
-        return tw_fail(err, -EINVAL,
-                       "load '%s' needs the tables of pgbench, and no database of the target "
-                       "has them: 'pgbench -i', or another load",
-                       name);
+        return tw_fail(
+            err, -EINVAL,
+            "load '%s' needs the tables of pgbench, and no database of the target "
+            "has them: 'pgbench -i', or another load",
+            name);
     if (!builtin) {
         r = tw_read_file(AT_FDCWD, name, SCRIPT_MAX, &text, NULL, err);
         if (r == -ENOENT)
@@ -266,8 +268,10 @@ static int mix_from_scripts(struct tw_arena *a, const struct tw_snapshot *s,
 
 struct tw_load_item load_item_new(void)
 {
-    return (struct tw_load_item){
-        .source_share = NAN, .source_mean_ms = NAN, .source_rows = NAN, .source_blocks = NAN};
+    return (struct tw_load_item){.source_share = NAN,
+                                 .source_mean_ms = NAN,
+                                 .source_rows = NAN,
+                                 .source_blocks = NAN};
 }
 
 /* Shares of requests. */
@@ -291,9 +295,9 @@ static int own_mix(struct tw_arena *a, const struct tw_snapshot *s, struct tw_pg
     return load_mix_guess(a, s, pg, ret, err);
 }
 
-int tw_load_mix_make(struct tw_arena *a, const struct tw_snapshot *s, const char *const *mixes,
-                     size_t mix_count, struct tw_pg *pg, struct tw_load_mix *ret,
-                     struct tw_err *err)
+int tw_load_mix_make(struct tw_arena *a, const struct tw_snapshot *s,
+                     const char *const *mixes, size_t mix_count, struct tw_pg *pg,
+                     struct tw_load_mix *ret, struct tw_err *err)
 {
     struct tw_load_mix mix = {.coverage = NAN};
     struct load_program *program;

@@ -1,5 +1,5 @@
-/* A mix made ready to be sent: expressions compiled, weights summed up, statements named. And
- * the drawing of one request's values. */
+/* A mix made ready to be sent: expressions compiled, weights summed up, statements named.
+ * And the drawing of one request's values. */
 #include "load_internal.h"
 
 #include <math.h>
@@ -62,7 +62,8 @@ static int ready_variable(struct tw_arena *a, const struct tw_load_item *item, s
     return 0;
 }
 
-/* Outside BEGIN … END every statement is a transaction of its own, as when it is sent alone. */
+/* Outside BEGIN … END every statement is a transaction of its own, as when it is sent
+ * alone. */
 static void ready_statements(struct tw_arena *a, struct load_program *p, size_t index)
 {
     const struct tw_load_item *item = &p->mix->items.items[index];
@@ -100,7 +101,8 @@ static int ready_item(struct tw_arena *a, struct load_program *p, size_t index,
 
     if (item->statements.count == 0)
         return tw_fail(err, -EINVAL, "'%s' has no statement", item->name);
-    to->variables = tw_arena_alloc(a, (item->variables.count + 1) * sizeof *to->variables);
+    to->variables =
+        tw_arena_alloc(a, (item->variables.count + 1) * sizeof *to->variables);
     to->statements = tw_arena_alloc(a, item->statements.count * sizeof *to->statements);
     for (size_t v = 0; v < item->variables.count; v++) {
         r = ready_variable(a, item, v, &to->variables[v], err);
@@ -172,7 +174,8 @@ size_t load_program_pick(const struct load_program *p, struct tw_rng *rng)
     return n == 1 ? 0 : pick(p->cumulative, n, tw_rng_uniform(rng));
 }
 
-void load_draw_init(struct tw_arena *a, const struct load_program *p, struct load_draw *ret)
+void load_draw_init(struct tw_arena *a, const struct load_program *p,
+                    struct load_draw *ret)
 {
     size_t n = p->max_variables + 1;
 
@@ -204,8 +207,8 @@ static const char *write_value(char room[LOAD_TEXT_MAX], const struct load_value
     return room;
 }
 
-static int64_t pick_index(const struct tw_load_variable *from, const struct load_variable *v,
-                          struct tw_rng *rng)
+static int64_t pick_index(const struct tw_load_variable *from,
+                          const struct load_variable *v, struct tw_rng *rng)
 {
     if (v->cumulative)
         return (int64_t)pick(v->cumulative, from->values.count, tw_rng_uniform(rng));
@@ -252,8 +255,8 @@ const char *load_draw_item(const struct load_program *p, size_t item, struct tw_
     const char *why = NULL, *first = NULL;
 
     for (size_t v = 0; v < from->variables.count; v++) {
-        why = draw_variable(&from->variables.items[v], &p->items[item].variables[v], v, rng,
-                            d);
+        why = draw_variable(&from->variables.items[v], &p->items[item].variables[v], v,
+                            rng, d);
         first = first ? first : why;
     }
     return first;

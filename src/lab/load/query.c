@@ -1,4 +1,5 @@
-/* What a normalised statement does with its parameters: read from libpg_query's parse tree. */
+/* What a normalised statement does with its parameters: read from libpg_query's parse
+ * tree. */
 #include "load_internal.h"
 
 #include <jansson.h>
@@ -26,7 +27,8 @@ static const char *text_of(const json_t *node)
         json_string_value(json_object_get(json_object_get(node, "String"), "sval"));
 
     return text ? text
-                : json_string_value(json_object_get(json_object_get(node, "String"), "str"));
+                : json_string_value(
+                      json_object_get(json_object_get(node, "String"), "str"));
 }
 
 static const char *last_name(const json_t *names)
@@ -36,11 +38,13 @@ static const char *last_name(const json_t *names)
     return n ? text_of(json_array_get(names, n - 1)) : NULL;
 }
 
-/* Nodes through which a value passes more or less as it is, and the key of what is inside. */
+/* Nodes through which a value passes more or less as it is, and the key of what is
+ * inside. */
 static const struct wrapper {
     const char *node, *inside;
-} wrappers[] = {{"TypeCast", "arg"},       {"CollateClause", "arg"}, {"FuncCall", "args"},
-                {"A_ArrayExpr", "elements"}, {"RowExpr", "args"},    {"List", "items"}};
+} wrappers[] = {{"TypeCast", "arg"},  {"CollateClause", "arg"},
+                {"FuncCall", "args"}, {"A_ArrayExpr", "elements"},
+                {"RowExpr", "args"},  {"List", "items"}};
 
 static const json_t *unwrap(const json_t *node)
 {
@@ -65,7 +69,8 @@ static int parameter_of(const json_t *node)
 }
 
 /* The first column inside, through casts and functions. */
-static bool find_column(struct reader *r, const json_t *node, struct column_ref *ret, int depth)
+static bool find_column(struct reader *r, const json_t *node, struct column_ref *ret,
+                        int depth)
 {
     const json_t *fields = json_object_get(json_object_get(node, "ColumnRef"), "fields");
     const json_t *inside;
@@ -110,8 +115,8 @@ static void note(struct reader *r, int parameter, enum load_role role,
 static void note_inside(struct reader *r, const json_t *node, enum load_role role,
                         const struct column_ref *column, int depth);
 
-/* A comparison with a sum: the left of it is what the column is compared with, the right an
- * amount. "column > now() - $1" bounds an age. */
+/* A comparison with a sum: the left of it is what the column is compared with, the right
+ * an amount. "column > now() - $1" bounds an age. */
 static void note_sum(struct reader *r, const json_t *sum, enum load_role role,
                      const struct column_ref *column, int depth)
 {
@@ -122,8 +127,8 @@ static void note_sum(struct reader *r, const json_t *sum, enum load_role role,
         return;
     note_inside(r, json_object_get(sum, "lexpr"), role, column, depth + 1);
     note_inside(r, json_object_get(sum, "rexpr"),
-                minus && role == LOAD_ROLE_GREATER ? LOAD_ROLE_AGE : LOAD_ROLE_ADD, column,
-                depth + 1);
+                minus && role == LOAD_ROLE_GREATER ? LOAD_ROLE_AGE : LOAD_ROLE_ADD,
+                column, depth + 1);
 }
 
 /* All parameters inside, through casts, functions, lists. */
@@ -157,11 +162,11 @@ static const struct comparison {
     const char *sign;
     enum load_role role, mirrored;
 } comparisons[] = {
-    {"=", LOAD_ROLE_EQUAL, LOAD_ROLE_EQUAL},     {"<>", LOAD_ROLE_EQUAL, LOAD_ROLE_EQUAL},
-    {"<", LOAD_ROLE_LESS, LOAD_ROLE_GREATER},    {"<=", LOAD_ROLE_LESS, LOAD_ROLE_GREATER},
-    {">", LOAD_ROLE_GREATER, LOAD_ROLE_LESS},    {">=", LOAD_ROLE_GREATER, LOAD_ROLE_LESS},
-    {"+", LOAD_ROLE_ADD, LOAD_ROLE_ADD},         {"-", LOAD_ROLE_ADD, LOAD_ROLE_ADD},
-    {"*", LOAD_ROLE_SCALE, LOAD_ROLE_SCALE},     {"/", LOAD_ROLE_SCALE, LOAD_ROLE_SCALE},
+    {"=", LOAD_ROLE_EQUAL, LOAD_ROLE_EQUAL},  {"<>", LOAD_ROLE_EQUAL, LOAD_ROLE_EQUAL},
+    {"<", LOAD_ROLE_LESS, LOAD_ROLE_GREATER}, {"<=", LOAD_ROLE_LESS, LOAD_ROLE_GREATER},
+    {">", LOAD_ROLE_GREATER, LOAD_ROLE_LESS}, {">=", LOAD_ROLE_GREATER, LOAD_ROLE_LESS},
+    {"+", LOAD_ROLE_ADD, LOAD_ROLE_ADD},      {"-", LOAD_ROLE_ADD, LOAD_ROLE_ADD},
+    {"*", LOAD_ROLE_SCALE, LOAD_ROLE_SCALE},  {"/", LOAD_ROLE_SCALE, LOAD_ROLE_SCALE},
     {"%", LOAD_ROLE_SCALE, LOAD_ROLE_SCALE},
 };
 static const struct expression_kind {
@@ -227,7 +232,8 @@ static void on_expression(struct reader *r, const json_t *node)
 {
     const char *kind = json_string_value(json_object_get(node, "kind"));
     const char *sign = last_name(json_object_get(node, "name"));
-    const json_t *left = json_object_get(node, "lexpr"), *right = json_object_get(node, "rexpr");
+    const json_t *left = json_object_get(node, "lexpr"),
+                 *right = json_object_get(node, "rexpr");
 
     if (!kind)
         return;
@@ -237,7 +243,8 @@ static void on_expression(struct reader *r, const json_t *node)
         on_between(r, left, right);
     for (size_t i = 0; i < TW_COUNT_OF(expression_kinds); i++)
         if (!strcmp(expression_kinds[i].name, kind))
-            compare_sides(r, left, right, expression_kinds[i].role, expression_kinds[i].role);
+            compare_sides(r, left, right, expression_kinds[i].role,
+                          expression_kinds[i].role);
 }
 
 /* ---- statements ---- */
@@ -262,10 +269,10 @@ static void on_values(struct reader *r, const json_t *row, const json_t *columns
     const json_t *items = json_object_get(json_object_get(row, "List"), "items");
 
     for (size_t i = 0; i < json_array_size(items); i++) {
-        const json_t *target =
-            json_object_get(json_array_get(columns, i), "ResTarget");
+        const json_t *target = json_object_get(json_array_get(columns, i), "ResTarget");
         struct column_ref column = {
-            .name = tw_arena_strdup(r->a, json_string_value(json_object_get(target, "name")))};
+            .name = tw_arena_strdup(r->a,
+                                    json_string_value(json_object_get(target, "name")))};
         int parameter = parameter_of(json_array_get(items, i));
 
         if (parameter > 0)
@@ -307,8 +314,8 @@ static bool calls_aggregate(const json_t *targets)
     static const char *const names[] = {"count", "sum", "avg", "min", "max"};
 
     for (size_t i = 0; i < json_array_size(targets); i++) {
-        const json_t *val =
-            json_object_get(json_object_get(json_array_get(targets, i), "ResTarget"), "val");
+        const json_t *val = json_object_get(
+            json_object_get(json_array_get(targets, i), "ResTarget"), "val");
         const char *name =
             last_name(json_object_get(json_object_get(val, "FuncCall"), "funcname"));
 
@@ -343,9 +350,9 @@ static const struct {
     const char *node;
     void (*run)(struct reader *r, const json_t *node);
 } handlers[] = {
-    {"A_Expr", on_expression}, {"RangeVar", on_relation},  {"InsertStmt", on_insert},
-    {"UpdateStmt", on_change}, {"DeleteStmt", on_change},  {"MergeStmt", on_change},
-    {"SelectStmt", on_select}, {"ResTarget", on_target},   {"FuncCall", on_function},
+    {"A_Expr", on_expression}, {"RangeVar", on_relation}, {"InsertStmt", on_insert},
+    {"UpdateStmt", on_change}, {"DeleteStmt", on_change}, {"MergeStmt", on_change},
+    {"SelectStmt", on_select}, {"ResTarget", on_target},  {"FuncCall", on_function},
 };
 
 static void walk(struct reader *r, const json_t *node)
@@ -356,7 +363,8 @@ static void walk(struct reader *r, const json_t *node)
 
     if (++r->depth < DEPTH_MAX) {
         if (json_is_array(node))
-            json_array_foreach(node, i, value) walk(r, value);
+            json_array_foreach (node, i, value)
+                walk(r, value);
         if (json_is_object(node)) {
             for (void *it = json_object_iter((json_t *)node); it;
                  it = json_object_iter_next((json_t *)node, it)) {

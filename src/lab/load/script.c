@@ -106,8 +106,8 @@ static int command_set(struct script *s, char *rest)
     while (word_char(rest[n]))
         n++;
     if (n == 0 || !isspace((unsigned char)rest[n]))
-        return tw_fail(s->err, -EINVAL, "%s:%d: expected '\\set NAME EXPRESSION'", s->name,
-                       s->line);
+        return tw_fail(s->err, -EINVAL, "%s:%d: expected '\\set NAME EXPRESSION'",
+                       s->name, s->line);
     name = tw_arena_strndup(s->a, rest, n);
     text = with_constants(s, rest + n);
     text += strspn(text, " \t\r\n");
@@ -179,13 +179,15 @@ static int parse_command(struct script *s)
         if (strlen(commands[i].name) == n && !strncmp(commands[i].name, text, n))
             r = commands[i].run(s, rest);
     if (r == -ENOENT)
-        r = tw_fail(s->err, -EINVAL,
-                    "%s:%d: '\\%.*s' is not supported in a load script: use \\set and \\sleep",
-                    s->name, first, (int)n, text);
+        r = tw_fail(
+            s->err, -EINVAL,
+            "%s:%d: '\\%.*s' is not supported in a load script: use \\set and \\sleep",
+            s->name, first, (int)n, text);
     return r;
 }
 
-/* Past a quoted string, identifier, dollar-quoted text or comment that starts at at; 0: none. */
+/* Past a quoted string, identifier, dollar-quoted text or comment that starts at at; 0:
+ * none. */
 static size_t quoted_length(const char *at, bool after_word)
 {
     const char *end;
@@ -245,9 +247,10 @@ static int parse_use(struct script *s, struct tw_load_statement *st, struct tw_b
             tw_buf_printf(sql, "%lld", (long long)s->constants[i].value);
             return 0;
         }
-    return tw_fail(s->err, -EINVAL,
-                   "%s:%d: variable ':%s' is not set: put '\\set %s …' before the statement",
-                   s->name, s->line, name, name);
+    return tw_fail(
+        s->err, -EINVAL,
+        "%s:%d: variable ':%s' is not set: put '\\set %s …' before the statement",
+        s->name, s->line, name, name);
 }
 
 static int parse_statement(struct script *s)
@@ -296,9 +299,9 @@ static int parse_statement(struct script *s)
 
 static bool statement_writes(const char *sql)
 {
-    static const char *const readers[] = {"select", "values", "show",   "begin", "start",
-                                          "end",    "commit", "table",  "set",   "abort",
-                                          "rollback"};
+    static const char *const readers[] = {"select", "values", "show",    "begin",
+                                          "start",  "end",    "commit",  "table",
+                                          "set",    "abort",  "rollback"};
     char word[32];
 
     load_first_word(sql, word, sizeof word);
@@ -344,7 +347,8 @@ int load_script_parse(struct tw_arena *a, const char *name, const char *text,
     if (r < 0)
         return r;
     if (item.statements.count == 0)
-        return tw_fail(err, -EINVAL, "%s: a load script needs at least one SQL statement", name);
+        return tw_fail(err, -EINVAL, "%s: a load script needs at least one SQL statement",
+                       name);
     if (s.think_ms > 0)
         load_statement_add(a, &item, "")->think_ms = s.think_ms;
 

@@ -1,8 +1,8 @@
 /* The target's own mix: the statements of pg_stat_statements, by their share of its time.
  *
- * Not counted at all are transaction control (every statement of ours is a transaction), what looks
- * at the server itself, and its maintenance. Everything else counts, and what of it is not
- * reproduced stands in the mix's missing with its reason. */
+ * Not counted at all are transaction control (every statement of ours is a transaction),
+ * what looks at the server itself, and its maintenance. Everything else counts, and what
+ * of it is not reproduced stands in the mix's missing with its reason. */
 #include "load_internal.h"
 
 #include <ctype.h>
@@ -10,10 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ITEMS_MOST   50
-#define COVERED      0.995 /* of the time: the rest is not worth an item */
-#define TOLD_LEAST   0.005 /* of the time: a statement missed is named */
-#define TEXT_MOST    160
+#define ITEMS_MOST 50
+#define COVERED    0.995 /* of the time: the rest is not worth an item */
+#define TOLD_LEAST 0.005 /* of the time: a statement missed is named */
+#define TEXT_MOST  160
 
 struct candidate {
     struct tw_statement s;
@@ -76,11 +76,12 @@ static void collect(struct plan *p, const struct tw_snapshot *snapshot)
         qsort(p->list.items, p->list.count, sizeof *p->list.items, longer);
 }
 
-/* pg_stat_statements writes "interval $1" where it was "interval '1 day'"; the server takes that
- * only as a cast. */
+/* pg_stat_statements writes "interval $1" where it was "interval '1 day'"; the server
+ * takes that only as a cast. */
 static const char *casts_for_literals(struct tw_arena *a, const char *sql)
 {
-    static const char *const types[] = {"interval", "date", "timestamp", "timestamptz", "time"};
+    static const char *const types[] = {"interval", "date", "timestamp", "timestamptz",
+                                        "time"};
     tw_auto_buf b = {0};
     const char *at = sql;
 
@@ -149,15 +150,37 @@ static const struct {
     {"PrepareStmt", MISS, "prepared in SQL"},
     {"ExecuteStmt", MISS, "prepared in SQL"},
 };
-/* Functions whose effects are not rows: on other sessions, the server, files, the clock. */
+/* Functions whose effects are not rows: on other sessions, the server, files, the clock.
+ */
 static const char *const refused_functions[] = {
-    "pg_sleep",        "pg_terminate_backend", "pg_cancel_backend",   "pg_advisory_",
-    "pg_try_advisory", "pg_reload_conf",       "pg_rotate_logfile",   "pg_switch_wal",
-    "pg_create_",      "pg_drop_",             "pg_logical_",         "pg_replication_",
-    "pg_promote",      "pg_read_",             "pg_ls_",              "pg_stat_reset",
-    "pg_stat_statements_reset", "pg_backup_",  "pg_start_backup",     "pg_stop_backup",
-    "pg_export_snapshot", "pg_notify",         "lo_",                 "dblink",
-    "set_config",      "pg_file_",             "pg_copy_",            "pg_wal_replay_",
+    "pg_sleep",
+    "pg_terminate_backend",
+    "pg_cancel_backend",
+    "pg_advisory_",
+    "pg_try_advisory",
+    "pg_reload_conf",
+    "pg_rotate_logfile",
+    "pg_switch_wal",
+    "pg_create_",
+    "pg_drop_",
+    "pg_logical_",
+    "pg_replication_",
+    "pg_promote",
+    "pg_read_",
+    "pg_ls_",
+    "pg_stat_reset",
+    "pg_stat_statements_reset",
+    "pg_backup_",
+    "pg_start_backup",
+    "pg_stop_backup",
+    "pg_export_snapshot",
+    "pg_notify",
+    "lo_",
+    "dblink",
+    "set_config",
+    "pg_file_",
+    "pg_copy_",
+    "pg_wal_replay_",
 };
 
 static const char *refused_function(struct tw_arena *a, const struct load_query *q)
@@ -178,7 +201,8 @@ static bool looks_at_server(const struct load_query *q)
     for (size_t i = 0; i < q->relations.count; i++) {
         const struct load_relation *r = &q->relations.items[i];
 
-        own += tw_streq(r->schema, "pg_catalog") || tw_streq(r->schema, "information_schema") ||
+        own += tw_streq(r->schema, "pg_catalog") ||
+               tw_streq(r->schema, "information_schema") ||
                (!r->schema && tw_starts_with(r->name, "pg_"));
     }
     for (size_t i = 0; q->relations.count == 0 && i < q->functions.count; i++)
@@ -208,7 +232,8 @@ static enum fate fate_of(struct plan *p, struct candidate *c)
                 return kinds[i].fate;
             if (looks_at_server(&c->q))
                 return IGNORE;
-            c->reason = c->q.into ? "SELECT INTO: makes a table" : refused_function(p->a, &c->q);
+            c->reason =
+                c->q.into ? "SELECT INTO: makes a table" : refused_function(p->a, &c->q);
             return c->reason ? MISS : SEND;
         }
     c->reason = "not a query";
@@ -340,19 +365,24 @@ static void tell_missing(struct plan *p, struct tw_load_mix *mix)
         }
     }
     if (p->commits > 0 && p->writes > 1.5 * p->commits)
-        TW_PUSH(p->a, &mix->missing,
-                tw_arena_printf(p->a,
-                                "transactions of several statements: the source commits once "
-                                "for %.1f writing statements, the load after each",
-                                p->writes / p->commits));
+        TW_PUSH(
+            p->a, &mix->missing,
+            tw_arena_printf(p->a,
+                            "transactions of several statements: the source commits once "
+                            "for %.1f writing statements, the load after each",
+                            p->writes / p->commits));
     if (count > 0)
-        TW_PUSH(p->a, &mix->missing,
-                tw_arena_printf(p->a, "%.1f %% of total time: %zu more statements of less than %.1f %% each",
-                                100 * small, count, 100 * TOLD_LEAST));
+        TW_PUSH(
+            p->a, &mix->missing,
+            tw_arena_printf(
+                p->a,
+                "%.1f %% of total time: %zu more statements of less than %.1f %% each",
+                100 * small, count, 100 * TOLD_LEAST));
 }
 
 int load_mix_from_statements(struct tw_arena *a, const struct tw_snapshot *s,
-                             struct tw_pg *pg, struct tw_load_mix *ret, struct tw_err *err)
+                             struct tw_pg *pg, struct tw_load_mix *ret,
+                             struct tw_err *err)
 {
     struct plan p = {.a = a, .database = ret->database};
     struct load_values v = {.a = a, .pg = pg};

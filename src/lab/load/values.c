@@ -1,5 +1,6 @@
-/* Values for the parameters of a statement: drawn from the columns that they are compared with or
- * written to, so that the statement finds, touches and returns what it does at the source. */
+/* Values for the parameters of a statement: drawn from the columns that they are compared
+ * with or written to, so that the statement finds, touches and returns what it does at
+ * the source. */
 #include "load_internal.h"
 
 #include <libpq-fe.h>
@@ -22,9 +23,9 @@ struct builder {
     const struct load_query *q;
     const struct tw_statement *s;
     struct tw_load_item *item;
-    struct type *types;       /* of $1 … */
+    struct type *types; /* of $1 … */
     int count;
-    char *sql;                /* may be rewritten */
+    char *sql; /* may be rewritten */
     struct tw_err *err;
 };
 
@@ -123,18 +124,21 @@ static const struct tw_pg_rows *sorted(struct load_values *v, const struct load_
     if (known)
         return known;
     if (c->category == 'N')
-        step = tw_arena_printf(v->a, c->integer ? "(c + floor((mx - mn) * %.12g)::numeric)"
-                                                : "(c + (mx - mn) * %.12g)",
+        step = tw_arena_printf(v->a,
+                               c->integer ? "(c + floor((mx - mn) * %.12g)::numeric)"
+                                          : "(c + (mx - mn) * %.12g)",
                                fraction);
     if (c->category == 'D')
-        step = tw_arena_printf(v->a, "(c + (mx::timestamp - mn::timestamp) * %.12g)", fraction);
+        step = tw_arena_printf(v->a, "(c + (mx::timestamp - mn::timestamp) * %.12g)",
+                               fraction);
     from = load_sample_from(v->a, c, LOAD_SORT_PAGES, &filter);
     if (tw_pg_query(v->pg, v->a,
-                    tw_arena_printf(v->a,
-                                    "WITH s AS MATERIALIZED (SELECT %s AS c FROM %s WHERE %s AND %s"
-                                    " IS NOT NULL LIMIT %d), e AS (SELECT min(c) mn, max(c) mx"
-                                    " FROM s) SELECT c::text, %s::text FROM s, e ORDER BY c",
-                                    name, from, filter, name, LOAD_SAMPLE, step),
+                    tw_arena_printf(
+                        v->a,
+                        "WITH s AS MATERIALIZED (SELECT %s AS c FROM %s WHERE %s AND %s"
+                        " IS NOT NULL LIMIT %d), e AS (SELECT min(c) mn, max(c) mx"
+                        " FROM s) SELECT c::text, %s::text FROM s, e ORDER BY c",
+                        name, from, filter, name, LOAD_SAMPLE, step),
                     0, NULL, &rows, NULL) < 0)
         rows = (struct tw_pg_rows){0};
     return remember(v, key, &rows);
@@ -144,7 +148,8 @@ static const struct tw_pg_rows *sorted(struct load_values *v, const struct load_
 
 static struct tw_load_variable *add(struct builder *b, int parameter)
 {
-    return load_variable_add(b->v->a, b->item, tw_arena_printf(b->v->a, "p%d", parameter));
+    return load_variable_add(b->v->a, b->item,
+                             tw_arena_printf(b->v->a, "p%d", parameter));
 }
 
 static int add_uniform(struct builder *b, int parameter, int64_t low, int64_t high)
@@ -195,7 +200,8 @@ static double rows_touched(const struct builder *b, const struct load_column *c)
     return fmax(1, b->s->blocks_per_call * (fabs(c->correlation) > 0.9 ? per_page : 1));
 }
 
-/* Does some other parameter pick out few rows? Then a bound beside it is no narrow one. */
+/* Does some other parameter pick out few rows? Then a bound beside it is no narrow one.
+ */
 static bool selective(const struct builder *b)
 {
     for (size_t i = 0; i < b->q->uses.count; i++) {
@@ -244,7 +250,8 @@ static size_t tied_columns(const struct builder *b, const struct load_column *c,
     return n;
 }
 
-/* A value of a row that exists; further columns compared in the statement are of the same row. */
+/* A value of a row that exists; further columns compared in the statement are of the same
+ * row. */
 static int from_row(struct builder *b, int parameter, struct load_column *c)
 {
     const struct load_column *columns[COLUMNS_MOST];
@@ -258,7 +265,8 @@ static int from_row(struct builder *b, int parameter, struct load_column *c)
     for (size_t i = 0; rows && rows->rows && i < n; i++)
         if (columns[i] == c)
             return add_pick(b, parameter, rows, (int)i,
-                            parameters[i] == parameter ? load_table_name(b->v->a, c) : NULL);
+                            parameters[i] == parameter ? load_table_name(b->v->a, c)
+                                                       : NULL);
     columns[0] = c;
     return add_pick(b, parameter, sample(b->v, columns, 1), 0, NULL);
 }
@@ -305,23 +313,25 @@ static int from_arrays(struct builder *b, int parameter, struct load_column *c)
         tw_buf_init(&text, (size_t)1 << 20);
         tw_buf_puts(&text, "{");
         for (int k = 0; k < size; k++)
-            add_element(&text, tw_pg_cell(rows, (int)tw_rng_below(&rng, (uint64_t)rows->rows), 0));
+            add_element(
+                &text,
+                tw_pg_cell(rows, (int)tw_rng_below(&rng, (uint64_t)rows->rows), 0));
         tw_buf_puts(&text, "}");
         TW_PUSH(b->v->a, &v->values, tw_arena_strdup(b->v->a, tw_buf_text(&text)));
     }
     return 0;
 }
 
-/* Where the range ends that begins at row i: as many rows further as the source touches. Shares
- * too small for the sample are measured along the scale of the column instead. */
+/* Where the range ends that begins at row i: as many rows further as the source touches.
+ * Shares too small for the sample are measured along the scale of the column instead. */
 static const char *range_end(const struct tw_pg_rows *rows, int i, double share)
 {
     int step = (int)lround(share * rows->rows), last = rows->rows - 1;
 
     if (step < 2 && tw_pg_cell(rows, i, 1))
         return tw_pg_cell(rows, i, 1);
-    return tw_pg_cell(rows, i + (step > 1 ? step : 1) > last ? last : i + (step > 1 ? step : 1),
-                      0);
+    return tw_pg_cell(
+        rows, i + (step > 1 ? step : 1) > last ? last : i + (step > 1 ? step : 1), 0);
 }
 
 static int from_range(struct builder *b, int parameter, struct load_column *c, bool high)
@@ -344,7 +354,8 @@ static int from_range(struct builder *b, int parameter, struct load_column *c, b
 }
 
 /* Is there a bound on the other side too? */
-static bool bounded(const struct builder *b, const struct load_use *use, enum load_role other)
+static bool bounded(const struct builder *b, const struct load_use *use,
+                    enum load_role other)
 {
     for (size_t i = 0; i < b->q->uses.count; i++)
         if (b->q->uses.items[i].role == other &&
@@ -353,7 +364,8 @@ static bool bounded(const struct builder *b, const struct load_use *use, enum lo
     return false;
 }
 
-/* One-sided: the bound with as many rows beyond it as the source touches; NULL: none known. */
+/* One-sided: the bound with as many rows beyond it as the source touches; NULL: none
+ * known. */
 static const char *edge_of(struct builder *b, struct load_column *c, bool greater)
 {
     double share = share_touched(b, c);
@@ -366,7 +378,8 @@ static const char *edge_of(struct builder *b, struct load_column *c, bool greate
     return tw_pg_cell(rows, at < 0 ? 0 : at >= rows->rows ? rows->rows - 1 : at, 0);
 }
 
-static int from_edge(struct builder *b, int parameter, struct load_column *c, bool greater)
+static int from_edge(struct builder *b, int parameter, struct load_column *c,
+                     bool greater)
 {
     const char *edge;
 
@@ -382,8 +395,8 @@ static int from_age(struct builder *b, int parameter, struct load_column *c)
     const char *edge = edge_of(b, c, true);
     struct tw_pg_rows rows;
 
-    if (!edge || tw_pg_query(b->v->pg, b->v->a, "SELECT (now() - $1::timestamptz)::text", 1, &edge,
-                             &rows, NULL) < 0)
+    if (!edge || tw_pg_query(b->v->pg, b->v->a, "SELECT (now() - $1::timestamptz)::text",
+                             1, &edge, &rows, NULL) < 0)
         return -ENODATA;
     return add_constant(b, parameter, tw_pg_cell(&rows, 0, 0));
 }
@@ -404,8 +417,7 @@ static int from_prefix(struct builder *b, int parameter, struct load_column *c)
 
         while (keep > 0 && ((unsigned char)text[keep] & 0xc0) == 0x80)
             keep--; /* not within a character of UTF-8 */
-        TW_PUSH(b->v->a, &v->values,
-                tw_arena_printf(b->v->a, "%.*s%%", (int)keep, text));
+        TW_PUSH(b->v->a, &v->values, tw_arena_printf(b->v->a, "%.*s%%", (int)keep, text));
     }
     return 0;
 }
@@ -433,7 +445,9 @@ static void replace_parameter(struct builder *b, int parameter, const char *with
 
 static double largest_of(const char *type)
 {
-    return !strcmp(type, "smallint") ? 32767 : !strcmp(type, "integer") ? 2147483647 : 9e18;
+    return !strcmp(type, "smallint")  ? 32767
+           : !strcmp(type, "integer") ? 2147483647
+                                      : 9e18;
 }
 
 /* A key that no row has: past the largest number, or a digest of a number. */
@@ -474,11 +488,12 @@ static int by_type(struct builder *b, int parameter)
         const char *name; /* NULL: any of the category */
         const char *value;
     } rows[] = {
-        {'B', NULL, "t"},       {'S', NULL, "a"},     {'T', NULL, "1 day"},
-        {'D', "date", "today"}, {'D', NULL, "now"},   {'U', "jsonb", "{}"},
-        {'U', "json", "{}"},    {'U', "bytea", "\\x"}, {'X', NULL, "a"},
-        {'U', "uuid", "00000000-0000-0000-0000-000000000000"},
-        {'A', NULL, "{}"},      {'I', NULL, "127.0.0.1"},
+        {'B', NULL, "t"},     {'S', NULL, "a"},
+        {'T', NULL, "1 day"}, {'D', "date", "today"},
+        {'D', NULL, "now"},   {'U', "jsonb", "{}"},
+        {'U', "json", "{}"},  {'U', "bytea", "\\x"},
+        {'X', NULL, "a"},     {'U', "uuid", "00000000-0000-0000-0000-000000000000"},
+        {'A', NULL, "{}"},    {'I', NULL, "127.0.0.1"},
     };
     const struct type *t = &b->types[parameter - 1];
 
@@ -488,8 +503,8 @@ static int by_type(struct builder *b, int parameter)
         if (rows[i].category == t->category &&
             (!rows[i].name || !strcmp(rows[i].name, t->name)))
             return add_constant(b, parameter, rows[i].value);
-    return tw_fail(b->err, -ENODATA, "no value is known for parameter $%d of type %s", parameter,
-                   t->name);
+    return tw_fail(b->err, -ENODATA, "no value is known for parameter $%d of type %s",
+                   parameter, t->name);
 }
 
 /* A value of the column only where the parameter has a type of its kind: in
@@ -542,7 +557,8 @@ static int fill_parameter(struct builder *b, int parameter)
         return add_uniform(b, parameter, rows, rows);
     if (use && use->role == LOAD_ROLE_OFFSET)
         return add_uniform(b, parameter, 0, 0);
-    if (use && (use->role == LOAD_ROLE_ADD || use->role == LOAD_ROLE_AGE) && t->category == 'N')
+    if (use && (use->role == LOAD_ROLE_ADD || use->role == LOAD_ROLE_AGE) &&
+        t->category == 'N')
         return add_uniform(b, parameter, -10, 10);
     if (c && use->role == LOAD_ROLE_AGE && t->category == 'T' && c->category == 'D')
         r = from_age(b, parameter, c);
@@ -569,7 +585,8 @@ static int read_types(struct builder *b, const unsigned *oids)
     if (r < 0)
         return r;
     if (rows.rows != b->count)
-        return tw_fail(b->err, -ENODATA, "a parameter has a type that is not in the catalogue");
+        return tw_fail(b->err, -ENODATA,
+                       "a parameter has a type that is not in the catalogue");
     for (int i = 0; i < b->count; i++)
         b->types[i] = (struct type){.name = tw_pg_cell(&rows, i, 0),
                                     .category = tw_pg_cell(&rows, i, 1)[0]};

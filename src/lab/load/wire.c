@@ -1,5 +1,6 @@
-/* Messages between a load and its generator: a type, a length, then values one after the other.
- * Both ends are the same program on the same machine, so numbers go as they are. */
+/* Messages between a load and its generator: a type, a length, then values one after the
+ * other. Both ends are the same program on the same machine, so numbers go as they are.
+ */
 #include "load_internal.h"
 
 #include <poll.h>
@@ -207,7 +208,8 @@ static void put_statement(struct tw_buf *b, const struct tw_load_statement *s)
 {
     load_put_text(b, s->sql);
     load_put_real(b, s->think_ms);
-    load_put_bytes(b, s->variables.items, s->variables.count * sizeof *s->variables.items);
+    load_put_bytes(b, s->variables.items,
+                   s->variables.count * sizeof *s->variables.items);
 }
 
 void load_put_mix(struct tw_buf *b, const struct tw_load_mix *mix)

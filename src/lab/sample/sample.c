@@ -113,7 +113,8 @@ int tw_sampler_waits(struct tw_sampler *s, struct tw_arena *a, struct tw_waits *
         if (s->states[i] && sources[i]->waits)
             r = sources[i]->waits(s->states[i], a, waits, err);
     s->cost_s += thread_cpu_s() - begun;
-    return r == -ENODATA ? tw_fail(err, r, "no source tells what this twin waits for") : r;
+    return r == -ENODATA ? tw_fail(err, r, "no source tells what this twin waits for")
+                         : r;
 }
 
 double tw_sampler_cost_s(const struct tw_sampler *s)
@@ -126,8 +127,8 @@ void tw_sample_slot(const struct tw_counters *before, const struct tw_counters *
 {
     double busy = after->foreign_busy_s - before->foreign_busy_s;
 
-    /* Asking the service costs it CPU too: before a slot it is read after the asking, after a
-     * slot before it. */
+    /* Asking the service costs it CPU too: before a slot it is read after the asking,
+     * after a slot before it. */
     slot->cpu_s = after->cpu_unasked_s - before->usage.cpu_s;
     slot->throttled_s = after->usage.throttled_s - before->usage.throttled_s;
     slot->wal_bytes = after->wal_bytes - before->wal_bytes;
@@ -136,6 +137,8 @@ void tw_sample_slot(const struct tw_counters *before, const struct tw_counters *
     slot->temp_bytes = after->temp_bytes - before->temp_bytes;
     slot->memory_bytes = after->usage.memory_bytes;
     slot->anon_bytes = after->usage.anon_bytes;
-    /* The two clocks tick differently, so a quiet core can come out a little below nothing. */
-    slot->foreign_cpu_s = isnan(busy) || isnan(slot->cpu_s) ? NAN : fmax(0, busy - slot->cpu_s);
+    /* The two clocks tick differently, so a quiet core can come out a little below
+     * nothing. */
+    slot->foreign_cpu_s =
+        isnan(busy) || isnan(slot->cpu_s) ? NAN : fmax(0, busy - slot->cpu_s);
 }

@@ -5,8 +5,8 @@
 #include "list.h"
 #include "tw/sample.h"
 
-/* A place where counters come from. open leaves *ret_state NULL where there is nothing for it at
- * this twin; what read cannot tell stays NaN. */
+/* A place where counters come from. open leaves *ret_state NULL where there is nothing
+ * for it at this twin; what read cannot tell stays NaN. */
 struct sample_source {
     const char *name;
     bool asks; /* asks the service itself: only for a full reading */
@@ -20,11 +20,11 @@ struct sample_source {
 TW_SAMPLE_LIST(TW_SAMPLE_DECLARE)
 #undef TW_SAMPLE_DECLARE
 
-/* Of the processor time that /proc/stat (text) counts, what the cores of a list ("0-1,3") spent
- * busy, in seconds; NaN when none of them is there. NULL: all. */
+/* Of the processor time that /proc/stat (text) counts, what the cores of a list ("0-1,3")
+ * spent busy, in seconds; NaN when none of them is there. NULL: all. */
 double sample_busy_s(const char *text, const char *cores);
-/* The statement that reads all counters in one row, for a server version (150018); -1 columns
- * never: one column per row of the table in source_postgresql.c. */
+/* The statement that reads all counters in one row, for a server version (150018); -1
+ * columns never: one column per row of the table in source_postgresql.c. */
 char *sample_postgresql_sql(struct tw_arena *a, int version);
 /* Puts the row of that statement into place. */
 void sample_postgresql_row(const struct tw_pg_rows *rows, int version,

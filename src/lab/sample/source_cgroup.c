@@ -15,8 +15,8 @@
 struct state {
     struct tw_sandbox *box; /* borrowed */
     int stat_fd;
-    char *cores;            /* owned; NULL: all */
-    char *text;             /* owned, STAT_MAX */
+    char *cores; /* owned; NULL: all */
+    char *text;  /* owned, STAT_MAX */
 };
 
 /* The cores that a process may use: of the service, found through our socket to it. */
@@ -91,13 +91,13 @@ double sample_busy_s(const char *text, const char *cores)
 
     for (const char *line = text; line && *line;
          line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
-        /* cpuN user nice system idle iowait irq softirq steal guest guest_nice; guest is in user
-         * already. */
+        /* cpuN user nice system idle iowait irq softirq steal guest guest_nice; guest is
+         * in user already. */
         long core;
         long long t[8];
 
-        if (sscanf(line, "cpu%ld %lld %lld %lld %lld %lld %lld %lld %lld", &core, &t[0], &t[1],
-                   &t[2], &t[3], &t[4], &t[5], &t[6], &t[7]) != 9 ||
+        if (sscanf(line, "cpu%ld %lld %lld %lld %lld %lld %lld %lld %lld", &core, &t[0],
+                   &t[1], &t[2], &t[3], &t[4], &t[5], &t[6], &t[7]) != 9 ||
             !tw_starts_with(line, "cpu") || line[3] == ' ' || !listed(cores, core))
             continue;
         busy += tick * (double)(t[0] + t[1] + t[2] + t[5] + t[6] + t[7]);

@@ -1,7 +1,7 @@
 /* PostgreSQL's own counters, in one round trip of a prepared statement.
  *
- * Sessions tell their counts of transactions and blocks at most once a second and when they end,
- * so over a short slot these lag; the position in the WAL is exact. */
+ * Sessions tell their counts of transactions and blocks at most once a second and when
+ * they end, so over a short slot these lag; the position in the WAL is exact. */
 #include "sample_internal.h"
 
 #include <libpq-fe.h>
@@ -16,7 +16,10 @@ static const struct row {
     int from, below;
     const char *sql;
 } rows[] = {
-#define ROW(field, from, below, sql) {offsetof(struct tw_counters, field), from, below, sql}
+#define ROW(field, from, below, sql)                                                     \
+    {                                                                                    \
+        offsetof(struct tw_counters, field), from, below, sql                            \
+    }
     ROW(wal_bytes, 0, 0,
         "pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()"
         " ELSE pg_current_wal_insert_lsn() END, '0/0')"),
@@ -39,9 +42,11 @@ static const struct row {
     ROW(wal_syncs, 140000, 180000, "w.wal_sync"),
     ROW(wal_syncs, 180000, 0, "io.fsyncs"),
     ROW(wal_sync_s, 140000, 180000,
-        "CASE WHEN current_setting('track_wal_io_timing')::bool THEN w.wal_sync_time / 1000 END"),
+        "CASE WHEN current_setting('track_wal_io_timing')::bool THEN w.wal_sync_time / "
+        "1000 END"),
     ROW(wal_sync_s, 180000, 0,
-        "CASE WHEN current_setting('track_wal_io_timing')::bool THEN io.fsync_time / 1000 END"),
+        "CASE WHEN current_setting('track_wal_io_timing')::bool THEN io.fsync_time / "
+        "1000 END"),
     ROW(dead_rows, 0, 0, "t.dead"),
 #undef ROW
 };
@@ -51,7 +56,8 @@ static const struct table {
 } tables[] = {
     {0, 0,
      "(SELECT sum(xact_commit) AS commits, sum(xact_rollback) AS rollbacks,"
-     " sum(blks_read) AS blocks_read, sum(blks_hit) AS blocks_hit, sum(temp_bytes) AS temp_bytes,"
+     " sum(blks_read) AS blocks_read, sum(blks_hit) AS blocks_hit, sum(temp_bytes) AS "
+     "temp_bytes,"
      " sum(deadlocks) AS deadlocks FROM pg_stat_database) d"},
     {0, 0, "(SELECT sum(n_dead_tup) AS dead FROM pg_stat_user_tables) t"},
     {0, 170000, "pg_stat_bgwriter c"},
@@ -94,7 +100,8 @@ void sample_postgresql_row(const struct tw_pg_rows *row, int version,
 {
     int column = 0;
 
-    for (size_t i = 0; i < TW_COUNT_OF(rows) && row->rows == 1 && column < row->columns; i++) {
+    for (size_t i = 0; i < TW_COUNT_OF(rows) && row->rows == 1 && column < row->columns;
+         i++) {
         const char *text;
         double value;
 
@@ -158,9 +165,10 @@ static void pg_open(struct tw_twin *twin, void **ret_state)
     *ret_state = s;
 }
 
-/* A server that restarted is found again; one that is away leaves what it would tell unknown. */
-static int ask(struct state *s, struct tw_arena *a, const char *sql, struct tw_pg_rows *ret,
-               struct tw_err *err)
+/* A server that restarted is found again; one that is away leaves what it would tell
+ * unknown. */
+static int ask(struct state *s, struct tw_arena *a, const char *sql,
+               struct tw_pg_rows *ret, struct tw_err *err)
 {
     int r = s->pg ? tw_pg_query(s->pg, a, sql, 0, NULL, ret, err) : -ENOTCONN;
 
@@ -200,14 +208,15 @@ static void count_wait(struct tw_arena *a, struct tw_waits *waits, const char *e
                              .count = n});
 }
 
-/* The statements are those of the load, which sends its values apart from them. A session that
- * waits for its client is idle in all but name. */
+/* The statements are those of the load, which sends its values apart from them. A session
+ * that waits for its client is idle in all but name. */
 static int pg_waits(void *state, struct tw_arena *a, struct tw_waits *waits,
                     struct tw_err *err)
 {
     static const char sql[] =
         "SELECT coalesce(wait_event_type || ':' || wait_event, 'CPU'), query, count(*)"
-        " FROM pg_stat_activity WHERE state = 'active' AND backend_type = 'client backend'"
+        " FROM pg_stat_activity WHERE state = 'active' AND backend_type = 'client "
+        "backend'"
         " AND pid <> pg_backend_pid() AND wait_event_type IS DISTINCT FROM 'Client'"
         " GROUP BY 1, 2";
     tw_auto(tw_arena) *own = tw_arena_new();
