@@ -69,7 +69,7 @@ check-live: all
 	scripts/run-tests live
 bench: all $(patsubst tests/bench/%.c,$(VARIANT)/bench/%,$(BENCHSRC))
 	scripts/bench
-accuracy: all
+accuracy: all $(VARIANT)/bench/accuracy
 	scripts/accuracy
 corpus: all
 	scripts/corpus
