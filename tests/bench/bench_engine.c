@@ -155,6 +155,35 @@ static bool bench_run(const struct bench *b, int runs)
 #define FULL_RUNS 4
 #define PER_HOUR  12
 
+static double exponential(double u)
+{
+    return -log1p(-u);
+}
+static double narrow(double u)
+{
+    return 0.9 + 0.2 * u;
+}
+static double two_kinds(double u)
+{
+    return u < 0.98 ? 0.8 : 10.8;
+}
+static double lognormal(double u)
+{
+    return exp(1.2 * tw_normal_quantile(u));
+}
+/* The bar is for the first shape, in which the engines are timed too; the others show
+ * what it is worth elsewhere, misses included. */
+static const struct {
+    const char *name;
+    double (*at)(double u);
+    bool bar;
+} shapes[] = {
+    {"exponential", exponential, true},
+    {"nearly constant", narrow, false},
+    {"2 % long ones", two_kinds, false},
+    {"lognormal 1.2", lognormal, false},
+};
+
 static void hours_p99(const struct tw_forecast *f, double ret[24])
 {
     for (int h = 0; h < 24; h++) {
@@ -164,7 +193,7 @@ static void hours_p99(const struct tw_forecast *f, double ret[24])
     }
 }
 
-static bool agree(bool sharing, int servers)
+static bool agree(size_t shape, bool sharing, int servers)
 {
     tw_auto(tw_arena) *a = tw_arena_new();
     struct tw_model *m = model_new(sharing, servers, 0.93);
@@ -173,6 +202,8 @@ static bool agree(bool sharing, int servers)
     double full[FULL_RUNS][24], mapped[24], off[24], luck[24], worst = 0, day_full = 0;
     int n = 0;
 
+    for (int i = 0; i < TW_MODEL_SAMPLES; i++)
+        m->sample[i] = (float)shapes[shape].at((i + 0.5) / TW_MODEL_SAMPLES);
     tw_profile_make(a, "diurnal", PEAK, HOURS, NULL, &p, NULL);
     for (int r = 0; r < FULL_RUNS; r++) {
         if (forecast(a, m, &p, "full", (uint64_t)r + 100, NULL, 0, &f) < 0)
@@ -197,15 +228,13 @@ static bool agree(bool sharing, int servers)
     }
     qsort(off, (size_t)n, sizeof *off, ascending);
     qsort(luck, (size_t)n, sizeof *luck, ascending);
-    printf("%-18s %d server%s: p99 of %d hours below 0.9: median off %.2f %%, worst %.2f "
-           "%%; two "
-           "full runs: %.2f %%, %.2f %%; p99 of the day %.2f %% off%s\n",
-           sharing ? "processor sharing" : "FCFS", servers, servers > 1 ? "s" : "", n,
-           100 * off[n / 2], 100 * worst, 100 * luck[n / 2], 100 * luck[n - 1],
+    printf("%-15s %-7s %d  %5d %9.2f %9.2f %12.2f %9.2f %9.2f%s\n", shapes[shape].name,
+           sharing ? "sharing" : "FCFS", servers, n, 100 * off[n / 2], 100 * worst,
+           100 * luck[n / 2], 100 * luck[n - 1],
            100 * fabs(map.p99_s.value / day_full - 1), worst > 0.03 ? "  ABOVE 3 %" : "");
     fflush(stdout);
     free(m);
-    return worst <= 0.03;
+    return worst <= 0.03 || !shapes[shape].bar;
 }
 
 int main(int argc, char **argv)
@@ -220,9 +249,15 @@ int main(int argc, char **argv)
            PEAK, runs, "engine", "median", "min", "max", "x real time", "requests/s");
     for (size_t i = 0; i < TW_COUNT_OF(benches); i++)
         good &= bench_run(&benches[i], runs);
-    good &= agree(false, 1);
-    good &= agree(true, 1);
-    good &= agree(true, 4);
-    good &= agree(false, 4);
+    printf(
+        "\np99 by hour below 0.9 load, one map against the mean of %d full runs, in %%\n"
+        "%-15s %-7s c  %5s %9s %9s %12s %9s %9s\n",
+        FULL_RUNS, "service", "", "hours", "median", "worst", "two full: m.", "worst",
+        "of day");
+    for (size_t s = 0; s < TW_COUNT_OF(shapes); s++)
+        for (int sharing = 0; sharing < 2; sharing++)
+            for (int servers = 1; servers <= 4; servers += 3)
+                if (servers == 1 || shapes[s].bar)
+                    good &= agree(s, sharing, servers);
     return good ? 0 : 1;
 }

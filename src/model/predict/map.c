@@ -9,16 +9,19 @@
  * D) / s) at fixed ranks. A resampled model looks its own load up and puts its own s and
  * D back.
  *
- * The grid is even in x = -log(1 - rho), in which log latency is nearly straight (M/M/1:
- * exactly). Points are post-stratified (see tw/sim.h). With sharing, where less of the
- * noise can be taken away so, they are also smoothed; without, curves may have corners
- * (constant service: the median at half load), which smoothing would round. */
+ * In x = -log(1 - rho) log latency is nearly straight at high load (M/M/1: everywhere).
+ * At low load it has corners where a quantile passes from one kind of request to another,
+ * so the grid is even in the root of x. Points are post-stratified (see tw/sim.h). With
+ * sharing, where less of the noise can be taken away so, those above SMOOTH_FROM, where
+ * corners have worn off, are also smoothed. */
 
-#define GRID_MAX  16
-#define LOAD_MAX  0.98
-#define LOAD_MIN  0.02
-#define GRID_STEP 0.22
-#define ROWS      (PREDICT_RANKS + 1) /* the last row is the mean */
+#define GRID_MAX    28
+#define SMOOTH_FROM 0.45
+#define SMOOTH_SIDE 3 /* points to either side */
+#define LOAD_MAX    0.98
+#define LOAD_MIN    0.02
+#define GRID_STEP   0.065               /* of the root of x */
+#define ROWS        (PREDICT_RANKS + 1) /* the last row is the mean */
 
 /* Dense where reports look: .5 .95 .99 are among them. */
 const double predict_ranks[PREDICT_RANKS] = {
@@ -83,7 +86,7 @@ static void point_simulate(const struct tw_model *m, double load, double request
 
 /* ---- the grid ---- */
 
-/* Loads below capacity that the profile asks for. */
+/* Roots of x that the profile asks for, below capacity. */
 static void x_range(const struct tw_model *m, const struct tw_profile *p, double *ret_low,
                     double *ret_high)
 {
@@ -96,47 +99,78 @@ static void x_range(const struct tw_model *m, const struct tw_profile *p, double
         low = fmin(low, load);
         high = fmax(high, load);
     }
-    *ret_low = fmax(-log1p(-low) - GRID_STEP / 2, -log1p(-LOAD_MIN));
-    *ret_high = fmin(-log1p(-high) + GRID_STEP / 2, -log1p(-LOAD_MAX));
+    *ret_low = fmax(sqrt(-log1p(-low)) - GRID_STEP, sqrt(-log1p(-LOAD_MIN)));
+    *ret_high = fmin(sqrt(-log1p(-high)) + GRID_STEP, sqrt(-log1p(-LOAD_MAX)));
     if (*ret_high - *ret_low < GRID_STEP) /* a profile at either end */
-        *ret_low = fmax(*ret_high - GRID_STEP, 0.01);
+        *ret_low = *ret_high - GRID_STEP;
 }
 
-/* Each point becomes the parabola through the nearest five (Savitzky & Golay 1964). Rows
- * are the coefficients for the first, second and third of five. */
+/* Weights that put the parabola through points first … first + n - 1, which are evenly
+ * spaced, at the place of point `at` (Savitzky & Golay 1964): w(t) = a + b t + c t^2 with
+ * sum w = 1, sum w t = 0, sum w t^2 = 0. */
+static void parabola_weights(int first, int n, int at, double *ret_w)
+{
+    double s[5] = {0}, det, a, b, c;
+
+    for (int i = 0; i < n; i++) {
+        double t = first + i - at, power = 1;
+
+        for (int k = 0; k < 5; k++, power *= t)
+            s[k] += power;
+    }
+    det = s[0] * (s[2] * s[4] - s[3] * s[3]) - s[1] * (s[1] * s[4] - s[3] * s[2]) +
+          s[2] * (s[1] * s[3] - s[2] * s[2]);
+    a = (s[2] * s[4] - s[3] * s[3]) / det;
+    b = (s[2] * s[3] - s[1] * s[4]) / det;
+    c = (s[1] * s[3] - s[2] * s[2]) / det;
+    for (int i = 0; i < n; i++) {
+        double t = first + i - at;
+
+        ret_w[i] = a + b * t + c * t * t;
+    }
+}
+
 static void smooth(struct predict_map *map)
 {
-    static const double parabola[3][5] = {
-        {31, 9, -3, -5, 3}, {9, 13, 12, 6, -5}, {-3, 12, 17, 12, -3}};
-    double smoothed[GRID_MAX][ROWS];
-    int n = map->count;
+    double smoothed[GRID_MAX][ROWS] = {{0}}, w[2 * SMOOTH_SIDE + 1];
+    int from = 0, n = map->count, span = 2 * SMOOTH_SIDE + 1;
 
-    if (n < 5)
+    while (from < n && -expm1(-map->x[from]) < SMOOTH_FROM)
+        from++;
+    span = span < n - from ? span : n - from;
+    if (span < 4) /* a parabola through three is those three */
         return;
-    for (int g = 0; g < n; g++) {
-        int first = g < 2 ? 0 : g > n - 3 ? n - 5 : g - 2, at = g - first;
+    for (int g = from; g < n; g++) {
+        int first = g - SMOOTH_SIDE;
 
-        for (size_t k = 0; k < ROWS; k++) {
-            smoothed[g][k] = 0;
-            for (int i = 0; i < 5; i++)
-                smoothed[g][k] += parabola[at < 3 ? at : 4 - at][at < 3 ? i : 4 - i] /
-                                  35 * map->log_t[first + i][k];
-        }
+        first = first > n - span ? n - span : first < from ? from : first;
+        parabola_weights(first, span, g, w);
+        for (int i = 0; i < span; i++)
+            for (size_t k = 0; k < ROWS; k++)
+                smoothed[g][k] += w[i] * map->log_t[first + i][k];
     }
-    memcpy(map->log_t, smoothed, (size_t)n * sizeof *smoothed);
+    memcpy(map->log_t[from], smoothed[from], (size_t)(n - from) * sizeof *smoothed);
 }
 
-/* Three-point derivative, at the ends the chord. */
+/* Harmonic means of the chords on both sides, which keep a rising curve rising (Fritsch &
+ * Butland 1984); at the ends the chord. */
 static void slopes(struct predict_map *map)
 {
     int n = map->count;
 
     for (int g = 0; g < n; g++) {
-        int before = g > 0 ? g - 1 : 0, after = g + 1 < n ? g + 1 : n - 1;
+        int b = g > 0 ? g : 1, a = g + 1 < n ? g : n - 2;
+        double before = map->x[b] - map->x[b - 1], after = map->x[a + 1] - map->x[a];
+        double share = (1 + after / (before + after)) / 3;
 
-        for (size_t k = 0; k < ROWS; k++)
-            map->slope[g][k] = (map->log_t[after][k] - map->log_t[before][k]) /
-                               (map->x[after] - map->x[before]);
+        for (size_t k = 0; k < ROWS; k++) {
+            double left = (map->log_t[b][k] - map->log_t[b - 1][k]) / before;
+            double right = (map->log_t[a + 1][k] - map->log_t[a][k]) / after;
+
+            map->slope[g][k] = left * right > 0
+                                   ? left * right / (share * right + (1 - share) * left)
+                                   : 0;
+        }
     }
 }
 
@@ -150,7 +184,9 @@ struct predict_map *predict_map_new(const struct tw_model *m, const struct tw_pr
     x_range(m, p, &low, &high);
     map->count = (int)fmin(fmax(ceil((high - low) / GRID_STEP) + 1, 3), GRID_MAX);
     for (int g = 0; g < map->count; g++) {
-        map->x[g] = low + (high - low) * g / (map->count - 1);
+        double root = low + (high - low) * g / (map->count - 1);
+
+        map->x[g] = root * root;
         wanted += wanted_requests(-expm1(-map->x[g]));
     }
     share = fmin(1, budget_of(m) / wanted);
