@@ -102,6 +102,10 @@ struct tw_service_kind {
     enum tw_ready (*ready)(const struct tw_access *access);
     int (*limits)(struct tw_arena *a, const struct tw_access *access,
                   struct tw_service_limits *ret, struct tw_err *err);
+    /* Requests that the service itself counted in this database since it began; sessions that have
+     * ended are counted whole. Waits until deadline_ns for open ones to end. */
+    int (*requests)(struct tw_arena *a, const struct tw_access *access, const char *database,
+                    int64_t deadline_ns, int64_t *ret, struct tw_err *err);
     /* Applies one step of a plan to the files (the service is stopped or about to reload). */
     int (*apply)(struct tw_arena *a, const struct tw_access *access,
                  const struct tw_plan_step *step, struct tw_err *err);

@@ -181,6 +181,8 @@ struct tw_snapshot {
     } cost;
 };
 json_t *tw_snapshot_to_json(const struct tw_snapshot *s);
+/* What was written by it, read again; what is missing is unknown. */
+void tw_snapshot_from_json(struct tw_arena *a, const json_t *json, struct tw_snapshot *ret);
 /* Borrowed, or NULL. */
 const struct tw_setting *tw_snapshot_setting(const struct tw_snapshot *s, const char *name);
 

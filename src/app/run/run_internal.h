@@ -48,6 +48,7 @@ struct run_variant {
     TW_ARRAY(struct tw_statement_effect) statements;
     struct tw_load *load;
     struct tw_sandbox *client;
+    int64_t counted[TW_ARM_COUNT]; /* requests of the arms before the load; -1 unknown */
     struct tw_trial_result trial;
     bool measured;
     const char *not_measured; /* why, when it was not */

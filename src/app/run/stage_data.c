@@ -47,9 +47,10 @@ int run_pool(struct run *r, struct tw_err *err)
     return 0;
 }
 
-/* ---- what a seed is not, kept with it as JSON ---- */
+/* ---- kept with a seed as JSON: what it is not, and what its server said when it was
+ * taken ---- */
 
-static char *differences_text(const struct tw_issues *list)
+static char *meta_text(const struct run *r, const struct tw_issues *list)
 {
     json_auto_t *meta = json_object();
     json_t *items = json_array();
@@ -59,10 +60,28 @@ static char *differences_text(const struct tw_issues *list)
             items, json_pack("{s:s, s:s}", "title", list->list.items[i].title, "evidence",
                              list->list.items[i].evidence));
     (void)json_object_set_new(meta, "differences", items);
-    return json_dumps(meta, JSON_COMPACT);
+    (void)json_object_set_new(meta, "snapshot", tw_snapshot_to_json(&r->snapshot));
+    return json_dumps(meta, JSON_COMPACT | JSON_REAL_PRECISION(15));
 }
 
-static void add_differences(struct run *r, const char *text)
+/* A server at rest tells neither its tables nor its statements: those of the seed's time
+ * stand in. */
+static void take_statistics(struct run *r, const json_t *json)
+{
+    struct tw_snapshot then;
+
+    if (!json || r->snapshot.databases.count)
+        return;
+    tw_snapshot_from_json(r->arena, json, &then);
+    memcpy(&r->snapshot.databases, &then.databases, sizeof(then.databases));
+    memcpy(&r->snapshot.tables, &then.tables, sizeof(then.tables));
+    memcpy(&r->snapshot.statements, &then.statements, sizeof(then.statements));
+    memcpy(&r->snapshot.extensions, &then.extensions, sizeof(then.extensions));
+    r->snapshot.rate_per_s = then.rate_per_s;
+    r->snapshot.commit_share = then.commit_share;
+}
+
+static void take_meta(struct run *r, const char *text)
 {
     json_auto_t *meta = json_loads(text, 0, NULL);
     size_t i;
@@ -72,6 +91,7 @@ static void add_differences(struct run *r, const char *text)
         tw_issue_add(r->arena, &r->differences, TW_INFO, TW_PROCEED, "twin.data",
                      json_string_value(json_object_get(item, "title")),
                      json_string_value(json_object_get(item, "evidence")), NULL);
+    take_statistics(r, json_object_get(meta, "snapshot"));
 }
 
 /* ---- the seed ---- */
@@ -102,7 +122,7 @@ static int make_seed(struct run *r, const char *key, struct tw_err *err)
     rc = tw_twin_settle(r->priv, &spec, r->arena, &differences, err);
     if (rc < 0)
         return rc;
-    meta = differences_text(&differences);
+    meta = meta_text(r, &differences);
     return tw_pool_seed_commit(r->seed, meta, err);
 }
 
@@ -124,7 +144,7 @@ int run_seed(struct run *r, struct tw_err *err)
         rc = make_seed(r, key, err);
     if (rc < 0)
         return rc;
-    add_differences(r, tw_seed_meta(r->seed));
+    take_meta(r, tw_seed_meta(r->seed));
     age_h = (double)(tw_wall_ns() - tw_seed_taken_wall_ns(r->seed)) / 3600e9;
     tw_issue_add(
         r->arena, &r->differences, TW_INFO, TW_PROCEED, "twin.data",

@@ -10,6 +10,8 @@
 #define LEAST_CONNECTIONS 8
 #define MOST_CONNECTIONS  64
 #define TRIES             5
+#define LEAST_COVERAGE    0.1
+#define COUNT_NS          (300 * TW_MSEC_NS)
 #define TRY_TIMEOUT_S     0.25
 /* A statement this many times slower, one by one and unloaded, needs no trial to be
  * called worse. */
@@ -30,9 +32,33 @@ static const char *main_database(const struct run *r)
     return r->snapshot.databases.count ? r->snapshot.databases.items[0] : "postgres";
 }
 
-int run_mix(struct run *r, struct tw_err *err)
+static int make_mix(struct run *r, const struct tw_snapshot *s, struct tw_pg *pg,
+                    struct tw_err *err)
 {
     const struct tw_plan *plan = &r->v.sim->plan;
+    int rc = tw_load_mix_make(r->arena, s, plan->mixes.items, plan->mixes.count, pg,
+                              &r->mix, err);
+
+    if (rc == 0 && tw_streq(r->mix.source, "pg_stat_statements"))
+        rc = tw_load_mix_check(r->arena, &r->mix, pg, err);
+    return rc;
+}
+
+/* The target's statements, unless next to none of their time could be reproduced: then
+ * what its table statistics suggest is nearer to it. */
+static int find_mix(struct run *r, struct tw_pg *pg, struct tw_err *err)
+{
+    struct tw_snapshot without = r->snapshot;
+    int rc = make_mix(r, &r->snapshot, pg, err);
+
+    if (rc < 0 || !(r->mix.coverage < LEAST_COVERAGE) || !r->snapshot.statements.count)
+        return rc;
+    without.statements.count = 0;
+    return make_mix(r, &without, pg, err);
+}
+
+int run_mix(struct run *r, struct tw_err *err)
+{
     struct tw_pg *pg = NULL;
     int rc;
 
@@ -43,10 +69,7 @@ int run_mix(struct run *r, struct tw_err *err)
     rc = tw_twin_connect(r->members[RUN_BASELINE].twin, main_database(r), &pg, err);
     if (rc < 0)
         return tw_wrap(err, rc, "entering the baseline");
-    rc = tw_load_mix_make(r->arena, &r->snapshot, plan->mixes.items, plan->mixes.count,
-                          pg, &r->mix, err);
-    if (rc == 0 && tw_streq(r->mix.source, "pg_stat_statements"))
-        rc = tw_load_mix_check(r->arena, &r->mix, pg, err);
+    rc = find_mix(r, pg, err);
     tw_pg_close(pg);
     if (rc == -ENODATA) {
         r->no_mix =
@@ -354,9 +377,15 @@ static void judge_failures(struct run *r)
     }
 }
 
-static double sum_transactions(const struct tw_counters *c)
+/* As the arms themselves count: the load is not open, so every session has handed its
+ * counts over. */
+static void count_requests(struct run *r, int64_t counts[TW_ARM_COUNT])
 {
-    return c->commits + c->rollbacks;
+    for (int arm = 0; arm < TW_ARM_COUNT; arm++)
+        if (r->kind->requests(
+                r->v.sim->arena, tw_twin_access(twin_of(r, (enum tw_arm)arm)),
+                r->mix.database, tw_now_ns() + COUNT_NS, &counts[arm], NULL) < 0)
+            counts[arm] = -1;
 }
 
 static void keep_measured(struct run *r)
@@ -364,17 +393,20 @@ static void keep_measured(struct run *r)
     struct tw_simulation *sim = r->v.sim;
     const struct tw_measured *m = &r->v.trial.measured;
     __typeof__(sim->measured.stages) stages = sim->measured.stages;
+    int64_t after[TW_ARM_COUNT];
+
+    tw_load_close(r->v.load);
+    r->v.load = NULL;
+    count_requests(r, after);
 
     sim->measured = *m;
     sim->measured.stages = stages;
     for (size_t i = 0; i < m->stages.count; i++)
         run_stage_time(r, m->stages.items[i].name, m->stages.items[i].seconds);
-    for (int arm = 0; arm < TW_ARM_COUNT; arm++) {
-        double n = sum_transactions(&r->v.trial.after[arm]) -
-                   sum_transactions(&r->v.trial.before[arm]);
-
-        sim->measured.transactions[arm] = isnan(n) ? -1 : (int64_t)n;
-    }
+    for (int arm = 0; arm < TW_ARM_COUNT; arm++)
+        sim->measured.transactions[arm] = r->v.counted[arm] >= 0 && after[arm] >= 0
+                                              ? after[arm] - r->v.counted[arm]
+                                              : -1;
     sim->measured.mix = r->mix.description;
     sim->measured.mix_coverage = r->mix.coverage;
     sim->slots.items = r->v.trial.slots.items;
@@ -403,6 +435,7 @@ int run_trial(struct run *r, struct tw_err *err)
 
     run_warm_end(r, true);
     run_stage_time(r, "page cache", tw_seconds(tw_now_ns() - begun));
+    count_requests(r, r->v.counted);
     begun = tw_now_ns();
     rc = open_load(r, &why);
 

@@ -9,7 +9,6 @@
 
 #define START_NS (60 * TW_SEC_NS)
 
-
 /* The last core is the generator's, all others are the twins': they take turns, so each
  * has the whole of them in its slots. */
 static void share_cores(struct run *r)

@@ -1,6 +1,7 @@
-/* Reads the large files of the arms' clones into the page cache while their services boot. A clone
- * shares blocks with its seed, not cached pages: without this the first seconds of load would measure
- * how fast this host reads, not the service. Both arms alike; charged to neither. */
+/* Reads the large files of the arms' clones into the page cache while their services
+ * boot. A clone shares blocks with its seed, not cached pages: without this the first
+ * seconds of load would measure how fast this host reads, not the service. Both arms
+ * alike; charged to neither. */
 #include "run_internal.h"
 
 #include <fcntl.h>
@@ -14,18 +15,19 @@
 #define MADV_POPULATE_READ 22
 #endif
 /* Between two looks at the stop flag. */
-#define CHUNK        ((off_t)8 << 20)
-#define LEAST_FILE   ((off_t)256 << 10)
-/* Of the memory a twin may have: more than this would not stay in its cache in real life either. */
+#define CHUNK      ((off_t)8 << 20)
+#define LEAST_FILE ((off_t)256 << 10)
+/* Of the memory a twin may have: more than this would not stay in its cache in real life
+ * either. */
 #define MEMORY_SHARE 0.4
 #define MOST_BYTES   ((int64_t)4 << 30)
 /* How long the load waits for it at most. */
-#define WAIT_NS      (700 * TW_MSEC_NS)
+#define WAIT_NS (700 * TW_MSEC_NS)
 
 static int open_for_clone(const char *path)
 {
-    /* Opened for writing as the server does: the overlay then has its own file (a reflink), whose
-     * pages are the ones that the server will read. */
+    /* Opened for writing as the server does: the overlay then has its own file (a
+     * reflink), whose pages are the ones that the server will read. */
     return open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NOATIME);
 }
 

@@ -127,3 +127,10 @@ json_t *tw_snapshot_to_json(const struct tw_snapshot *s)
 {
     return spec_write(&snapshot_shape, s, false);
 }
+
+void tw_snapshot_from_json(struct tw_arena *a, const json_t *json, struct tw_snapshot *ret)
+{
+    *ret = (struct tw_snapshot){0};
+    spec_blank(&snapshot_shape, ret);
+    spec_read(&snapshot_shape, a, json, ret);
+}

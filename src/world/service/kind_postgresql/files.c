@@ -171,8 +171,8 @@ void kind_pg_outside_files(struct tw_arena *a, const struct tw_snapshot *s,
     }
 }
 
-/* A directory that exists at the target exists in the clone, empty, with the same rights: its
- * server may write there exactly if the target's may. */
+/* A directory that exists at the target exists in the clone, empty, with the same rights:
+ * its server may write there exactly if the target's may. */
 static int make_dir(const char *root, const char *path, const struct tw_snapshot *s,
                     unsigned uid, unsigned gid, struct tw_err *err)
 {

@@ -110,6 +110,8 @@ int kind_pg_complete(struct tw_arena *a, const struct tw_access *access, struct 
                      struct tw_err *err);
 int kind_pg_limits(struct tw_arena *a, const struct tw_access *access,
                    struct tw_service_limits *ret, struct tw_err *err);
+int kind_pg_requests(struct tw_arena *a, const struct tw_access *access, const char *database,
+                     int64_t deadline_ns, int64_t *ret, struct tw_err *err);
 const char *kind_pg_conninfo(struct tw_arena *a, const struct tw_snapshot *s,
                              const char *dir);
 int kind_pg_layout(struct tw_arena *a, const struct tw_snapshot *s,

@@ -288,11 +288,11 @@ static struct backup_names names_of(int version_num)
 {
     if (version_num >= 150000)
         return (struct backup_names){
-            "SELECT pg_walfile_name(pg_backup_start('twin', true))",
-            "SELECT labelfile, spcmapfile FROM pg_backup_stop(false)"};
+            "SELECT /*twin*/ pg_walfile_name(pg_backup_start('twin', true))",
+            "SELECT /*twin*/ labelfile, spcmapfile FROM pg_backup_stop(false)"};
     return (struct backup_names){
-        "SELECT pg_walfile_name(pg_start_backup('twin', true, false))",
-        "SELECT labelfile, spcmapfile FROM pg_stop_backup(false, false)"};
+        "SELECT /*twin*/ pg_walfile_name(pg_start_backup('twin', true, false))",
+        "SELECT /*twin*/ labelfile, spcmapfile FROM pg_stop_backup(false, false)"};
 }
 
 static int copy_wal(const struct filling *f, const char *first_segment,
@@ -376,7 +376,8 @@ static int fill_running(const struct filling *f, struct tw_err *err)
         return r;
     r = fill_by_basebackup(f, conninfo, &backup);
     if (r == -EACCES) {
-        tw_log(TW_LOG_DEBUG, "pg_basebackup: %s; trying the backup functions", backup.text);
+        tw_log(TW_LOG_DEBUG, "pg_basebackup: %s; trying the backup functions",
+               backup.text);
         clear_root(f);
         r = fill_by_functions(f, pg, &functions);
         if (r == -EACCES || r == -EPROTO)

@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #define CONNECT_NS (5 * TW_SEC_NS)
+/* So that our own questions are known among the target's statements, and left out. */
+#define OURS "/*twin*/ "
 
 /* ---- reaching the target ---- */
 
@@ -89,7 +91,7 @@ static int ask_settings(struct tw_pg *pg, struct tw_arena *a, struct tw_snapshot
     struct tw_pg_rows rows;
     int r = tw_pg_query(
         pg, a,
-        "SELECT name, setting, unit, vartype, context, source, sourcefile, "
+        "SELECT " OURS "name, setting, unit, vartype, context, source, sourcefile, "
         "sourceline, boot_val, min_val, max_val, array_to_string(enumvals, ','), "
         "pending_restart FROM pg_settings ORDER BY name",
         0, NULL, &rows, err);
@@ -123,7 +125,7 @@ static int ask_identity(struct tw_pg *pg, struct tw_arena *a, struct tw_snapshot
     int i = 0;
     int r = tw_pg_query(
         pg, a,
-        "SELECT current_setting('server_version'), "
+        "SELECT " OURS "current_setting('server_version'), "
         "current_setting('server_version_num'), "
         "current_setting('data_directory'), current_setting('config_file'), "
         "current_setting('hba_file'), current_setting('ident_file'), "
@@ -159,7 +161,7 @@ static int ask_hba(struct tw_pg *pg, struct tw_arena *a, struct tw_snapshot *s,
     const char *file = s->version_num >= 160000 ? "file_name" : "NULL::text";
     const char *sql = tw_arena_printf(
         a,
-        "SELECT line_number, %s, type, array_to_string(database, ','), "
+        "SELECT " OURS "line_number, %s, type, array_to_string(database, ','), "
         "array_to_string(user_name, ','), address || coalesce('/' || netmask, ''), "
         "auth_method, error FROM pg_hba_file_rules",
         file);
@@ -186,16 +188,18 @@ static int ask_databases(struct tw_pg *pg, struct tw_arena *a, struct tw_snapsho
                          struct tw_err *err)
 {
     struct tw_pg_rows rows;
-    int r = tw_pg_query(pg, a,
-                        "SELECT datname FROM pg_database WHERE datallowconn AND NOT "
-                        "datistemplate ORDER BY pg_database_size(oid) DESC",
-                        0, NULL, &rows, err);
+    int r =
+        tw_pg_query(pg, a,
+                    "SELECT " OURS "datname FROM pg_database WHERE datallowconn AND NOT "
+                    "datistemplate ORDER BY pg_database_size(oid) DESC",
+                    0, NULL, &rows, err);
 
     for (int i = 0; r == 0 && i < rows.rows; i++)
         TW_PUSH(a, &s->databases, CELL(0));
     if (r == 0)
         r = tw_pg_query(pg, a,
-                        "SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE "
+                        "SELECT " OURS
+                        "pg_tablespace_location(oid) FROM pg_tablespace WHERE "
                         "pg_tablespace_location(oid) <> ''",
                         0, NULL, &rows, err);
     for (int i = 0; r == 0 && i < rows.rows; i++)
@@ -211,7 +215,8 @@ static int ask_load(struct tw_pg *pg, struct tw_arena *a, struct tw_snapshot *s,
     int i = 0;
     int r = tw_pg_query(
         pg, a,
-        "SELECT sum(xact_commit + xact_rollback) / nullif(extract(epoch FROM now() - "
+        "SELECT " OURS
+        "sum(xact_commit + xact_rollback) / nullif(extract(epoch FROM now() - "
         "coalesce(min(stats_reset), pg_postmaster_start_time())), 0), "
         "sum(xact_commit)::float8 / nullif(sum(xact_commit + xact_rollback), 0), "
         "extract(epoch FROM now() - coalesce(min(stats_reset), "
@@ -238,7 +243,7 @@ static int ask_tables(struct tw_pg *pg, struct tw_arena *a, const char *database
     struct tw_pg_rows rows;
     int r = tw_pg_query(
         pg, a,
-        "SELECT s.schemaname, s.relname, pg_relation_size(s.relid), "
+        "SELECT " OURS "s.schemaname, s.relname, pg_relation_size(s.relid), "
         "pg_indexes_size(s.relid), c.reltuples::bigint, s.seq_scan, s.seq_tup_read, "
         "coalesce(s.idx_scan, 0), s.n_tup_ins, s.n_tup_upd, s.n_tup_hot_upd, "
         "s.n_tup_del, "
@@ -265,8 +270,9 @@ static int ask_tables(struct tw_pg *pg, struct tw_arena *a, const char *database
         TW_PUSH(a, &s->tables, t);
     }
     if (r == 0)
-        r = tw_pg_query(pg, a, "SELECT extname || ' ' || extversion FROM pg_extension", 0,
-                        NULL, &rows, err);
+        r = tw_pg_query(pg, a,
+                        "SELECT " OURS "extname || ' ' || extversion FROM pg_extension",
+                        0, NULL, &rows, err);
     for (int i = 0; r == 0 && i < rows.rows; i++)
         TW_PUSH(a, &s->extensions, CELL(0));
     return r;
@@ -292,12 +298,15 @@ static int ask_statements(struct tw_pg *pg, struct tw_arena *a, struct tw_snapsh
         return 0;
     sql = tw_arena_printf(
         a,
-        "SELECT d.datname, r.rolname, s.query, s.queryid, s.calls, s.total_%stime, "
+        "SELECT " OURS
+        "d.datname, r.rolname, s.query, s.queryid, s.calls, s.total_%stime, "
         "s.mean_%stime, s.rows::float8 / nullif(s.calls, 0), (s.shared_blks_hit + "
         "s.shared_blks_read)::float8 / nullif(s.calls, 0) FROM pg_stat_statements s LEFT "
         "JOIN "
         "pg_database d ON d.oid = s.dbid LEFT JOIN pg_roles r ON r.oid = s.userid WHERE "
-        "s.calls > 0 AND s.query IS NOT NULL ORDER BY s.total_%stime DESC LIMIT 200",
+        "s.calls > 0 AND s.query IS NOT NULL AND s.query NOT LIKE '%%/*twin*/%%' AND "
+        "r.rolname "
+        "IS DISTINCT FROM '" KIND_PG_ROLE "' ORDER BY s.total_%stime DESC LIMIT 200",
         exec, exec, exec);
     r = tw_pg_query(pg, a, sql, 0, NULL, &rows, err);
     if (tw_streq(tw_pg_sqlstate(pg),
@@ -406,7 +415,8 @@ static void take_description(struct tw_arena *a, char *line, struct tw_snapshot 
     for (size_t i = 0; i < TW_COUNT_OF(types); i++)
         if (tw_streq(field[3], types[i][0]))
             one.type = types[i][1];
-    /* The fifth column is what the variable holds before the defaults are set: no default. */
+    /* The fifth column is what the variable holds before the defaults are set: no
+     * default. */
     one.min = *field[5] ? tw_arena_strdup(a, field[5]) : NULL;
     one.max = *field[6] ? tw_arena_strdup(a, field[6]) : NULL;
     one.unit = kind_pg_unit_of(one.name);
@@ -695,14 +705,14 @@ int kind_pg_snapshot(struct tw_arena *a, const struct tw_target *t,
 static int open_twin(struct tw_arena *a, const struct tw_access *x, const char *database,
                      struct tw_pg **ret, struct tw_err *err)
 {
-    const char *info = tw_arena_printf(a, "%s dbname='%s'",
-                                       kind_pg_conninfo(a, x->snapshot, x->entrance), database);
+    const char *info = tw_arena_printf(
+        a, "%s dbname='%s'", kind_pg_conninfo(a, x->snapshot, x->entrance), database);
 
     return tw_pg_open(info, (unsigned)-1, tw_now_ns() + CONNECT_NS, ret, err);
 }
 
-int kind_pg_complete(struct tw_arena *a, const struct tw_access *access, struct tw_snapshot *s,
-                     struct tw_err *err)
+int kind_pg_complete(struct tw_arena *a, const struct tw_access *access,
+                     struct tw_snapshot *s, struct tw_err *err)
 {
     struct tw_pg *pg;
     const char *database;
@@ -754,7 +764,8 @@ int kind_pg_limits(struct tw_arena *a, const struct tw_access *access,
         {"max_connections", offsetof(struct tw_service_limits, max_connections), true},
         {"superuser_reserved_connections",
          offsetof(struct tw_service_limits, reserved_connections), true},
-        {"shared_memory_size", offsetof(struct tw_service_limits, shared_memory_bytes), false},
+        {"shared_memory_size", offsetof(struct tw_service_limits, shared_memory_bytes),
+         false},
         {"work_mem", offsetof(struct tw_service_limits, sort_memory_bytes), false},
     };
     struct tw_service_limits l;
@@ -764,12 +775,13 @@ int kind_pg_limits(struct tw_arena *a, const struct tw_access *access,
 
     if (r < 0)
         return r;
-    r = tw_pg_query(pg, a, "SELECT name, setting, unit FROM pg_settings", 0, NULL, &rows, err);
+    r = tw_pg_query(pg, a, "SELECT " OURS "name, setting, unit FROM pg_settings", 0, NULL,
+                    &rows, err);
     tw_pg_close(pg);
     if (r < 0)
         return r;
-    l = (struct tw_service_limits){NAN, NAN, NAN, NAN, NAN, NAN,
-                                   written_pages(access->snapshot)};
+    l = (struct tw_service_limits){
+        NAN, NAN, NAN, NAN, NAN, NAN, written_pages(access->snapshot)};
     for (int i = 0; i < rows.rows; i++) {
         for (size_t k = 0; k < TW_COUNT_OF(wanted); k++) {
             struct tw_setting one = {.name = CELL(0), .unit = CELL(2), .type = "real"};
@@ -782,4 +794,35 @@ int kind_pg_limits(struct tw_arena *a, const struct tw_access *access,
     }
     *ret = l;
     return 0;
+}
+
+/* A backend hands its counts over when it has been idle for a second, or ends. */
+int kind_pg_requests(struct tw_arena *a, const struct tw_access *access,
+                     const char *database, int64_t deadline_ns, int64_t *ret,
+                     struct tw_err *err)
+{
+    const char *params[] = {database};
+    struct tw_pg_rows rows;
+    struct tw_pg *pg = NULL;
+    int i = 0;
+    int r = open_twin(a, access, "postgres", &pg, err);
+
+    while (r == 0) {
+        r = tw_pg_query(
+            pg, a,
+            "SELECT " OURS "xact_commit + xact_rollback, (SELECT count(*) FROM "
+            "pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid() AND "
+            "backend_type = 'client backend') FROM pg_stat_database WHERE datname = "
+            "$1",
+            1, params, &rows, err);
+        if (r < 0 || rows.rows != 1)
+            break;
+        *ret = whole(CELL(0));
+        if (whole(CELL(1)) == 0 || tw_now_ns() > deadline_ns)
+            break;
+        tw_sleep_ns(2 * TW_MSEC_NS);
+    }
+    tw_pg_close(pg);
+    return r == 0 && rows.rows != 1 ? tw_fail(err, -ENODATA, "no database '%s'", database)
+                                    : r;
 }
