@@ -25,6 +25,9 @@ struct tw_run_options {
     void (*event)(void *arg, const struct tw_run_event *e);
     void *arg;
     const volatile bool *cancel;
+    /* Called with the twins standing where the request says keep; they go when it returns. where: how
+     * to enter them, a line each. */
+    void (*kept)(void *arg, const char *where);
     bool dry_run;            /* validate and plan, nothing else */
 };
 /* Fills sim (status, error, impact, decision …) from sim->request; returns 0 also for a simulation

@@ -183,6 +183,19 @@ static int print_plan(struct cmd_args *args, struct tw_simulation *const *sims, 
     return cmd_write_json(args, n == 1 ? json_array_get(list, 0) : list, err);
 }
 
+/* The twins stand until Ctrl-C. */
+static void wait_with_twins(void *arg, const char *where)
+{
+    (void)arg;
+    cmd_progress_end();
+    fprintf(stderr, "the twins stand; enter them with\n%sand press Ctrl-C to remove them\n", where);
+    while (!cmd_cancelled)
+        tw_sleep_ns(100 * TW_MSEC_NS);
+    cmd_cancelled = false;
+    cmd_signal = 0;
+    cmd_catch_signals();
+}
+
 static int run_all(struct cmd_args *args, struct tw_simulation **sims, size_t n,
                    struct tw_err *err)
 {
@@ -190,6 +203,7 @@ static int run_all(struct cmd_args *args, struct tw_simulation **sims, size_t n,
                                      .policy_path = args->policy,
                                      .backend = args->backend,
                                      .data = args->data,
+                                     .kept = wait_with_twins,
                                      .dry_run = args->dry_run,
                                      .cancel = &cmd_cancelled};
     int r;

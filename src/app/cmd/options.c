@@ -49,7 +49,7 @@ static const struct option_row rows[] = {
      "take the data anew, however fresh it is"},
     {"dry-run", 'n', FLAG, AT(dry_run), NULL, "check and plan, run nothing"},
     {"keep", 0, FLAG, AT(keep), NULL,
-     "leave the twins until the command ends, for a look inside"},
+     "let the twins stand until Ctrl-C, for a look inside"},
     {"output", 'o', TEXT, AT(format), "FORMAT",
      "text, json, markdown, html, junit or sarif"},
     {"out", 0, TEXT, AT(out), "FILE",

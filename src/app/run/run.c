@@ -222,6 +222,29 @@ static void begin_variant(struct run *r, size_t i)
     begin_sim(r->sims[i]);
 }
 
+/* How somebody else's psql reaches the twins: through this process's own descriptors. */
+static void hold(struct run *r)
+{
+    static const enum run_role roles[] = {RUN_BASELINE, RUN_CANDIDATE};
+    struct tw_arena *a = r->v.sim->arena;
+    tw_auto_buf where = {0};
+
+    tw_buf_init(&where, 16384);
+    for (size_t i = 0; i < TW_COUNT_OF(roles); i++) {
+        struct run_member *m = &r->members[roles[i]];
+        const char *dir;
+
+        if (!m->started.ready)
+            continue;
+        (void)tw_sandbox_freeze(tw_twin_sandbox(m->twin), false, NULL);
+        dir = tw_arena_printf(a, "/proc/%d/%s", (int)getpid(),
+                              tw_twin_access(m->twin)->entrance + strlen("/proc/self/"));
+        tw_buf_printf(&where, "%-10s psql \"%s dbname=postgres\"\n", run_role_names[roles[i]],
+                      tw_twin_conninfo_at(m->twin, a, dir));
+    }
+    r->options->kept(r->options->arg, tw_buf_text(&where));
+}
+
 static void try_variant(struct run *r, size_t i)
 {
     int64_t begun = i == 0 ? r->begun_ns : tw_now_ns();
@@ -237,8 +260,9 @@ static void try_variant(struct run *r, size_t i)
         fail_sim(r->sims[i], rc, &err);
     else
         r->sims[i]->status = TW_SUCCESS;
-    if (!r->sims[i]->request.keep)
-        run_variant_done(r);
+    if (rc == 0 && r->sims[i]->request.keep && r->options->kept)
+        hold(r);
+    run_variant_done(r);
     end_sim(r, r->sims[i], begun);
 }
 
