@@ -36,6 +36,8 @@ struct tw_impact_facts {
     bool peak_assumed;                    /* nobody said it: 60 % of the measured capacity */
     double cpu_share[TW_ARM_COUNT], throttled_share[TW_ARM_COUNT]; /* at the highest level */
     double temp_bytes_per_request[TW_ARM_COUNT], io_wait_share[TW_ARM_COUNT];
+    double forced_checkpoints[TW_ARM_COUNT]; /* begun while measuring because WAL ran full; NaN */
+    double full_page_share[TW_ARM_COUNT];    /* of the WAL: pages as a whole, after a checkpoint */
     double memory_limit_bytes;
     double price_cpu_hour, price_memory_gb_hour, price_disk_gb_month; /* NaN: none given */
     const char *currency;

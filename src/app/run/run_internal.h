@@ -137,6 +137,8 @@ void run_variant_done(struct run *r);
 bool run_can_measure(const struct run *r);
 void run_add_issues(struct run *r, const struct tw_issues *from);
 void run_stage_time(struct run *r, const char *name, double seconds);
+/* Normalised text of one statement of the mix, for reports. */
+const char *run_statement_text(struct run *r, size_t item, size_t statement);
 void run_tell(struct run *r, const struct tw_trial_progress *p);
 /* Core seconds of this thread: what an engine cost. */
 double run_thread_cpu_s(void);

@@ -7,6 +7,8 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#define PAGE_BYTES 8192.0
+
 /* ---- what the twins are not ---- */
 
 static void differs(struct run *r, struct tw_impact_facts *f, const char *text)
@@ -67,6 +69,16 @@ static void add_differences(struct run *r, struct tw_impact_facts *f)
 
 /* ---- facts ---- */
 
+/* Sessions show the statement as it was sent; the report knows it by its normalised text. */
+static const char *known_as(struct run *r, const char *sent)
+{
+    for (size_t i = 0; sent && i < r->mix.items.count; i++)
+        for (size_t k = 0; k < r->mix.items.items[i].statements.count; k++)
+            if (tw_streq(sent, r->mix.items.items[i].statements.items[k].sql))
+                return run_statement_text(r, i, k);
+    return sent;
+}
+
 static void add_waits(struct run *r, struct tw_impact_facts *f, int arm)
 {
     const struct tw_waits *w = &r->v.trial.waits[arm];
@@ -75,7 +87,8 @@ static void add_waits(struct run *r, struct tw_impact_facts *f, int arm)
     for (size_t i = 0; i < w->list.count; i++)
         total += (double)w->list.items[i].count;
     for (size_t i = 0; i < w->list.count; i++) {
-        struct tw_impact_wait one = {w->list.items[i].event, w->list.items[i].statement,
+        struct tw_impact_wait one = {w->list.items[i].event,
+                                     known_as(r, w->list.items[i].statement),
                                      (double)w->list.items[i].count / total};
 
         TW_PUSH(r->v.sim->arena, &f->waits[arm], one);
@@ -107,11 +120,23 @@ static void add_shares(struct run *r, struct tw_impact_facts *f, int arm)
     f->throttled_share[arm] = seconds > 0 ? throttled / seconds : NAN;
     f->temp_bytes_per_request[arm] = done > 0 ? temp / done : NAN;
     if (isnan(f->temp_bytes_per_request[arm])) {
-        double n = (double)r->v.sim->measured.requests[arm];
+        /* The server counts what was answered outside of pairs, too. */
+        double n = (double)r->v.sim->measured.answered[arm];
         double all = r->v.trial.after[arm].temp_bytes - r->v.trial.before[arm].temp_bytes;
 
         f->temp_bytes_per_request[arm] = n > 0 ? all / n : NAN;
     }
+}
+
+/* What checkpoints did while it was measured: those that WAL forced, and the pages written whole
+ * because of them. */
+static void add_checkpoints(struct run *r, struct tw_impact_facts *f, int arm)
+{
+    const struct tw_counters *from = &r->v.trial.before[arm], *to = &r->v.trial.after[arm];
+    double pages = to->wal_fpi - from->wal_fpi, wal = to->wal_bytes - from->wal_bytes;
+
+    f->forced_checkpoints[arm] = to->checkpoints_requested - from->checkpoints_requested;
+    f->full_page_share[arm] = wal > 0 ? fmin(1, pages * PAGE_BYTES / wal) : NAN;
 }
 
 static void add_measured(struct run *r, struct tw_impact_facts *f)
@@ -126,6 +151,7 @@ static void add_measured(struct run *r, struct tw_impact_facts *f)
     for (int arm = 0; arm < TW_ARM_COUNT; arm++) {
         add_waits(r, f, arm);
         add_shares(r, f, arm);
+        add_checkpoints(r, f, arm);
         f->io_wait_share[arm] = NAN;
     }
 }
@@ -211,7 +237,7 @@ int run_impact(struct run *r, struct tw_err *err)
     memcpy(forecast, sim->impact.forecast, sizeof(forecast));
     for (int arm = 0; arm < TW_ARM_COUNT; arm++) {
         f.cpu_share[arm] = f.throttled_share[arm] = f.temp_bytes_per_request[arm] =
-            f.io_wait_share[arm] = NAN;
+            f.io_wait_share[arm] = f.forced_checkpoints[arm] = f.full_page_share[arm] = NAN;
         f.model[arm] = r->v.has_model[arm] ? &r->v.model[arm] : NULL;
         f.forecast[arm] = r->v.has_forecast[arm] ? &forecast[arm] : NULL;
         f.failures[arm] = &r->v.failures[arm];

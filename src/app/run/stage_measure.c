@@ -178,11 +178,21 @@ static void tell_flip(struct run *r, const struct tw_statement_effect *e, bool a
             : NULL);
 }
 
+/* An item of one statement is named by it; of a transaction each statement stands for itself. */
+const char *run_statement_text(struct run *r, size_t item, size_t statement)
+{
+    const struct tw_load_item *i = &r->mix.items.items[item];
+
+    return i->statements.count == 1
+               ? i->text
+               : tw_pg_normalize(r->v.sim->arena, i->statements.items[statement].sql);
+}
+
 static void compare_statement(struct run *r, const struct tw_load_plan *b,
                               const struct tw_load_plan *c, double total_weight)
 {
     const struct tw_load_item *item = &r->mix.items.items[b->item];
-    struct tw_statement_effect e = {.text = item->text,
+    struct tw_statement_effect e = {.text = run_statement_text(r, b->item, b->statement),
                                     .share = !isnan(item->source_share)
                                                  ? item->source_share
                                                  : item->weight / total_weight,

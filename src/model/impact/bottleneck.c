@@ -19,6 +19,9 @@
 #define SCAN_STATEMENT    0.40
 #define SCAN_RETURNS      0.05 /* share of the table's rows */
 #define SCAN_ROWS         1000
+/* One may have been due anyway; and pages written for the first time are whole in any case. */
+#define CHECKPOINTS_MATTER 2
+#define FULL_PAGES_MATTER  0.5
 
 /* ---- classes of wait events: the first that matches ---- */
 
@@ -124,8 +127,43 @@ static double after_weight(const struct tw_statement_effect *s, enum tw_arm arm)
     return isnan(s->share) ? 0 : s->share * (times > 0 && isfinite(times) ? times : 1);
 }
 
-static const struct tw_statement_effect *hottest(const struct tw_impact_facts *f,
-                                                 enum tw_arm arm, double *ret_share)
+/* Share of the samples of all sessions that work: it counts the time that a statement took under
+ * the load, whatever its part of the requests. NaN: sessions were not looked at. */
+static double sampled_share(const struct tw_impact_facts *f, enum tw_arm arm, const char *text)
+{
+    double own = 0, all = 0;
+
+    for (size_t i = 0; i < f->waits[arm].count; i++) {
+        const struct tw_impact_wait *w = &f->waits[arm].items[i];
+
+        if (!w->statement || !w->event || idle_event(w->event))
+            continue;
+        all += w->share;
+        own += tw_streq(w->statement, text) ? w->share : 0;
+    }
+    return all > 0 ? own / all : NAN;
+}
+
+static const struct tw_statement_effect *
+hottest_sampled(const struct tw_impact_facts *f, enum tw_arm arm, double *ret_share)
+{
+    const struct tw_statement_effect *hot = NULL;
+    double most = 0;
+
+    for (size_t i = 0; i < f->statements.count; i++) {
+        double share = sampled_share(f, arm, f->statements.items[i].text);
+
+        if (share > most) {
+            most = share;
+            hot = &f->statements.items[i];
+        }
+    }
+    *ret_share = most;
+    return hot;
+}
+
+static const struct tw_statement_effect *
+hottest_by_weight(const struct tw_impact_facts *f, enum tw_arm arm, double *ret_share)
 {
     const struct tw_statement_effect *hot = NULL;
     double most = 0, sum = 0;
@@ -141,6 +179,14 @@ static const struct tw_statement_effect *hottest(const struct tw_impact_facts *f
     }
     *ret_share = hot ? most / fmax(sum, 1e-300) : NAN;
     return hot;
+}
+
+static const struct tw_statement_effect *hottest(const struct tw_impact_facts *f,
+                                                 enum tw_arm arm, double *ret_share)
+{
+    const struct tw_statement_effect *hot = hottest_sampled(f, arm, ret_share);
+
+    return hot ? hot : hottest_by_weight(f, arm, ret_share);
 }
 
 static const char *plan_of(const struct tw_statement_effect *s, enum tw_arm arm)
@@ -260,7 +306,12 @@ static double request_s(const struct tw_impact_facts *f, enum tw_arm arm)
 {
     const struct tw_model *m = f->model[arm];
 
-    return m && m->level_count > 0 ? m->demand_s[m->level_count - 1] : NAN;
+    if (m && m->level_count > 0)
+        return m->demand_s[m->level_count - 1];
+    /* Requests too slow for a model: what the closed loop used for each. */
+    return impact_measured(f) ? f->cpu_share[arm] * fmax(f->plan->twin_cpus, 1) /
+                                    f->measured->capacity_per_s[arm]
+                              : NAN;
 }
 
 static void add_spill(struct impact *i, struct rows *rows, double base, enum tw_arm arm)
@@ -292,20 +343,38 @@ static void add_scan(struct impact *i, struct rows *rows, double base, enum tw_a
             plan_of(hot, arm), (long long)t->rows, t->name, hot->rows, share * 100));
 }
 
+/* A checkpoint begun because WAL ran full, again and again, makes each page that is written after it
+ * go into the WAL as a whole. */
+static void add_checkpoints(struct impact *i, struct rows *rows, double base, enum tw_arm arm)
+{
+    double forced = i->facts->forced_checkpoints[arm],
+           pages = i->facts->full_page_share[arm];
+
+    if (forced >= CHECKPOINTS_MATTER && pages >= FULL_PAGES_MATTER)
+        add(i, rows, "checkpoints", base + 0.2 * pages, NULL,
+            tw_arena_printf(i->arena,
+                            "%.0f checkpoints were forced while it was measured, because WAL "
+                            "reached max_wal_size; %.0f %% of the WAL is pages written as a "
+                            "whole after a checkpoint",
+                            forced, pages * 100));
+}
+
 static void add_causes(struct impact *i, struct rows *rows, enum tw_arm arm,
                        const struct tw_statement_effect *hot, double share)
 {
+    /* Busy because of something else: these are named only where nothing more exact is known. */
+    static const char *const caused[] = {"cpu", "io", "temp_files", "wal_flush"};
     const struct row *top = NULL;
 
     for (size_t k = 0; k < rows->list.count; k++)
         if (!top || rows->list.items[k].score > top->score)
             top = &rows->list.items[k];
-    if (!top || (!tw_streq(top->resource, "cpu") && !tw_streq(top->resource, "io") &&
-                 !tw_streq(top->resource, "temp_files")))
+    if (!top || tw_name_index(top->resource, caused, TW_COUNT_OF(caused)) < 0)
         return;
     double base = top->score;
 
     add_spill(i, rows, base, arm);
+    add_checkpoints(i, rows, base, arm);
     if (!hot)
         return;
     add_scan(i, rows, base, arm, hot, share);
