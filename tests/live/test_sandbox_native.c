@@ -106,19 +106,24 @@ static void expect_says(struct tw_sandbox *box, const char *script, const char *
     cr_expect_str_eq(text, want, "%s\nsaid: %s", script, text);
 }
 
-/* Nothing of this id in any hierarchy, no process of its groups. */
+/* Is there a group below that of this run, in any hierarchy? */
 static bool group_left(void)
 {
     static const char *const roots[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/cpu",
                                         "/sys/fs/cgroup/pids", "/sys/fs/cgroup/unified"};
+    bool found = false;
 
     for (size_t i = 0; i < TW_COUNT_OF(roots); i++) {
         tw_auto_free char *path = tw_strf("%s/twin/%s", roots[i], id);
+        DIR *dir = opendir(path);
+        struct dirent *entry;
 
-        if (access(path, F_OK) == 0)
-            return true;
+        while (dir && (entry = readdir(dir)))
+            found = found || (entry->d_type == DT_DIR && entry->d_name[0] != '.');
+        if (dir)
+            (void)closedir(dir);
     }
-    return false;
+    return found;
 }
 
 /* ---- isolation ---- */

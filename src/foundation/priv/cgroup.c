@@ -188,8 +188,7 @@ static void raise_weight(int dir)
     (void)write_at(dir, "cpu.weight", "10000");
 }
 
-/* Opens <mount>/<path>, each part made when missing, prepared so that a group can be below it. */
-static int open_parents(const struct priv_cgroup_mount *m, const char *path)
+static int try_parents(const struct priv_cgroup_mount *m, const char *path)
 {
     tw_auto_free char *parts = tw_strf("%s", path);
     tw_auto_close int dir = open(m->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -219,6 +218,17 @@ static int open_parents(const struct priv_cgroup_mount *m, const char *path)
     if (m->unified)
         enable_controllers(dir);
     return tw_take_fd(&dir);
+}
+
+/* Opens <mount>/<path>, each part made when missing, prepared so that a group can be below it. A run
+ * that ends takes the empty one of all runs away, perhaps between two steps of ours: then again. */
+static int open_parents(const struct priv_cgroup_mount *m, const char *path)
+{
+    int dir = -ENOENT;
+
+    for (int tries = 0; tries < 100 && (dir == -ENOENT || dir == -ENODEV); tries++)
+        dir = try_parents(m, path);
+    return dir;
 }
 
 /* ---- making ---- */
@@ -406,22 +416,31 @@ static int write_limits(struct tw_priv_cgroup *g, const struct tw_limits *limits
     return first;
 }
 
-/* Another run that ends may take the empty parents away between two steps of ours: then again. */
-static int make_group(struct tw_priv_cgroup *g, const char *parents,
-                      const struct tw_limits *limits, struct tw_err *err)
+/* The group of the run, below which its sandboxes have theirs, stays as long as the handle: so it is
+ * made once, and nobody can take the parents away while a group is being made. */
+static int intend_parents(struct tw_priv *p, const char *parents, struct tw_err *err)
 {
     int r = 0;
 
-    for (int tries = 0; tries < 8; tries++) {
-        g->used_count = g->missing_count = 0;
-        prepare(g, parents, limits);
-        r = create_in_library(g, limits, err);
-        if (r == 0)
-            r = open_group(g, err);
-        if (r != -ENOENT)
-            break;
-    }
+    if (!p->group_intended)
+        r = tw_priv_intend(p, TW_INTENT_CGROUP, parents, &p->group_token, err);
+    if (r == 0)
+        p->group_intended = true;
     return r;
+}
+
+static int make_group(struct tw_priv_cgroup *g, const char *parents,
+                      const struct tw_limits *limits, struct tw_err *err)
+{
+    int r = intend_parents(g->priv, parents, err);
+
+    if (r == 0)
+        r = tw_priv_intend(g->priv, TW_INTENT_CGROUP, g->path, &g->token, err);
+    if (r < 0)
+        return r;
+    prepare(g, parents, limits);
+    r = create_in_library(g, limits, err);
+    return r < 0 ? r : open_group(g, err);
 }
 
 static void close_fds(struct tw_priv_cgroup *g)
@@ -448,12 +467,9 @@ int tw_priv_cgroup_open(struct tw_priv *p, const char *name, const struct tw_lim
         g->dirs[i] = g->joins[i] = -1;
     cgroup_counters_init(g);
 
-    r = tw_priv_intend(p, TW_INTENT_CGROUP, g->path, &g->token, err);
-    if (r == 0) {
-        (void)pthread_mutex_lock(&library);
-        r = make_group(g, parents, limits, err);
-        (void)pthread_mutex_unlock(&library);
-    }
+    (void)pthread_mutex_lock(&library);
+    r = make_group(g, parents, limits, err);
+    (void)pthread_mutex_unlock(&library);
     if (r == 0)
         r = write_limits(g, limits, OPTIONAL, err);
     if (r < 0) {
@@ -639,20 +655,14 @@ static int remove_dir(int parent, const char *name)
     }
 }
 
-/* Then the parents that are ours and empty: <id>, and the one of all runs. */
-static void remove_parents(int mount, const char *group)
+/* With the group of a run goes the one of all runs, when it was the last. */
+static void remove_base(int mount, const char *group)
 {
-    tw_auto_free char *path = tw_strf("%s", group);
+    const char *base = priv_cgroup_layout()->base, *slash = strrchr(group, '/');
 
-    for (int levels = 0; levels < 2; levels++) {
-        char *slash = strrchr(path, '/');
-
-        if (!slash)
-            return;
-        *slash = '\0';
-        if (unlinkat(mount, path, AT_REMOVEDIR) < 0)
-            return;
-    }
+    if (base && slash && strlen(base) == (size_t)(slash - group) &&
+        strncmp(base, group, strlen(base)) == 0)
+        (void)unlinkat(mount, base, AT_REMOVEDIR);
 }
 
 /* Members are stopped everywhere first: one that is frozen in one hierarchy keeps its group in all
@@ -683,7 +693,7 @@ int priv_cgroup_remove(const char *group, struct tw_err *err)
                                  l->mounts[i].path);
         removed |= r;
         if (mount >= 0)
-            remove_parents(mount, group);
+            remove_base(mount, group);
     }
     return removed;
 }

@@ -35,6 +35,9 @@ struct tw_priv {
 
     struct priv_spawner *spawner;
 
+    bool group_intended; /* the control group of the run; under the library's lock */
+    int64_t group_token;
+
     pthread_mutex_t net_lock; /* the bridge and its socket */
     struct nl_sock *net;
     int bridge_fd, bridge_index;
