@@ -264,7 +264,8 @@ Test(impact_impact, failures_below_the_threshold_are_not_told)
     struct world *w = make();
     const struct tw_failure oom = {.kind = "oom", .at_hours = 5, .low = 3, .high = 9,
                                    .probability = 0.8, .evidence = "memory grows"},
-                            full = {"disk_full", 20, 10, 30, 0.2, "disk grows"};
+                            full = {.kind = "disk_full", .at_hours = 20, .low = 10, .high = 30,
+                                    .probability = 0.2, .evidence = "disk grows"};
 
     add_harmless(w);
     TW_PUSH(w->arena, &w->failures[TW_CANDIDATE].list, oom);
