@@ -1,4 +1,4 @@
-/* Bytes in and out: child processes, YAML (libfyaml); later HTTP and WebSocket.
+/* Bytes in and out: child processes, trees of files, YAML (libfyaml); later HTTP and WebSocket.
  *
  * Units   deadlines in nanoseconds of the monotonic clock
  * Errors  -ETIMEDOUT (the child was killed), -ENOENT no such program; a child that fails is a result */
@@ -22,6 +22,14 @@ struct tw_child_result {
 };
 int tw_child_run(const struct tw_child *child, struct tw_child_result *ret, struct tw_err *err);
 void tw_child_result_done(struct tw_child_result *r);
+
+/* ---- trees of files ---- */
+
+/* Copies a tree: reflinks where it can, keeps modes, times, links and holes; owner -> uid/gid when
+ * uid != (unsigned)-1. skip(arg, relative path) true leaves an entry out; may be NULL. */
+typedef bool tw_copy_skip_fn(void *arg, const char *relative);
+int tw_copy_tree(const char *from, const char *to, unsigned uid, unsigned gid,
+                  tw_copy_skip_fn *skip, void *arg, int64_t *ret_bytes, struct tw_err *err);
 
 /* ---- YAML: read strictly into a flat list of (path, value, line, column) ----
  * Duplicate keys, aliases and merge keys are errors. Paths are JSON Pointers. */

@@ -42,10 +42,4 @@ int tw_pool_clone(struct tw_pool *pool, const struct tw_seed *seed, const char *
                   struct tw_clone **ret_clone, struct tw_err *err);
 const char *tw_clone_root(const struct tw_clone *clone); /* merged tree, writable */
 int tw_pool_clone_remove(struct tw_clone *clone, struct tw_err *err); /* taken */
-
-/* Copies a tree: reflinks where it can, keeps modes, times, links and holes; owner -> uid/gid when
- * uid != (unsigned)-1. skip(arg, relative path) true leaves an entry out; may be NULL. */
-typedef bool tw_copy_skip_fn(void *arg, const char *relative);
-int tw_pool_copy_tree(const char *from, const char *to, unsigned uid, unsigned gid,
-                      tw_copy_skip_fn *skip, void *arg, int64_t *ret_bytes, struct tw_err *err);
 #endif

@@ -2,6 +2,8 @@
  * copying a file up shares its blocks. Where nothing can be mounted, a copy. */
 #include "pool_internal.h"
 
+#include "tw/io.h"
+
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,7 +47,7 @@ static int copy_layers(struct tw_clone *clone, struct tw_err *err)
     tw_auto_free char *from = tw_strf("/proc/self/fd/%d/root", clone->seed);
     int64_t bytes;
 
-    return tw_pool_copy_tree(from, clone->root, (unsigned)-1, (unsigned)-1, NULL, NULL, &bytes,
+    return tw_copy_tree(from, clone->root, (unsigned)-1, (unsigned)-1, NULL, NULL, &bytes,
                              err);
 }
 

@@ -4,7 +4,6 @@
 #include "kind_pg_internal.h"
 
 #include "tw/io.h"
-#include "tw/pool.h"
 
 #include <fcntl.h>
 #include <fts.h>
@@ -74,7 +73,7 @@ static int copy(const struct filling *f, const char *path, tw_copy_skip_fn *skip
     int r = tw_make_dirs(parent, 0755, err);
 
     return r < 0 ? r
-                 : tw_pool_copy_tree(path, to, f->uid, f->gid, skip, NULL, &bytes, err);
+                 : tw_copy_tree(path, to, f->uid, f->gid, skip, NULL, &bytes, err);
 }
 
 static int copy_parts(const struct filling *f, tw_copy_skip_fn *skip, struct tw_err *err)

@@ -1,5 +1,5 @@
 /* Copying a tree: shared blocks where the file system can, else only what is not a hole. */
-#include "pool_internal.h"
+#include "tw/io.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -254,7 +254,7 @@ static int copy_dir(struct copy *c, int from, int to, const char *relative, int 
     return r;
 }
 
-int tw_pool_copy_tree(const char *from, const char *to, unsigned uid, unsigned gid,
+int tw_copy_tree(const char *from, const char *to, unsigned uid, unsigned gid,
                       tw_copy_skip_fn *skip, void *arg, int64_t *ret_bytes, struct tw_err *err)
 {
     struct copy c = {.uid = uid, .gid = gid, .skip = skip, .arg = arg, .to_root = -1, .err = err};

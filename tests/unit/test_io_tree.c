@@ -1,5 +1,5 @@
 /* Copying a tree keeps what makes it the same tree. */
-#include "tw/pool.h"
+#include "tw/io.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -28,7 +28,7 @@ static void tear_down(void)
     free(from);
     free(to);
 }
-TestSuite(pool_copy, .init = set_up, .fini = tear_down);
+TestSuite(io_tree, .init = set_up, .fini = tear_down);
 
 static char *in(const char *root, const char *name)
 {
@@ -47,7 +47,7 @@ static int64_t copy(tw_copy_skip_fn *skip, void *arg)
     struct tw_err err = {0};
     int64_t bytes = -1;
 
-    cr_assert_eq(tw_pool_copy_tree(from, to, (unsigned)-1, (unsigned)-1, skip, arg, &bytes,
+    cr_assert_eq(tw_copy_tree(from, to, (unsigned)-1, (unsigned)-1, skip, arg, &bytes,
                                    &err),
                  0, "%s", err.text);
     return bytes;
@@ -62,7 +62,7 @@ static struct stat look(const char *root, const char *name)
     return st;
 }
 
-Test(pool_copy, contents_modes_and_times_are_kept)
+Test(io_tree, contents_modes_and_times_are_kept)
 {
     struct timespec times[2] = {{1000000000, 5}, {1100000000, 7}};
     tw_auto_free char *sub = in(from, "sub"), *file = in(from, "sub/file");
@@ -83,7 +83,7 @@ Test(pool_copy, contents_modes_and_times_are_kept)
     cr_expect_eq(look(to, "sub").st_mtim.tv_sec, 1100000000);
 }
 
-Test(pool_copy, links_stay_links)
+Test(io_tree, links_stay_links)
 {
     tw_auto_free char *one = in(from, "one"), *two = in(from, "two"), *soft = in(from, "soft");
     tw_auto_free char *copied = in(to, "soft");
@@ -99,7 +99,7 @@ Test(pool_copy, links_stay_links)
     cr_expect_str_eq(target, "/nowhere/at all");
 }
 
-Test(pool_copy, holes_stay_holes_and_count_as_nothing)
+Test(io_tree, holes_stay_holes_and_count_as_nothing)
 {
     tw_auto_free char *path = in(from, "sparse");
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -121,7 +121,7 @@ static bool skip_pid(void *arg, const char *relative)
     return tw_streq(relative, "postmaster.pid") || tw_streq(relative, "pg_wal");
 }
 
-Test(pool_copy, what_is_to_be_left_out_is_left_out)
+Test(io_tree, what_is_to_be_left_out_is_left_out)
 {
     tw_auto_free char *wal = in(from, "pg_wal"), *pid = in(to, "postmaster.pid");
     tw_auto_free char *copied_wal = in(to, "pg_wal"), *kept = in(to, "base");
@@ -138,7 +138,7 @@ Test(pool_copy, what_is_to_be_left_out_is_left_out)
     cr_expect_eq(asked, 3, "not asked about what lies below what is left out");
 }
 
-Test(pool_copy, sockets_are_left_out)
+Test(io_tree, sockets_are_left_out)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     tw_auto_free char *path = in(from, "socket"), *copied = in(to, "socket");
@@ -151,11 +151,11 @@ Test(pool_copy, sockets_are_left_out)
     (void)close(fd);
 }
 
-Test(pool_copy, a_missing_source_is_named)
+Test(io_tree, a_missing_source_is_named)
 {
     struct tw_err err = {0};
     int64_t bytes;
 
-    cr_expect_eq(tw_pool_copy_tree("/nowhere", to, 0, 0, NULL, NULL, &bytes, &err), -ENOENT);
+    cr_expect_eq(tw_copy_tree("/nowhere", to, 0, 0, NULL, NULL, &bytes, &err), -ENOENT);
     cr_expect(strstr(err.text, "'/nowhere'"), "%s", err.text);
 }
