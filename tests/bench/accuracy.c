@@ -1,11 +1,12 @@
-/* The truth that predictions are held against: two real twins of a target, one changed, loaded in
- * turns for long. Shares the doors of pool, twin and load with the program, nothing of the room that
- * measures for it (trial) nor of the rooms that predict.
+/* The truth that predictions are held against: two real twins of a target, one changed,
+ * loaded in turns for long. Shares the doors of pool, twin and load with the program,
+ * nothing of the room that measures for it (trial) nor of the rooms that predict.
  *
  * usage: accuracy --state DIR --target T --program TWIN --set NAME=VALUE … --mix M …
  *                 [--seconds N] [--repetitions N] [--seed N]
- * prints one JSON object. Order of each repetition: blocks A B B A over 0.3 and 0.7 of the smaller
- * capacity and closed loop; both slots of a pair send the same requests at the same times. */
+ * prints one JSON object. Order of each repetition: blocks A B B A over 0.3 and 0.7 of
+ * the smaller capacity and closed loop; both slots of a pair send the same requests at
+ * the same times. */
 #include "tw/change.h"
 #include "tw/env.h"
 #include "tw/inject.h"
@@ -24,16 +25,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SLOT_NS       TW_SEC_NS /* the shortest that is called truth */
-#define START_NS      (60 * TW_SEC_NS)
-#define CONNECTIONS   8
-#define WARM_STEPS    10
-#define WARM_LEVEL    0.04 /* a climb of less a step is none */
-#define LAG_LEAST_S   1e-3
-#define LOADS         3
-#define REPETITIONS   8
-#define CLOSED        (LOADS - 1)
-#define LEVEL         0.90 /* of the intervals printed */
+#define SLOT_NS     TW_SEC_NS /* the shortest that is called truth */
+#define START_NS    (60 * TW_SEC_NS)
+#define CONNECTIONS 8
+#define WARM_STEPS  10
+#define WARM_LEVEL  0.04 /* a climb of less a step is none */
+#define LAG_LEAST_S 1e-3
+#define LOADS       3
+#define REPETITIONS 8
+#define CLOSED      (LOADS - 1)
+#define LEVEL       0.90 /* of the intervals printed */
 
 static const double levels[LOADS] = {0.3, 0.7, NAN};
 
@@ -112,8 +113,9 @@ static int find_target(struct truth *t, struct tw_err *err)
     t->request.environment = t->target.environment;
     for (size_t i = 0; i < t->o->sets.count && r == 0; i++)
         r = tw_change_parse_set(t->a, t->o->sets.items[i], &t->request, err);
-    return r < 0 ? r
-                 : tw_change_plan(t->a, &t->snapshot, &t->request, &t->plan, &issues, err);
+    return r < 0
+               ? r
+               : tw_change_plan(t->a, &t->snapshot, &t->request, &t->plan, &issues, err);
 }
 
 /* The seed that 'twin env sync' or a run has made: its owner is that of the services. */
@@ -124,7 +126,8 @@ static int find_seed(struct truth *t, struct tw_err *err)
     int r = tw_pool_open(t->priv, &t->pool, err);
 
     if (r == 0)
-        r = tw_pool_seed_find(t->pool, t->kind->seed_key(t->a, &t->snapshot), &t->seed, err);
+        r = tw_pool_seed_find(t->pool, t->kind->seed_key(t->a, &t->snapshot), &t->seed,
+                              err);
     if (r < 0)
         return tw_wrap(err, r, "the seed of '%s' (twin env sync makes it)", t->o->target);
     data = tw_strf("%s%s", tw_seed_root(t->seed), t->snapshot.data_dir);
@@ -152,19 +155,18 @@ static int make_twin(struct truth *t, enum tw_arm arm, struct tw_err *err)
     const struct tw_plan *plan = arm == TW_CANDIDATE ? &t->plan : NULL;
     int64_t host = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
     struct tw_issues issues = {0};
-    struct tw_twin_spec spec = {.id = t->id,
-                                .name = tw_arm_names[arm],
-                                .arm = arm,
-                                .kind = t->kind,
-                                .snapshot = &t->snapshot,
-                                .plan = plan,
-                                .uid = t->uid,
-                                .gid = t->gid,
-                                .memory_bytes = t->snapshot.memory_bytes < host
-                                                    ? t->snapshot.memory_bytes
-                                                    : host,
-                                .cpus = t->cpus,
-                                .cpuset = t->twin_cpus};
+    struct tw_twin_spec spec = {
+        .id = t->id,
+        .name = tw_arm_names[arm],
+        .arm = arm,
+        .kind = t->kind,
+        .snapshot = &t->snapshot,
+        .plan = plan,
+        .uid = t->uid,
+        .gid = t->gid,
+        .memory_bytes = t->snapshot.memory_bytes < host ? t->snapshot.memory_bytes : host,
+        .cpus = t->cpus,
+        .cpuset = t->twin_cpus};
     int r = tw_pool_clone(t->pool, t->seed, tw_arm_names[arm], &t->clone[arm], err);
 
     if (r == 0)
@@ -187,28 +189,30 @@ static int start_twins(struct truth *t, struct tw_err *err)
     for (int arm = 0; arm < TW_ARM_COUNT && r == 0; arm++)
         r = make_twin(t, (enum tw_arm)arm, err);
     for (int arm = 0; arm < TW_ARM_COUNT && r == 0; arm++) {
-        r = tw_twin_start(t->twin[arm], TW_START_LOAD, tw_now_ns() + START_NS, &started, err);
+        r = tw_twin_start(t->twin[arm], TW_START_LOAD, tw_now_ns() + START_NS, &started,
+                          err);
         if (r == 0 && !started.ready)
             return tw_fail(err, -EIO, "the %s does not start", tw_arm_names[arm]);
     }
     return r < 0 ? r
-                 : t->kind->complete(t->a, tw_twin_access(t->twin[TW_BASELINE]), &t->snapshot,
-                                     err);
+                 : t->kind->complete(t->a, tw_twin_access(t->twin[TW_BASELINE]),
+                                     &t->snapshot, err);
 }
 
 /* ---- the load ---- */
 
 static int make_mix(struct truth *t, struct tw_err *err)
 {
-    const char *database = t->snapshot.tables.count ? t->snapshot.tables.items[0].database : NULL;
+    const char *database =
+        t->snapshot.tables.count ? t->snapshot.tables.items[0].database : NULL;
     struct tw_service_limits limits;
     struct tw_pg *pg;
     int r = tw_twin_connect(t->twin[TW_BASELINE], database, &pg, err);
 
     if (r < 0)
         return r;
-    r = tw_load_mix_make(t->a, &t->snapshot, t->o->mixes.items, t->o->mixes.count, pg, &t->mix,
-                         err);
+    r = tw_load_mix_make(t->a, &t->snapshot, t->o->mixes.items, t->o->mixes.count, pg,
+                         &t->mix, err);
     tw_pg_close(pg);
     t->connections = CONNECTIONS;
     for (int arm = 0; arm < TW_ARM_COUNT && r == 0; arm++) {
@@ -324,7 +328,8 @@ static int run_slot(struct truth *t, int arm, double rate_per_s, uint64_t seed,
     return r;
 }
 
-/* Closed loop by turns until neither arm climbs any more: this gives the capacities too. */
+/* Closed loop by turns until neither arm climbs any more: this gives the capacities too.
+ */
 static int warm_up(struct truth *t, struct tw_err *err)
 {
     double last[TW_ARM_COUNT] = {0, 0};
@@ -352,7 +357,8 @@ static int warm_up(struct truth *t, struct tw_err *err)
     return r;
 }
 
-static int run_pair(struct truth *t, int repetition, int load, int first, struct tw_err *err)
+static int run_pair(struct truth *t, int repetition, int load, int first,
+                    struct tw_err *err)
 {
     struct pair p = {.repetition = repetition, .load = load};
     double rate =
@@ -446,8 +452,8 @@ static bool counts(const struct pair *p, const struct metric *m, int repetition)
 }
 
 /* All requests of one arm at one level, one quantile. */
-static double pooled(const struct truth *t, const struct metric *m, int repetition, int load,
-                     int arm)
+static double pooled(const struct truth *t, const struct metric *m, int repetition,
+                     int load, int arm)
 {
     tw_auto(tw_hist) *all = tw_hist_new();
 
@@ -480,14 +486,15 @@ static double pooled_log(const struct truth *t, const struct metric *m, int repe
     return n ? sum / n : NAN;
 }
 
-/* Distribution-free interval of the median: the k-th smallest and largest of n (David and Nagaraja
- * 2003, 7.1); the ends, where n is too small for the level. */
+/* Distribution-free interval of the median: the k-th smallest and largest of n (David and
+ * Nagaraja 2003, 7.1); the ends, where n is too small for the level. */
 static size_t median_rank(size_t n)
 {
     double below = pow(0.5, (double)n), p = below;
     size_t k = 0;
 
-    while (k + 1 < (n + 1) / 2 && 2 * (below + p * (double)(n - k) / (double)(k + 1)) <= 1 - LEVEL) {
+    while (k + 1 < (n + 1) / 2 &&
+           2 * (below + p * (double)(n - k) / (double)(k + 1)) <= 1 - LEVEL) {
         p *= (double)(n - k) / (double)(k + 1);
         below += p;
         k++;
@@ -497,7 +504,8 @@ static size_t median_rank(size_t n)
 
 static json_t *metric_json(const struct truth *t, const struct metric *m, int repetition)
 {
-    tw_auto_free double *logs = tw_realloc_array(NULL, t->pairs.list.count + 1, sizeof *logs);
+    tw_auto_free double *logs =
+        tw_realloc_array(NULL, t->pairs.list.count + 1, sizeof *logs);
     double sum[TW_ARM_COUNT] = {0, 0}, median, whole = pooled_log(t, m, repetition);
     size_t n = 0, k;
 
@@ -516,13 +524,15 @@ static json_t *metric_json(const struct truth *t, const struct metric *m, int re
     tw_sort(logs, n);
     k = median_rank(n);
     median = n % 2 ? logs[n / 2] : (logs[n / 2 - 1] + logs[n / 2]) / 2;
-    /* The same estimands as the report's: pooled for the p50, pair median for the rest. */
-    return json_pack("{s:f, s:f, s:o, s:o, s:o, s:o, s:o, s:I}", "before",
-                     sum[TW_BASELINE] / (double)n, "after", sum[TW_CANDIDATE] / (double)n, "ratio",
-                     tw_json_real(exp(m->quantile == 0.5 && !isnan(whole) ? whole : median)),
-                     "pair_median", tw_json_real(exp(median)), "pooled", tw_json_real(exp(whole)),
-                     "low", tw_json_real(exp(logs[k])), "high", tw_json_real(exp(logs[n - 1 - k])),
-                     "n", (json_int_t)n);
+    /* The same estimands as the report's: pooled for the p50, pair median for the rest.
+     */
+    return json_pack(
+        "{s:f, s:f, s:o, s:o, s:o, s:o, s:o, s:I}", "before",
+        sum[TW_BASELINE] / (double)n, "after", sum[TW_CANDIDATE] / (double)n, "ratio",
+        tw_json_real(exp(m->quantile == 0.5 && !isnan(whole) ? whole : median)),
+        "pair_median", tw_json_real(exp(median)), "pooled", tw_json_real(exp(whole)),
+        "low", tw_json_real(exp(logs[k])), "high", tw_json_real(exp(logs[n - 1 - k])),
+        "n", (json_int_t)n);
 }
 
 static json_t *metrics_json(const struct truth *t, int repetition)
@@ -530,7 +540,8 @@ static json_t *metrics_json(const struct truth *t, int repetition)
     json_t *all = json_object();
 
     for (size_t i = 0; i < TW_COUNT_OF(metrics); i++)
-        (void)json_object_set_new(all, metrics[i].name, metric_json(t, &metrics[i], repetition));
+        (void)json_object_set_new(all, metrics[i].name,
+                                  metric_json(t, &metrics[i], repetition));
     return all;
 }
 
@@ -555,14 +566,16 @@ static int print_truth(const struct truth *t)
         (void)json_array_append_new(each, metrics_json(t, r));
     (void)json_object_set_new(top, "merged", metrics_json(t, -1));
     (void)json_object_set_new(top, "repetitions", each);
-    (void)json_object_set_new(
-        top, "capacity_per_s",
-        json_pack("{s:f, s:f}", "baseline", t->capacity[TW_BASELINE], "candidate",
-                  t->capacity[TW_CANDIDATE]));
+    (void)json_object_set_new(top, "capacity_per_s",
+                              json_pack("{s:f, s:f}", "baseline",
+                                        t->capacity[TW_BASELINE], "candidate",
+                                        t->capacity[TW_CANDIDATE]));
     (void)json_object_set_new(top, "seed", json_integer(t->o->seed));
-    (void)json_object_set_new(top, "seconds_per_level_and_arm", tw_json_real(t->o->seconds));
+    (void)json_object_set_new(top, "seconds_per_level_and_arm",
+                              tw_json_real(t->o->seconds));
     (void)json_object_set_new(top, "slot_seconds", tw_json_real(tw_seconds(SLOT_NS)));
-    (void)json_object_set_new(top, "pairs", json_integer((json_int_t)t->pairs.list.count));
+    (void)json_object_set_new(top, "pairs",
+                              json_integer((json_int_t)t->pairs.list.count));
     (void)json_object_set_new(top, "pairs_dropped", json_integer(dropped));
     (void)json_object_set_new(top, "frozen", json_boolean(t->can_freeze));
     (void)json_object_set_new(top, "foreign_cpu_share", tw_json_real(foreign / busy));
@@ -618,23 +631,36 @@ static void take_down(struct truth *t)
 
 static bool read_options(struct tw_arena *a, int argc, char **argv, struct options *o)
 {
-    static const struct option longs[] = {
-        {"state", required_argument, NULL, 's'},   {"target", required_argument, NULL, 't'},
-        {"program", required_argument, NULL, 'p'}, {"set", required_argument, NULL, 'c'},
-        {"mix", required_argument, NULL, 'm'},     {"seconds", required_argument, NULL, 'n'},
-        {"repetitions", required_argument, NULL, 'r'}, {"seed", required_argument, NULL, 'e'},
-        {0}};
+    static const struct option longs[] = {{"state", required_argument, NULL, 's'},
+                                          {"target", required_argument, NULL, 't'},
+                                          {"program", required_argument, NULL, 'p'},
+                                          {"set", required_argument, NULL, 'c'},
+                                          {"mix", required_argument, NULL, 'm'},
+                                          {"seconds", required_argument, NULL, 'n'},
+                                          {"repetitions", required_argument, NULL, 'r'},
+                                          {"seed", required_argument, NULL, 'e'},
+                                          {0}};
     double repetitions;
     int c;
 
     *o = (struct options){.seconds = 30, .repetitions = 2, .seed = 7000001};
     while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
         switch (c) {
-        case 's': o->state = optarg; break;
-        case 't': o->target = optarg; break;
-        case 'p': o->program = optarg; break;
-        case 'c': TW_PUSH(a, &o->sets, optarg); break;
-        case 'm': TW_PUSH(a, &o->mixes, optarg); break;
+        case 's':
+            o->state = optarg;
+            break;
+        case 't':
+            o->target = optarg;
+            break;
+        case 'p':
+            o->program = optarg;
+            break;
+        case 'c':
+            TW_PUSH(a, &o->sets, optarg);
+            break;
+        case 'm':
+            TW_PUSH(a, &o->mixes, optarg);
+            break;
         case 'n':
             if (tw_parse_double(optarg, &o->seconds, NULL) < 0 || !(o->seconds >= 2))
                 return false;
@@ -649,10 +675,12 @@ static bool read_options(struct tw_arena *a, int argc, char **argv, struct optio
             if (tw_parse_int64(optarg, &o->seed, NULL) < 0)
                 return false;
             break;
-        default: return false;
+        default:
+            return false;
         }
     }
-    return o->state && o->target && o->program && o->sets.count && o->mixes.count && optind == argc;
+    return o->state && o->target && o->program && o->sets.count && o->mixes.count &&
+           optind == argc;
 }
 
 int main(int argc, char **argv)
@@ -664,8 +692,10 @@ int main(int argc, char **argv)
     int r;
 
     if (!read_options(a, argc, argv, &o)) {
-        (void)fprintf(stderr, "usage: accuracy --state DIR --target T --program TWIN --set "
-                              "NAME=VALUE … --mix M … [--seconds N] [--repetitions N] [--seed N]\n");
+        (void)fprintf(
+            stderr,
+            "usage: accuracy --state DIR --target T --program TWIN --set "
+            "NAME=VALUE … --mix M … [--seconds N] [--repetitions N] [--seed N]\n");
         return 2;
     }
     (void)signal(SIGINT, on_signal);

@@ -19,7 +19,8 @@
 #define SCAN_STATEMENT    0.40
 #define SCAN_RETURNS      0.05 /* share of the table's rows */
 #define SCAN_ROWS         1000
-/* One may have been due anyway; and pages written for the first time are whole in any case. */
+/* One may have been due anyway; and pages written for the first time are whole in any
+ * case. */
 #define CHECKPOINTS_MATTER 2
 #define FULL_PAGES_MATTER  0.5
 
@@ -127,9 +128,11 @@ static double after_weight(const struct tw_statement_effect *s, enum tw_arm arm)
     return isnan(s->share) ? 0 : s->share * (times > 0 && isfinite(times) ? times : 1);
 }
 
-/* Share of the samples of all sessions that work: it counts the time that a statement took under
- * the load, whatever its part of the requests. NaN: sessions were not looked at. */
-static double sampled_share(const struct tw_impact_facts *f, enum tw_arm arm, const char *text)
+/* Share of the samples of all sessions that work: it counts the time that a statement
+ * took under the load, whatever its part of the requests. NaN: sessions were not looked
+ * at. */
+static double sampled_share(const struct tw_impact_facts *f, enum tw_arm arm,
+                            const char *text)
 {
     double own = 0, all = 0;
 
@@ -314,18 +317,23 @@ static double request_s(const struct tw_impact_facts *f, enum tw_arm arm)
                               : NAN;
 }
 
-static void add_spill(struct impact *i, struct rows *rows, double base, enum tw_arm arm)
+/* Two witnesses: the bytes, counted once however often they are merged, and the sessions
+ * seen at it. The second holds on a full CPU too, for most of it is the kernel's own work
+ * on the page cache. */
+static void add_spill(struct impact *i, struct rows *rows, double base, enum tw_arm arm,
+                      const struct waits *waits)
 {
     double bytes = i->facts->temp_bytes_per_request[arm];
-    double share = 2 * bytes / SPILL_BYTES_PER_S / request_s(i->facts, arm);
+    double counted = 2 * bytes / SPILL_BYTES_PER_S / request_s(i->facts, arm);
+    double share = fmin(fmax(counted, waits->share[WAIT_TEMP]), 1);
 
-    if (share >= SPILL_MATTERS)
-        add(i, rows, "temp_files", base + 0.3 * fmin(share, 1), "IO:BufFileWrite",
+    if (bytes > 0 && share >= SPILL_MATTERS)
+        add(i, rows, "temp_files", base + 0.3 * share, "IO:BufFileWrite",
             tw_arena_printf(
                 i->arena,
                 "each request spills %.3g kB to temporary files, about %.0f %% of its "
                 "time",
-                bytes / 1024, fmin(share, 1) * 100));
+                bytes / 1024, share * 100));
 }
 
 static void add_scan(struct impact *i, struct rows *rows, double base, enum tw_arm arm,
@@ -343,26 +351,30 @@ static void add_scan(struct impact *i, struct rows *rows, double base, enum tw_a
             plan_of(hot, arm), (long long)t->rows, t->name, hot->rows, share * 100));
 }
 
-/* A checkpoint begun because WAL ran full, again and again, makes each page that is written after it
- * go into the WAL as a whole. */
-static void add_checkpoints(struct impact *i, struct rows *rows, double base, enum tw_arm arm)
+/* A checkpoint begun because WAL ran full, again and again, makes each page that is
+ * written after it go into the WAL as a whole. */
+static void add_checkpoints(struct impact *i, struct rows *rows, double base,
+                            enum tw_arm arm)
 {
     double forced = i->facts->forced_checkpoints[arm],
            pages = i->facts->full_page_share[arm];
 
     if (forced >= CHECKPOINTS_MATTER && pages >= FULL_PAGES_MATTER)
         add(i, rows, "checkpoints", base + 0.2 * pages, NULL,
-            tw_arena_printf(i->arena,
-                            "%.0f checkpoints were forced while it was measured, because WAL "
-                            "reached max_wal_size; %.0f %% of the WAL is pages written as a "
-                            "whole after a checkpoint",
-                            forced, pages * 100));
+            tw_arena_printf(
+                i->arena,
+                "%.0f checkpoints were forced while it was measured, because WAL "
+                "reached max_wal_size; %.0f %% of the WAL is pages written as a "
+                "whole after a checkpoint",
+                forced, pages * 100));
 }
 
 static void add_causes(struct impact *i, struct rows *rows, enum tw_arm arm,
-                       const struct tw_statement_effect *hot, double share)
+                       const struct waits *waits, const struct tw_statement_effect *hot,
+                       double share)
 {
-    /* Busy because of something else: these are named only where nothing more exact is known. */
+    /* Busy because of something else: these are named only where nothing more exact is
+     * known. */
     static const char *const caused[] = {"cpu", "io", "temp_files", "wal_flush"};
     const struct row *top = NULL;
 
@@ -373,7 +385,7 @@ static void add_causes(struct impact *i, struct rows *rows, enum tw_arm arm,
         return;
     double base = top->score;
 
-    add_spill(i, rows, base, arm);
+    add_spill(i, rows, base, arm, waits);
     add_checkpoints(i, rows, base, arm);
     if (!hot)
         return;
@@ -455,7 +467,7 @@ void impact_bottleneck(struct impact *i)
     add_cpu(i, &rows, cpu, arm);
     add_waits(i, &rows, &waits, cpu);
     add_connections(i, &rows, arm);
-    add_causes(i, &rows, arm, hot, share);
+    add_causes(i, &rows, arm, &waits, hot, share);
     if (rows.list.count == 0)
         return;
     qsort(rows.list.items, rows.list.count, sizeof *rows.list.items, by_score);
