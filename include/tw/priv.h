@@ -1,16 +1,16 @@
-/* The fixed verbs that need privilege: pool, overlay, cgroup, net, spawn, root, confine, reap. In
- * process for root's command line; later over the helper's socket. The only caller of mount, setns,
- * clone3.
+/* The fixed verbs that need privilege: pool, overlay, cgroup, net, spawn, root, confine,
+ * reap. In process for root's command line; later over the helper's socket. The only
+ * caller of mount, setns, clone3.
  *
  * Intent  before anything is made outside the process, a line is written to the journal
- *         <state>/run/<id>.journal, which stays locked (fcntl) while its owner lives; reap undoes
- *         every journal whose lock is free, in reverse, and every start reaps first
- * Mounts  tw_priv_open() gives the process a mount namespace of its own, so mounts die with it:
- *         call it before threads are made
- * Threads every verb may be called from any thread; the children are those of a thread that lives
- *         as long as the handle, since the death signal follows the thread
- * Errors  negative errno; texts say what is needed and what to do
- * Steps   priv.journal.opened, priv.image.made, priv.pool.mounted, … each intent has its step */
+ *         <state>/run/<id>.journal, which stays locked (fcntl) while its owner lives;
+ * reap undoes every journal whose lock is free, in reverse, and every start reaps first
+ * Mounts  tw_priv_open() gives the process a mount namespace of its own, so mounts die
+ * with it: call it before threads are made Threads every verb may be called from any
+ * thread; the children are those of a thread that lives as long as the handle, since the
+ * death signal follows the thread Errors  negative errno; texts say what is needed and
+ * what to do Steps   priv.journal.opened, priv.image.made, priv.pool.mounted, … each
+ * intent has its step */
 #ifndef TW_PRIV_H
 #define TW_PRIV_H
 
@@ -19,16 +19,17 @@
 #include <sys/types.h>
 
 struct tw_priv;
-/* state_dir is made when missing. id labels what is made. Reaps first what dead runs left; what
- * cannot be removed then stays recorded, and tw_priv_reap() tells why. */
+/* state_dir is made when missing. id labels what is made. Reaps first what dead runs
+ * left; what cannot be removed then stays recorded, and tw_priv_reap() tells why. */
 int tw_priv_open(const char *state_dir, const char *id, struct tw_priv **ret_priv,
                  struct tw_err *err); /* owned: tw_priv_close */
 /* Undoes what is still recorded, removes the journal. NULL is fine. */
 void tw_priv_close(struct tw_priv *p);
 bool tw_priv_is_root(const struct tw_priv *p);
 bool tw_priv_can_mount(const struct tw_priv *p); /* it has a mount namespace of its own */
-const char *tw_priv_state_dir(const struct tw_priv *p); /* borrowed; absolute, without links */
-const char *tw_priv_id(const struct tw_priv *p);        /* borrowed */
+const char *
+tw_priv_state_dir(const struct tw_priv *p);      /* borrowed; absolute, without links */
+const char *tw_priv_id(const struct tw_priv *p); /* borrowed */
 
 /* Removes what dead runs left below state_dir. ret_removed counts things removed. */
 int tw_priv_reap(const char *state_dir, int *ret_removed, struct tw_err *err);
@@ -51,17 +52,20 @@ void tw_priv_settled(struct tw_priv *p, int64_t token); /* 0 is fine */
 
 /* ---- pool and overlay ---- */
 
-/* <state>/pool becomes a mount of the sparse image <state>/pool.img, an XFS with reflinks, made
- * with size_bytes when it is missing. Joins a loop device that the image already has. Counted: each
- * needs its tw_priv_pool_unmount. -ENODEV, -ENOENT, -EPERM when this host cannot. */
+/* <state>/pool becomes a mount of the sparse image <state>/pool.img, an XFS with
+ * reflinks, made with size_bytes when it is missing. Joins a loop device that the image
+ * already has. Counted: each needs its tw_priv_pool_unmount. -ENODEV, -ENOENT, -EPERM
+ * when this host cannot. */
 int tw_priv_pool_mount(struct tw_priv *p, int64_t size_bytes, struct tw_err *err);
 void tw_priv_pool_unmount(struct tw_priv *p);
-/* Removes a tree, path relative to the pool. One that somebody holds with flock() (a seed below
- * clones that live) is put aside as <pool>/old/<name> instead, for a later start. */
+/* Removes a tree, path relative to the pool. One that somebody holds with flock() (a seed
+ * below clones that live) is put aside as <pool>/old/<name> instead, for a later start.
+ */
 int tw_priv_pool_discard(struct tw_priv *p, const char *relative, struct tw_err *err);
 int tw_priv_overlay_mount(struct tw_priv *p, const char *lower, const char *upper,
                           const char *work, const char *merged, struct tw_err *err);
-/* Also where something still has files open (then it ends when they close). Not mounted is fine. */
+/* Also where something still has files open (then it ends when they close). Not mounted
+ * is fine. */
 int tw_priv_unmount(struct tw_priv *p, const char *path, struct tw_err *err);
 
 /* ---- cgroup: one group <ours>/<id>/<name> in every hierarchy ---- */
@@ -82,28 +86,30 @@ struct tw_usage {
 };
 struct tw_priv_cgroup;
 /* What this host cannot bound is no error: it is listed by tw_priv_cgroup_missing(). */
-int tw_priv_cgroup_open(struct tw_priv *p, const char *name, const struct tw_limits *limits,
-                        struct tw_priv_cgroup **ret, struct tw_err *err);
+int tw_priv_cgroup_open(struct tw_priv *p, const char *name,
+                        const struct tw_limits *limits, struct tw_priv_cgroup **ret,
+                        struct tw_err *err);
 /* Kills what is inside, removes the group. NULL is fine. */
 void tw_priv_cgroup_close(struct tw_priv_cgroup *g);
 int tw_priv_cgroup_fd(const struct tw_priv_cgroup *g); /* for tw_spawn; -1: none */
-/* The calling process enters and sees the group as the root of all (a fresh child of tw_priv_spawn;
- * allocates nothing). */
+/* The calling process enters and sees the group as the root of all (a fresh child of
+ * tw_priv_spawn; allocates nothing). */
 int tw_priv_cgroup_join(const struct tw_priv_cgroup *g, struct tw_err *err);
 int tw_priv_cgroup_freeze(struct tw_priv_cgroup *g, bool frozen, struct tw_err *err);
 int tw_priv_cgroup_limit(struct tw_priv_cgroup *g, int64_t memory_bytes, double cpus,
                          struct tw_err *err);
 void tw_priv_cgroup_usage(struct tw_priv_cgroup *g, struct tw_usage *ret);
-size_t tw_priv_cgroup_missing(const struct tw_priv_cgroup *g, const char *const **ret_texts);
+size_t tw_priv_cgroup_missing(const struct tw_priv_cgroup *g,
+                              const char *const **ret_texts);
 
 /* ---- spawn: a child in fresh namespaces, running a function of ours ---- */
 
 struct tw_spawn {
-    uint64_t namespaces;    /* CLONE_NEW…; CLONE_NEWUSER maps uid, gid to the caller's own */
-    int cgroup_fd;          /* born into this v2 group; -1: none */
+    uint64_t namespaces; /* CLONE_NEW…; CLONE_NEWUSER maps uid, gid to the caller's own */
+    int cgroup_fd;       /* born into this v2 group; -1: none */
     unsigned uid, gid;
-    /* Runs in a copy of this process in which no other thread exists: may neither allocate nor
-     * lock. Its result is the exit status. */
+    /* Runs in a copy of this process in which no other thread exists: may neither
+     * allocate nor lock. Its result is the exit status. */
     int (*main)(void *arg);
     void *arg;
 };
@@ -127,48 +133,54 @@ enum tw_root_kind {
 };
 struct tw_root_row {
     enum tw_root_kind kind;
-    const char *to; /* absolute, inside; parents are made, links never lead out of the root */
+    const char
+        *to; /* absolute, inside; parents are made, links never lead out of the root */
     const char *from;
     unsigned mode, uid, gid;
     int64_t bytes;
     bool writable, optional, exec; /* optional: left out when from is missing */
 };
-/* Builds the rows on a fresh tmpfs over empty_dir, in their order, and makes it the root. A bind
- * source below trusted_dir may not contain a symbolic link. */
+/* Builds the rows on a fresh tmpfs over empty_dir, in their order, and makes it the root.
+ * A bind source below trusted_dir may not contain a symbolic link. */
 int tw_priv_root_enter(const char *empty_dir, const char *trusted_dir,
                        const struct tw_root_row *rows, size_t count, struct tw_err *err);
 
 /* ---- net: veth pairs into a bridge that stands in a namespace of its own ---- */
 
-/* eth0 in the network namespace of pid, its other end in the bridge. Dies with that namespace. */
+/* eth0 in the network namespace of pid, its other end in the bridge. Dies with that
+ * namespace. */
 int tw_priv_link_make(struct tw_priv *p, pid_t pid, struct tw_err *err);
 /* The namespace of the bridge; borrowed; -1 before the first link. */
 int tw_priv_bridge_fd(const struct tw_priv *p);
-/* In the child: lo up, further addresses on lo, eth0 up with address/24 (NULL: no eth0). */
+/* In the child: lo up, further addresses on lo, eth0 up with address/24 (NULL: no eth0).
+ */
 int tw_priv_net_configure(const char *address, const char *const *more, size_t more_count,
                           struct tw_err *err);
 bool tw_priv_net_contains(const char *address); /* it is one of the twin network */
 
-/* ---- confine: in the child, for good. Nothing here allocates but tw_priv_filter. ---- */
+/* ---- confine: in the child, for good. Nothing here allocates but tw_priv_filter. ----
+ */
 
 struct tw_filter; /* a compiled seccomp program */
-int tw_priv_filter(const struct tw_filter **ret, struct tw_err *err); /* borrowed, for ever */
-/* Session of its own, uid and gid, no groups, no capability in any of the five sets, no new
- * privileges, the filter (NULL: none), death with the parent. */
+int tw_priv_filter(const struct tw_filter **ret,
+                   struct tw_err *err); /* borrowed, for ever */
+/* Session of its own, uid and gid, no groups, no capability in any of the five sets, no
+ * new privileges, the filter (NULL: none), death with the parent. */
 int tw_priv_confine(unsigned uid, unsigned gid, const struct tw_filter *filter,
                     struct tw_err *err);
-/* Gives back the memory that a child shares with its parent and will not use: what lies neither
- * on the calling stack nor in a file or shared mapping is gone afterwards. */
+/* Gives back the memory that a child shares with its parent and will not use: what lies
+ * neither on the calling stack nor in a file or shared mapping is gone afterwards. */
 void tw_priv_drop_memory(void);
 
 /* ---- probe ---- */
 
 /* What this host can do, a row each, for doctor and for reports. */
 struct tw_capability {
-    const char *name;    /* "cgroup", "overlay", "loop", "reflink", "netns", "seccomp", "netem" … */
+    const char
+        *name; /* "cgroup", "overlay", "loop", "reflink", "netns", "seccomp", "netem" … */
     bool available, needed;
-    const char *detail;  /* what is used: "cgroup v1 (cpu, memory, …) with v2 beside it" */
-    const char *fix;     /* the command that mends it; NULL */
+    const char *detail; /* what is used: "cgroup v1 (cpu, memory, …) with v2 beside it" */
+    const char *fix;    /* the command that mends it; NULL */
 };
 struct tw_capabilities {
     TW_ARRAY(struct tw_capability) list;

@@ -1,6 +1,7 @@
-/* What a clone and a sandbox cost: the clone of a tree of about 1 GB, a sandbox until the exec of
- * its first process, the removal of both from the kill on, and the memory that a sandbox takes
- * beyond what runs in it. Prints median, minimum and maximum; exit code 1 when a bar is missed.
+/* What a clone and a sandbox cost: the clone of a tree of about 1 GB, a sandbox until the
+ * exec of its first process, the removal of both from the kill on, and the memory that a
+ * sandbox takes beyond what runs in it. Prints median, minimum and maximum; exit code 1
+ * when a bar is missed.
  *
  *   bench_sandbox [runs [megabytes]]     40 and 1000 by default; needs root */
 #include "tw/pool.h"
@@ -57,8 +58,8 @@ static bool print_figure(struct figure *f)
         return true;
     qsort(f->values, (size_t)f->n, sizeof *f->values, ascending);
     median = f->values[f->n / 2];
-    printf("%-44s median %8.3f  min %8.3f  max %8.3f %s  n %d", f->name, median, f->values[0],
-           f->values[f->n - 1], f->unit, f->n);
+    printf("%-44s median %8.3f  min %8.3f  max %8.3f %s  n %d", f->name, median,
+           f->values[0], f->values[f->n - 1], f->unit, f->n);
     if (f->bar > 0)
         printf("  bar %g %s", f->bar, median <= f->bar ? "met" : "MISSED");
     printf("\n");
@@ -211,8 +212,8 @@ static int bench(const char *state, int runs, int megabytes, struct tw_err *err)
             for (int k = 0; k < FIGURES; k++)
                 figures[k].n = 0;
         r = one_run(priv, pool, seed, id, i + 2, err);
-        /* the kernel takes the link of this run down under its lock of all links, some 30 ms long,
-         * and no two sandboxes of a simulation follow each other that closely */
+        /* the kernel takes the link of this run down under its lock of all links, some 30
+         * ms long, and no two sandboxes of a simulation follow each other that closely */
         tw_sleep_ns(60 * TW_MSEC_NS);
     }
     tw_seed_free(seed);

@@ -46,7 +46,8 @@ static void expect_in(const char *root, const char *name, const char *want)
 {
     tw_auto_free char *path = tw_strf("%s/%s", root, name), *text = NULL;
 
-    cr_assert_eq(tw_read_file(AT_FDCWD, path, 1000, &text, NULL, &err), 0, "%s", err.text);
+    cr_assert_eq(tw_read_file(AT_FDCWD, path, 1000, &text, NULL, &err), 0, "%s",
+                 err.text);
     cr_expect_str_eq(text, want);
 }
 
@@ -85,7 +86,8 @@ static size_t entries_of(const char *folder)
 Test(pool_clone, clones_change_neither_the_seed_nor_each_other)
 {
     tw_auto(tw_seed) *seed = make_seed("shop", "seed");
-    struct tw_clone *one = make_clone(seed, "baseline"), *two = make_clone(seed, "candidate");
+    struct tw_clone *one = make_clone(seed, "baseline"),
+                    *two = make_clone(seed, "candidate");
 
     write_in(tw_clone_root(one), "data", "one");
     write_in(tw_clone_root(two), "more", "two");
@@ -150,7 +152,8 @@ Test(pool_clone, what_does_not_fit_is_refused_with_the_bytes)
 {
     struct tw_seed *seed;
 
-    cr_expect_eq(tw_pool_seed_begin(pool, "shop", INT64_C(1) << 50, &seed, &err), -ENOSPC);
+    cr_expect_eq(tw_pool_seed_begin(pool, "shop", INT64_C(1) << 50, &seed, &err),
+                 -ENOSPC);
     cr_expect(strstr(err.text, "1125899906842624 bytes"), "%s", err.text);
     cr_expect(strstr(err.text, "--state-dir"), "%s", err.text);
     cr_expect_gt(tw_pool_free_bytes(pool), 0);
@@ -162,7 +165,8 @@ Test(pool_clone, keys_are_no_paths)
     struct tw_seed *seed;
 
     for (size_t i = 0; i < TW_COUNT_OF(keys); i++)
-        cr_expect_eq(tw_pool_seed_begin(pool, keys[i], 0, &seed, &err), -EINVAL, "%s", keys[i]);
+        cr_expect_eq(tw_pool_seed_begin(pool, keys[i], 0, &seed, &err), -EINVAL, "%s",
+                     keys[i]);
 }
 
 Test(pool_clone, a_removed_seed_is_gone)
@@ -212,7 +216,8 @@ Test(pool_clone, two_processes_share_one_pool)
         struct tw_clone *clone;
         tw_auto_free char *path = NULL, *text = NULL;
 
-        if (tw_priv_open(state, other, &p, &err) < 0 || tw_pool_open(p, &second, &err) < 0 ||
+        if (tw_priv_open(state, other, &p, &err) < 0 ||
+            tw_pool_open(p, &second, &err) < 0 ||
             tw_pool_seed_find(second, "shop", &found, &err) < 0 ||
             tw_pool_clone(second, found, "theirs", &clone, &err) < 0)
             _exit(1);
@@ -231,14 +236,16 @@ Test(pool_clone, two_processes_share_one_pool)
     expect_in(tw_seed_root(seed), "data", "shared");
 }
 
-/* Mounts are this process's own: the host's namespace (that of our parent) has none of them. */
+/* Mounts are this process's own: the host's namespace (that of our parent) has none of
+ * them. */
 Test(pool_clone, the_host_sees_no_mount_of_ours)
 {
     tw_auto(tw_seed) *seed = make_seed("shop", "x");
     struct tw_clone *clone = make_clone(seed, "c");
     tw_auto_free char *path = tw_strf("/proc/%d/mountinfo", (int)getppid()), *text = NULL;
 
-    cr_assert_eq(tw_read_file(AT_FDCWD, path, 1 << 24, &text, NULL, &err), 0, "%s", err.text);
+    cr_assert_eq(tw_read_file(AT_FDCWD, path, 1 << 24, &text, NULL, &err), 0, "%s",
+                 err.text);
     cr_expect_null(strstr(text, state));
     cr_expect_eq(tw_pool_clone_remove(clone, &err), 0);
 }

@@ -1,9 +1,9 @@
 /* Killed at every named step, and at any moment: the next start removes what was left.
  *
- * A child goes through the whole of it: pool, seed, clone, sandbox, a process. First once in peace,
- * which tells the steps there are; then once for each of them, killed there; then at random moments
- * (TWIN_TEST_KILLS of them, 12 unless told). After each, reap and a census of everything that
- * carries the id. */
+ * A child goes through the whole of it: pool, seed, clone, sandbox, a process. First once
+ * in peace, which tells the steps there are; then once for each of them, killed there;
+ * then at random moments (TWIN_TEST_KILLS of them, 12 unless told). After each, reap and
+ * a census of everything that carries the id. */
 #include "tw/pool.h"
 #include "tw/sandbox.h"
 
@@ -43,8 +43,8 @@ static void note(void *arg, const char *step, int64_t now_ns)
 static int one_arm(struct tw_priv *priv, struct tw_pool *pool, const struct tw_seed *seed,
                    const char *id, const char *name, const char *address)
 {
-    static const char *const argv[] = {"/bin/sh", "-c", "sleep " MARK " & exec sleep " MARK,
-                                       NULL};
+    static const char *const argv[] = {"/bin/sh", "-c",
+                                       "sleep " MARK " & exec sleep " MARK, NULL};
     struct tw_process_spec process = {
         .argv = argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1};
     struct tw_clone *clone;
@@ -122,8 +122,9 @@ static pid_t run_child(const char *id, const char *kill_at, struct steps *steps)
 
 static bool group_left(const char *id)
 {
-    static const char *const roots[] = {"", "/cpu", "/cpuacct", "/cpuset", "/memory",
-                                        "/blkio", "/pids", "/freezer", "/unified"};
+    static const char *const roots[] = {"",        "/cpu",     "/cpuacct",
+                                        "/cpuset", "/memory",  "/blkio",
+                                        "/pids",   "/freezer", "/unified"};
 
     for (size_t i = 0; i < TW_COUNT_OF(roots); i++) {
         tw_auto_free char *path = tw_strf("/sys/fs/cgroup%s/twin/%s", roots[i], id);
@@ -141,7 +142,8 @@ static bool process_left(void)
     bool found = false;
 
     while (dir && !found && (entry = readdir(dir))) {
-        tw_auto_free char *path = tw_strf("/proc/%s/cmdline", entry->d_name), *text = NULL;
+        tw_auto_free char *path = tw_strf("/proc/%s/cmdline", entry->d_name),
+                          *text = NULL;
         size_t len;
 
         if (strspn(entry->d_name, "0123456789") == strlen(entry->d_name) &&
@@ -331,7 +333,8 @@ Test(sandbox_kill, at_any_moment_nothing_stays)
 
     for (int i = 0; i < kills; i++) {
         int64_t after = whole_ns * (rand_r(&seed) % 1000) / 1000;
-        tw_auto_free char *when = tw_strf("kill %d after %.1f ms", i, tw_seconds(after) * 1e3);
+        tw_auto_free char *when =
+            tw_strf("kill %d after %.1f ms", i, tw_seconds(after) * 1e3);
         char id[TW_ID_LEN + 1];
         pid_t pid;
 

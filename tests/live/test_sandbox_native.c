@@ -63,7 +63,8 @@ static struct tw_sandbox *open_box(const struct tw_sandbox_spec *spec)
 static int start(struct tw_sandbox *box, const char *script, int out)
 {
     const char *const argv[] = {"/bin/sh", "-c", script, NULL};
-    struct tw_process_spec p = {.argv = argv, .stdin_fd = -1, .stdout_fd = out, .stderr_fd = out};
+    struct tw_process_spec p = {
+        .argv = argv, .stdin_fd = -1, .stdout_fd = out, .stderr_fd = out};
     int handle;
 
     cr_assert_eq(tw_sandbox_start(box, &p, &handle, &err), 0, "%s", err.text);
@@ -74,8 +75,9 @@ static int finish(struct tw_sandbox *box, int handle)
 {
     int status = -1;
 
-    cr_assert_eq(tw_sandbox_wait(box, handle, tw_now_ns() + 10 * TW_SEC_NS, &status, &err), 0,
-                 "%s", err.text);
+    cr_assert_eq(
+        tw_sandbox_wait(box, handle, tw_now_ns() + 10 * TW_SEC_NS, &status, &err), 0,
+        "%s", err.text);
     return status;
 }
 
@@ -109,8 +111,9 @@ static void expect_says(struct tw_sandbox *box, const char *script, const char *
 /* Is there a group below that of this run, in any hierarchy? */
 static bool group_left(void)
 {
-    static const char *const roots[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/cpu",
-                                        "/sys/fs/cgroup/pids", "/sys/fs/cgroup/unified"};
+    static const char *const roots[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/memory",
+                                        "/sys/fs/cgroup/cpu", "/sys/fs/cgroup/pids",
+                                        "/sys/fs/cgroup/unified"};
     bool found = false;
 
     for (size_t i = 0; i < TW_COUNT_OF(roots); i++) {
@@ -142,14 +145,30 @@ Test(sandbox_native, it_has_neither_rights_nor_root)
 
 Test(sandbox_native, it_cannot_change_its_world)
 {
-    static const char *const tries[] = {
-        "mount -t tmpfs x /tmp", "mount -o remount,rw /", "unshare -U true", "unshare -r true",
-        "unshare -n true",       "chroot / true",          "hostname x",      "touch /x",
-        "touch /etc/x",          "touch /usr/x",           "echo 1 > /proc/sys/kernel/panic",
-        "echo c > /proc/sysrq-trigger", "mknod /tmp/x b 7 0", "head -c 1 /proc/kcore | grep -q .", "ls /proc/1/fd",
-        "cat /proc/1/mem",       "cat /proc/1/environ",    "kill -9 1 && sleep 0.1 && test ! -d /proc/1",
-        "dmesg",                 "cat /sys/kernel/notes",  "ulimit -c unlimited",
-        "nsenter -t 1 -n true",  "date -s 2020-01-01",     "su root -c true"};
+    static const char *const tries[] = {"mount -t tmpfs x /tmp",
+                                        "mount -o remount,rw /",
+                                        "unshare -U true",
+                                        "unshare -r true",
+                                        "unshare -n true",
+                                        "chroot / true",
+                                        "hostname x",
+                                        "touch /x",
+                                        "touch /etc/x",
+                                        "touch /usr/x",
+                                        "echo 1 > /proc/sys/kernel/panic",
+                                        "echo c > /proc/sysrq-trigger",
+                                        "mknod /tmp/x b 7 0",
+                                        "head -c 1 /proc/kcore | grep -q .",
+                                        "ls /proc/1/fd",
+                                        "cat /proc/1/mem",
+                                        "cat /proc/1/environ",
+                                        "kill -9 1 && sleep 0.1 && test ! -d /proc/1",
+                                        "dmesg",
+                                        "cat /sys/kernel/notes",
+                                        "ulimit -c unlimited",
+                                        "nsenter -t 1 -n true",
+                                        "date -s 2020-01-01",
+                                        "su root -c true"};
     struct tw_sandbox_spec spec = spec_of("probe");
     struct tw_sandbox *box = open_box(&spec);
 
@@ -170,15 +189,18 @@ Test(sandbox_native, it_sees_nothing_of_the_host)
 
     expect_says(box, "ls / | grep -v ^lib | tr '\\n' ' '",
                 "bin dev etc proc run sbin tmp usr var ");
-    expect_says(box, "ls -d /proc/[0-9]* | wc -l | xargs test 8 -gt && echo few", "few\n");
+    expect_says(box, "ls -d /proc/[0-9]* | wc -l | xargs test 8 -gt && echo few",
+                "few\n");
     expect_says(box, "ls /home /root /var/lib /sys /boot 2>/dev/null | wc -l", "0\n");
-    expect_says(box, "grep -v -e ' / ' -e /proc -e /dev -e /tmp -e /run -e /usr -e /etc "
-                     "/proc/self/mounts | wc -l",
+    expect_says(box,
+                "grep -v -e ' / ' -e /proc -e /dev -e /tmp -e /run -e /usr -e /etc "
+                "/proc/self/mounts | wc -l",
                 "0\n");
     expect_says(box, "hostname", "probe\n");
     expect_says(box, "cat /proc/self/cgroup | cut -d: -f3 | sort -u", "/\n");
     expect_says(box, "wc -l < /etc/passwd", "3\n");
-    expect_says(box, "ls /proc/self/fd | wc -l", "4\n"); /* three and the directory itself */
+    expect_says(box, "ls /proc/self/fd | wc -l",
+                "4\n"); /* three and the directory itself */
     tw_sandbox_close(box);
 }
 
@@ -192,9 +214,11 @@ Test(sandbox_native, it_has_no_way_out)
     /* the only route is that of its own network */
     expect_says(box, "tail -n +2 /proc/net/route | tr -s '\\t ' ' ' | cut -d' ' -f1-3",
                 "eth0 0000D50A 00000000\n");
-    expect_says(box, "for a in 8.8.8.8 169.254.169.254 172.17.0.1 10.213.0.1; do timeout 1 "
-                     "bash -c \"echo > /dev/tcp/$a/80\" 2>/dev/null && echo $a; done; echo done",
-                "done\n");
+    expect_says(
+        box,
+        "for a in 8.8.8.8 169.254.169.254 172.17.0.1 10.213.0.1; do timeout 1 "
+        "bash -c \"echo > /dev/tcp/$a/80\" 2>/dev/null && echo $a; done; echo done",
+        "done\n");
     tw_sandbox_close(box);
 }
 
@@ -210,15 +234,18 @@ Test(sandbox_native, two_sandboxes_reach_each_other)
     two.address = "10.213.0.3";
     server = open_box(&one);
     client = open_box(&two);
-    handle = start(server,
-                   "exec perl -MIO::Socket::INET -e "
-                   "'my $s = IO::Socket::INET->new(LocalAddr => \"0.0.0.0\", LocalPort => 5432, "
-                   "Listen => 5, ReuseAddr => 1) or die $!; my $c = $s->accept; print $c \"hello\\n\";'",
-                   -1);
-    expect_says(client,
-                "for i in 1 2 3 4 5 6 7 8 9; do bash -c 'exec 3<>/dev/tcp/10.213.0.2/5432 && "
-                "cat <&3' 2>/dev/null && break; sleep 0.2; done",
-                "hello\n");
+    handle = start(
+        server,
+        "exec perl -MIO::Socket::INET -e "
+        "'my $s = IO::Socket::INET->new(LocalAddr => \"0.0.0.0\", LocalPort => 5432, "
+        "Listen => 5, ReuseAddr => 1) or die $!; my $c = $s->accept; print $c "
+        "\"hello\\n\";'",
+        -1);
+    expect_says(
+        client,
+        "for i in 1 2 3 4 5 6 7 8 9; do bash -c 'exec 3<>/dev/tcp/10.213.0.2/5432 && "
+        "cat <&3' 2>/dev/null && break; sleep 0.2; done",
+        "hello\n");
     cr_expect_eq(finish(server, handle), 0);
     tw_sandbox_close(client);
     tw_sandbox_close(server);
@@ -226,7 +253,8 @@ Test(sandbox_native, two_sandboxes_reach_each_other)
 
 Test(sandbox_native, further_addresses_are_its_own)
 {
-    const char *addresses[] = {"192.0.2.7", "2001:db8::7", "db.internal", "127.0.0.1", "10.213.0.4"};
+    const char *addresses[] = {"192.0.2.7", "2001:db8::7", "db.internal", "127.0.0.1",
+                               "10.213.0.4"};
     struct tw_sandbox_spec spec = spec_of("probe");
     struct tw_sandbox *box;
 
@@ -248,12 +276,14 @@ Test(sandbox_native, processes_are_started_signalled_and_waited_for)
 {
     struct tw_sandbox_spec spec = spec_of("probe");
     struct tw_sandbox *box = open_box(&spec);
-    int sleeper = start(box, "exec sleep 100", -1), quick = start(box, "exit 7", -1), status;
+    int sleeper = start(box, "exec sleep 100", -1), quick = start(box, "exit 7", -1),
+        status;
 
     cr_expect_eq(finish(box, quick), 7 << 8);
     cr_expect_eq(tw_sandbox_wait(box, sleeper, 0, &status, &err), -ETIMEDOUT);
-    cr_expect_eq(tw_sandbox_wait(box, sleeper, tw_now_ns() + 50 * TW_MSEC_NS, &status, &err),
-                 -ETIMEDOUT);
+    cr_expect_eq(
+        tw_sandbox_wait(box, sleeper, tw_now_ns() + 50 * TW_MSEC_NS, &status, &err),
+        -ETIMEDOUT);
     cr_expect_eq(tw_sandbox_signal(box, sleeper, SIGTERM, &err), 0, "%s", err.text);
     cr_expect_eq(finish(box, sleeper), SIGTERM);
     cr_expect_eq(tw_sandbox_signal(box, sleeper, SIGTERM, &err), -ESRCH);
@@ -266,7 +296,8 @@ Test(sandbox_native, a_program_that_cannot_be_started_says_why)
     struct tw_sandbox_spec spec = spec_of("probe");
     struct tw_sandbox *box = open_box(&spec);
     const char *const argv[] = {"/no/such/program", NULL};
-    struct tw_process_spec p = {.argv = argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1};
+    struct tw_process_spec p = {
+        .argv = argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1};
     int handle;
 
     cr_expect_eq(tw_sandbox_start(box, &p, &handle, &err), -ENOENT);
@@ -298,7 +329,8 @@ Test(sandbox_native, descriptors_are_passed_in_their_order)
 {
     struct tw_sandbox_spec spec = spec_of("probe");
     struct tw_sandbox *box = open_box(&spec);
-    const char *const argv[] = {"/bin/sh", "-c", "cat <&3; cat <&4; pwd; echo $X; ulimit -n", NULL};
+    const char *const argv[] = {"/bin/sh", "-c",
+                                "cat <&3; cat <&4; pwd; echo $X; ulimit -n", NULL};
     const char *const env[] = {"X=from the environment", "PATH=/usr/bin:/bin", NULL};
     int a[2], b[2], out[2], handle;
     char text[256] = "";
@@ -349,14 +381,16 @@ Test(sandbox_native, a_dead_init_is_told)
     int handle = start(box, "exec sleep 100", -1), status;
 
     /* init is the first of its group */
-    tw_auto_free char *procs = tw_strf("/sys/fs/cgroup/memory/twin/%s/probe/cgroup.procs", id);
+    tw_auto_free char *procs =
+        tw_strf("/sys/fs/cgroup/memory/twin/%s/probe/cgroup.procs", id);
     tw_auto_free char *text = NULL;
 
     if (tw_read_file(AT_FDCWD, procs, 4096, &text, NULL, NULL) < 0)
         cr_skip_test("needs a v1 memory controller");
     cr_assert_eq(kill((pid_t)atoi(text), SIGKILL), 0);
     cr_expect_eq(poll(&fd, 1, 5000), 1);
-    cr_expect_eq(tw_sandbox_wait(box, handle, tw_now_ns() + TW_SEC_NS, &status, &err), -ECHILD);
+    cr_expect_eq(tw_sandbox_wait(box, handle, tw_now_ns() + TW_SEC_NS, &status, &err),
+                 -ECHILD);
     cr_expect(strstr(err.text, "'probe'"), "%s", err.text);
     tw_sandbox_close(box);
 }
@@ -448,7 +482,8 @@ Test(sandbox_native, what_is_frozen_stands_still)
     struct tw_sandbox *box = open_box(&spec);
     int handle = start(box, "while :; do :; done", -1), other;
     const char *const argv[] = {"/bin/true", NULL};
-    struct tw_process_spec p = {.argv = argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1};
+    struct tw_process_spec p = {
+        .argv = argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1};
     struct tw_usage one, two;
 
     tw_sleep_ns(50 * TW_MSEC_NS);
@@ -478,7 +513,8 @@ Test(sandbox_native, shared_memory_and_tmp_have_their_sizes)
     spec.shm_bytes = 3 << 20;
     spec.tmp_bytes = 5 << 20;
     box = open_box(&spec);
-    expect_says(box, "df -k --output=size /dev/shm /tmp | tail -n +2 | tr -d ' '", "3072\n5120\n");
+    expect_says(box, "df -k --output=size /dev/shm /tmp | tail -n +2 | tr -d ' '",
+                "3072\n5120\n");
     tw_sandbox_close(box);
 }
 
@@ -486,7 +522,8 @@ Test(sandbox_native, shared_memory_and_tmp_have_their_sizes)
 
 Test(sandbox_native, mounts_are_where_they_belong)
 {
-    tw_auto_free char *data = tw_strf("%s/data", state), *conf = tw_strf("%s/conf", state);
+    tw_auto_free char *data = tw_strf("%s/data", state),
+                      *conf = tw_strf("%s/conf", state);
     tw_auto_free char *made = tw_strf("%s/data/made", state);
     struct tw_sandbox_mount mounts[] = {{data, "/var/lib/service/data", true},
                                         {conf, "/etc/service/conf", false}};
@@ -498,8 +535,10 @@ Test(sandbox_native, mounts_are_where_they_belong)
     spec.mounts.items = mounts;
     spec.mounts.count = TW_COUNT_OF(mounts);
     box = open_box(&spec);
-    expect_says(box, "touch /var/lib/service/data/made && cat /etc/service/conf", "a = b\n");
-    expect_says(box, "(echo x >> /etc/service/conf) 2>/dev/null || echo refused", "refused\n");
+    expect_says(box, "touch /var/lib/service/data/made && cat /etc/service/conf",
+                "a = b\n");
+    expect_says(box, "(echo x >> /etc/service/conf) 2>/dev/null || echo refused",
+                "refused\n");
     cr_expect_eq(access(made, F_OK), 0);
     tw_sandbox_close(box);
 }
@@ -507,10 +546,13 @@ Test(sandbox_native, mounts_are_where_they_belong)
 /* A tree of the target may hold links: neither source nor target may lead out. */
 Test(sandbox_native, links_in_a_clone_lead_nowhere)
 {
-    tw_auto_free char *data = tw_strf("%s/data", state), *bad = tw_strf("%s/data/bad", state);
-    tw_auto_free char *up = tw_strf("%s/data/up", state), *more = tw_strf("%s/more", state);
+    tw_auto_free char *data = tw_strf("%s/data", state),
+                      *bad = tw_strf("%s/data/bad", state);
+    tw_auto_free char *up = tw_strf("%s/data/up", state),
+                      *more = tw_strf("%s/more", state);
     struct tw_sandbox_mount stolen = {bad, "/stolen", false};
-    struct tw_sandbox_mount through[] = {{data, "/data", true}, {more, "/data/up/etc", true}};
+    struct tw_sandbox_mount through[] = {{data, "/data", true},
+                                         {more, "/data/up/etc", true}};
     struct tw_sandbox_spec spec = spec_of("links");
     struct tw_sandbox *box;
 
@@ -605,7 +647,8 @@ Test(sandbox_native, nothing_is_left_after_close)
     (void)start(box, "sleep 100 & exec sleep 100", -1);
     tw_sandbox_close(box);
     cr_expect_not(group_left());
-    cr_assert_eq(tw_read_file(AT_FDCWD, "/proc/self/mountinfo", 1 << 24, &own, NULL, &err), 0);
+    cr_assert_eq(
+        tw_read_file(AT_FDCWD, "/proc/self/mountinfo", 1 << 24, &own, NULL, &err), 0);
     cr_expect_null(strstr(own, "/empty"));
     /* no child but what the tests' own machinery has */
     cr_expect_eq(waitpid(-1, NULL, WNOHANG | __WALL), -1);
@@ -640,7 +683,8 @@ Test(sandbox_native, it_works_without_root_where_the_kernel_allows_it)
         struct tw_sandbox_spec spec = spec_of("user");
         struct tw_sandbox *box;
         struct tw_priv *p;
-        const char *const argv[] = {"/bin/sh", "-c", "test $(id -u) = 23456 && test ! -d /home", NULL};
+        const char *const argv[] = {"/bin/sh", "-c",
+                                    "test $(id -u) = 23456 && test ! -d /home", NULL};
         struct tw_process_spec process = {
             .argv = argv, .stdin_fd = -1, .stdout_fd = -1, .stderr_fd = -1};
         const char *const *missing;
@@ -689,6 +733,7 @@ Test(sandbox_native, the_probe_tells_what_this_host_can)
         const struct tw_capability *row = &c.list.items[i];
 
         cr_expect(row->detail && row->detail[0], "%s", row->name);
-        cr_expect(row->available || !row->needed || row->fix, "%s: no way to mend it", row->name);
+        cr_expect(row->available || !row->needed || row->fix, "%s: no way to mend it",
+                  row->name);
     }
 }

@@ -184,7 +184,8 @@ Test(priv_journal, what_does_not_carry_the_id_is_left_alone)
     static const char *const values[] = {"precious", "/etc/%s", "../%s", "%s/precious"};
 
     for (size_t i = 0; i < TW_COUNT_OF(values); i++) {
-        tw_auto_free char *start = tw_strf("%.*s", (int)strcspn(values[i], "%"), values[i]);
+        tw_auto_free char *start =
+            tw_strf("%.*s", (int)strcspn(values[i], "%"), values[i]);
         const char *rest = strstr(values[i], "%s");
         tw_auto_free char *line =
             tw_strf("1 tree %s%s%s\n", start, rest ? id : "", rest ? rest + 2 : "");

@@ -1,4 +1,5 @@
-/* The filter, run without privilege: the compiled program is interpreted on made-up calls. */
+/* The filter, run without privilege: the compiled program is interpreted on made-up
+ * calls. */
 #include "priv/priv_internal.h"
 
 #include <criterion/criterion.h>
@@ -111,15 +112,57 @@ Test(priv_seccomp, no_call_stands_in_two_groups)
 
 Test(priv_seccomp, what_container_engines_refuse_is_refused)
 {
-    static const char *const calls[] = {
-        "acct", "add_key", "bpf", "clock_adjtime", "clock_settime", "delete_module",
-        "finit_module", "fsconfig", "fsmount", "fsopen", "fspick", "get_mempolicy", "init_module",
-        "ioperm", "iopl", "kcmp", "kexec_file_load", "kexec_load", "keyctl", "lookup_dcookie",
-        "mbind", "mount", "mount_setattr", "move_mount", "move_pages", "open_by_handle_at", "open_tree",
-        "perf_event_open", "pivot_root", "process_vm_readv", "process_vm_writev", "ptrace", "quotactl",
-        "reboot", "request_key", "set_mempolicy", "setns", "settimeofday", "swapoff", "swapon",
-        "syslog", "umount2", "unshare", "userfaultfd", "vhangup", "io_uring_setup",
-        "io_uring_enter", "io_uring_register", "chroot", "fanotify_init", "pidfd_getfd"};
+    static const char *const calls[] = {"acct",
+                                        "add_key",
+                                        "bpf",
+                                        "clock_adjtime",
+                                        "clock_settime",
+                                        "delete_module",
+                                        "finit_module",
+                                        "fsconfig",
+                                        "fsmount",
+                                        "fsopen",
+                                        "fspick",
+                                        "get_mempolicy",
+                                        "init_module",
+                                        "ioperm",
+                                        "iopl",
+                                        "kcmp",
+                                        "kexec_file_load",
+                                        "kexec_load",
+                                        "keyctl",
+                                        "lookup_dcookie",
+                                        "mbind",
+                                        "mount",
+                                        "mount_setattr",
+                                        "move_mount",
+                                        "move_pages",
+                                        "open_by_handle_at",
+                                        "open_tree",
+                                        "perf_event_open",
+                                        "pivot_root",
+                                        "process_vm_readv",
+                                        "process_vm_writev",
+                                        "ptrace",
+                                        "quotactl",
+                                        "reboot",
+                                        "request_key",
+                                        "set_mempolicy",
+                                        "setns",
+                                        "settimeofday",
+                                        "swapoff",
+                                        "swapon",
+                                        "syslog",
+                                        "umount2",
+                                        "unshare",
+                                        "userfaultfd",
+                                        "vhangup",
+                                        "io_uring_setup",
+                                        "io_uring_enter",
+                                        "io_uring_register",
+                                        "chroot",
+                                        "fanotify_init",
+                                        "pidfd_getfd"};
 
     for (size_t i = 0; i < TW_COUNT_OF(calls); i++) {
         int number = seccomp_syscall_resolve_name(calls[i]);
@@ -146,12 +189,14 @@ Test(priv_seccomp, a_foreign_machine_is_not_there)
 
 Test(priv_seccomp, clone_makes_processes_and_threads_but_no_namespaces)
 {
-    static const uint64_t namespaces[] = {CLONE_NEWNS,  CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC,
-                                          CLONE_NEWUSER, CLONE_NEWPID,   CLONE_NEWNET};
+    static const uint64_t namespaces[] = {CLONE_NEWNS,  CLONE_NEWCGROUP, CLONE_NEWUTS,
+                                          CLONE_NEWIPC, CLONE_NEWUSER,   CLONE_NEWPID,
+                                          CLONE_NEWNET};
 
     cr_expect_eq(judge(SYS_clone, 17, 0, 0), SECCOMP_RET_ALLOW);
-    cr_expect_eq(judge(SYS_clone, CLONE_VM | CLONE_THREAD | CLONE_SIGHAND | CLONE_FILES, 0, 0),
-                 SECCOMP_RET_ALLOW);
+    cr_expect_eq(
+        judge(SYS_clone, CLONE_VM | CLONE_THREAD | CLONE_SIGHAND | CLONE_FILES, 0, 0),
+        SECCOMP_RET_ALLOW);
     for (size_t i = 0; i < TW_COUNT_OF(namespaces); i++)
         cr_expect_eq(judge(SYS_clone, namespaces[i] | 17, 0, 0), refused, "%#lx",
                      (unsigned long)namespaces[i]);
@@ -163,15 +208,16 @@ Test(priv_seccomp, only_local_and_internet_sockets_and_routes_are_to_be_had)
         int family;
         uint64_t protocol;
         bool allowed;
-    } rows[] = {{AF_UNIX, 0, true},    {AF_INET, 0, true},     {AF_INET6, 6, true},
+    } rows[] = {{AF_UNIX, 0, true},    {AF_INET, 0, true},      {AF_INET6, 6, true},
                 {AF_NETLINK, 0, true}, {AF_NETLINK, 12, false}, {AF_VSOCK, 0, false},
-                {AF_ALG, 0, false},    {AF_PACKET, 0, false},  {AF_BLUETOOTH, 0, false},
+                {AF_ALG, 0, false},    {AF_PACKET, 0, false},   {AF_BLUETOOTH, 0, false},
                 {AF_KEY, 0, false},    {AF_UNSPEC, 0, false}};
 
     for (size_t i = 0; i < TW_COUNT_OF(rows); i++) {
         uint32_t got = judge(SYS_socket, (uint64_t)rows[i].family, 1, rows[i].protocol);
 
-        cr_expect_eq(got == SECCOMP_RET_ALLOW, rows[i].allowed, "family %d", rows[i].family);
+        cr_expect_eq(got == SECCOMP_RET_ALLOW, rows[i].allowed, "family %d",
+                     rows[i].family);
         /* the kernel looks at 32 bits only, and so must the filter */
         got = judge(SYS_socket, (uint64_t)rows[i].family | (UINT64_C(1) << 32), 1,
                     rows[i].protocol);
@@ -184,5 +230,6 @@ Test(priv_seccomp, only_known_personalities_are_taken)
 {
     cr_expect_eq(judge(SYS_personality, 0xffffffff, 0, 0), SECCOMP_RET_ALLOW);
     cr_expect_eq(judge(SYS_personality, 0, 0, 0), SECCOMP_RET_ALLOW);
-    cr_expect_neq(judge(SYS_personality, 0x0040000, 0, 0), SECCOMP_RET_ALLOW); /* no ASLR */
+    cr_expect_neq(judge(SYS_personality, 0x0040000, 0, 0),
+                  SECCOMP_RET_ALLOW); /* no ASLR */
 }

@@ -1,4 +1,5 @@
-/* What stands in the root of a native sandbox, and what is refused before anything is made. */
+/* What stands in the root of a native sandbox, and what is refused before anything is
+ * made. */
 #include "sandbox/native_internal.h"
 
 #include <criterion/criterion.h>
@@ -89,8 +90,9 @@ Test(sandbox_rows, a_bad_spec_is_refused_before_anything_is_made)
     struct tw_sandbox_mount climbing = {"/srv/x", "/data/../../etc", true};
     struct tw_sandbox_mount relative = {"srv/x", "/data", true};
     struct tw_sandbox_spec specs[7];
-    static const char *const words[] = {"'Base Line'", "root",   "'192.0.2.1'", "'/data/../../etc'",
-                                        "'srv/x'",     "negative", "''"};
+    static const char *const words[] = {
+        "'Base Line'", "root",     "'192.0.2.1'", "'/data/../../etc'",
+        "'srv/x'",     "negative", "''"};
 
     for (size_t i = 0; i < TW_COUNT_OF(specs); i++)
         specs[i] = plain;

@@ -1,7 +1,7 @@
-/* One control group per sandbox: made and bounded through libcgroup, entered, killed and removed by
- * ourselves. A process enters v1 groups by writing "0" to their tasks files itself: for a foreign
- * pid the kernel takes a global lock, measured 9.5 ms instead of 0.2 ms. Into a v2 group it is born
- * (CLONE_INTO_CGROUP). */
+/* One control group per sandbox: made and bounded through libcgroup, entered, killed and
+ * removed by ourselves. A process enters v1 groups by writing "0" to their tasks files
+ * itself: for a foreign pid the kernel takes a global lock, measured 9.5 ms instead of
+ * 0.2 ms. Into a v2 group it is born (CLONE_INTO_CGROUP). */
 #include "cgroup_internal.h"
 
 #include <dirent.h>
@@ -81,7 +81,8 @@ static const struct limit_row {
 } limit_rows[] = {
     {"memory", "memory.limit_in_bytes", "memory.max", show_memory, AT_BIRTH | AGAIN},
     /* absent where the kernel counts no swap */
-    {"memory", "memory.memsw.limit_in_bytes", "memory.swap.max", show_swap, OPTIONAL | AGAIN},
+    {"memory", "memory.memsw.limit_in_bytes", "memory.swap.max", show_swap,
+     OPTIONAL | AGAIN},
     {"cpu", "cpu.cfs_period_us", NULL, show_period, AT_BIRTH},
     {"cpu", "cpu.cfs_quota_us", "cpu.max", show_quota, AT_BIRTH | AGAIN},
     {"cpu", "cpu.shares", "cpu.weight", show_weight, AT_BIRTH},
@@ -118,7 +119,8 @@ static const struct controller_row {
 } controller_rows[] = {
     {"memory", "no memory limit: no memory controller may be used here", want_memory},
     {"cpu", "no CPU limit: no cpu controller may be used here", want_cpu},
-    {"cpuset", "not bound to its CPUs: no cpuset controller may be used here", want_cpuset},
+    {"cpuset", "not bound to its CPUs: no cpuset controller may be used here",
+     want_cpuset},
     {"pids", "no limit of processes: no pids controller may be used here", want_pids},
     {"cpuacct", NULL, want_never},
     {"blkio", NULL, want_never},
@@ -164,7 +166,8 @@ static void inherit_cpuset(int parent, int child)
     static const char *const files[] = {"cpuset.cpus", "cpuset.mems"};
 
     for (size_t i = 0; i < TW_COUNT_OF(files); i++) {
-        tw_auto_free char *have = read_at(child, files[i]), *give = read_at(parent, files[i]);
+        tw_auto_free char *have = read_at(child, files[i]),
+                          *give = read_at(parent, files[i]);
 
         if (have && !have[0] && give)
             (void)write_at(child, files[i], give);
@@ -180,8 +183,9 @@ static void enable_controllers(int dir)
         (void)write_at(dir, "cgroup.subtree_control", all[i]);
 }
 
-/* A weight counts among neighbours only: without it above, the groups of a twin together would be
- * worth one process of the host, and a slot would measure who else is at work. */
+/* A weight counts among neighbours only: without it above, the groups of a twin together
+ * would be worth one process of the host, and a slot would measure who else is at work.
+ */
 static void raise_weight(int dir)
 {
     (void)write_at(dir, "cpu.shares", "262144");
@@ -197,7 +201,8 @@ static int try_parents(const struct priv_cgroup_mount *m, const char *path)
 
     if (dir < 0)
         return -errno;
-    for (char *part = strtok_r(parts, "/", &save); part; part = strtok_r(NULL, "/", &save)) {
+    for (char *part = strtok_r(parts, "/", &save); part;
+         part = strtok_r(NULL, "/", &save)) {
         tw_auto_close int next = -1;
 
         if (m->unified)
@@ -220,8 +225,9 @@ static int try_parents(const struct priv_cgroup_mount *m, const char *path)
     return tw_take_fd(&dir);
 }
 
-/* Opens <mount>/<path>, each part made when missing, prepared so that a group can be below it. A run
- * that ends takes the empty one of all runs away, perhaps between two steps of ours: then again. */
+/* Opens <mount>/<path>, each part made when missing, prepared so that a group can be
+ * below it. A run that ends takes the empty one of all runs away, perhaps between two
+ * steps of ours: then again. */
 static int open_parents(const struct priv_cgroup_mount *m, const char *path)
 {
     int dir = -ENOENT;
@@ -247,8 +253,8 @@ static bool has_controller(const struct tw_priv_cgroup *g, const char *name)
     return false;
 }
 
-static void use_controllers(struct tw_priv_cgroup *g, const char *list, const char *separators,
-                            const struct tw_limits *limits)
+static void use_controllers(struct tw_priv_cgroup *g, const char *list,
+                            const char *separators, const struct tw_limits *limits)
 {
     tw_auto_free char *copy = tw_strf("%s", list);
     char *save;
@@ -257,8 +263,8 @@ static void use_controllers(struct tw_priv_cgroup *g, const char *list, const ch
          name = strtok_r(NULL, separators, &save)) {
         const struct controller_row *row = find_controller(name);
 
-        /* each hierarchy costs a directory and a move: cpuset only where it is asked for, the
-         * freezer only where no v2 group can freeze */
+        /* each hierarchy costs a directory and a move: cpuset only where it is asked for,
+         * the freezer only where no v2 group can freeze */
         if (!row || has_controller(g, name) || g->used_count == TW_COUNT_OF(g->used) ||
             (tw_streq(name, "cpuset") && !limits->cpuset) ||
             (tw_streq(name, "freezer") && priv_cgroup_find("")))
@@ -297,7 +303,8 @@ static void prepare(struct tw_priv_cgroup *g, const char *parents,
         }
     }
     for (size_t i = 0; i < TW_COUNT_OF(controller_rows); i++)
-        if (controller_rows[i].wanted(limits) && !has_controller(g, controller_rows[i].name))
+        if (controller_rows[i].wanted(limits) &&
+            !has_controller(g, controller_rows[i].name))
             add_missing(g, controller_rows[i].missing);
 }
 
@@ -365,7 +372,8 @@ static int open_group(struct tw_priv_cgroup *g, struct tw_err *err)
 
         if (!g->ours[i])
             continue;
-        /* the library makes the groups of controllers; a v2 group without any is made here */
+        /* the library makes the groups of controllers; a v2 group without any is made
+         * here */
         if (l->mounts[i].unified && mkdir(dir, 0755) < 0 && errno != EEXIST)
             return tw_fail_errno(err, errno, "making cgroup '%s'", dir);
         g->dirs[i] = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -387,15 +395,14 @@ static int open_group(struct tw_priv_cgroup *g, struct tw_err *err)
 int cgroup_dir_of(const struct tw_priv_cgroup *g, const char *controller)
 {
     const struct priv_cgroup_layout *l = priv_cgroup_layout();
-    const struct priv_cgroup_mount *m =
-        priv_cgroup_find(g->v2 ? "" : controller);
+    const struct priv_cgroup_mount *m = priv_cgroup_find(g->v2 ? "" : controller);
 
     return m ? g->dirs[m - l->mounts] : -1;
 }
 
 /* All are tried; the first failure is returned. */
-static int write_limits(struct tw_priv_cgroup *g, const struct tw_limits *limits, unsigned when,
-                        struct tw_err *err)
+static int write_limits(struct tw_priv_cgroup *g, const struct tw_limits *limits,
+                        unsigned when, struct tw_err *err)
 {
     int first = 0;
 
@@ -410,14 +417,15 @@ static int write_limits(struct tw_priv_cgroup *g, const struct tw_limits *limits
         value = row->show(limits, g->v2);
         r = value ? write_at(cgroup_dir_of(g, row->controller), file, value) : 0;
         if (r < 0 && first == 0 && !(row->when & OPTIONAL))
-            first = tw_fail_errno(err, -r, "writing '%s' to '%s' of cgroup '%s'", value, file,
-                                  g->path);
+            first = tw_fail_errno(err, -r, "writing '%s' to '%s' of cgroup '%s'", value,
+                                  file, g->path);
     }
     return first;
 }
 
-/* The group of the run, below which its sandboxes have theirs, stays as long as the handle: so it is
- * made once, and nobody can take the parents away while a group is being made. */
+/* The group of the run, below which its sandboxes have theirs, stays as long as the
+ * handle: so it is made once, and nobody can take the parents away while a group is being
+ * made. */
 static int intend_parents(struct tw_priv *p, const char *parents, struct tw_err *err)
 {
     int r = 0;
@@ -452,8 +460,9 @@ static void close_fds(struct tw_priv_cgroup *g)
     cgroup_counters_close(g);
 }
 
-int tw_priv_cgroup_open(struct tw_priv *p, const char *name, const struct tw_limits *limits,
-                        struct tw_priv_cgroup **ret, struct tw_err *err)
+int tw_priv_cgroup_open(struct tw_priv *p, const char *name,
+                        const struct tw_limits *limits, struct tw_priv_cgroup **ret,
+                        struct tw_err *err)
 {
     const struct priv_cgroup_layout *l = priv_cgroup_layout();
     tw_auto_free char *parents = tw_strf("%s/%s", l->base ? l->base : "twin", p->id);
@@ -499,7 +508,8 @@ int tw_priv_cgroup_fd(const struct tw_priv_cgroup *g)
     return g->unified;
 }
 
-size_t tw_priv_cgroup_missing(const struct tw_priv_cgroup *g, const char *const **ret_texts)
+size_t tw_priv_cgroup_missing(const struct tw_priv_cgroup *g,
+                              const char *const **ret_texts)
 {
     *ret_texts = g->missing;
     return g->missing_count;
@@ -513,8 +523,8 @@ int tw_priv_cgroup_limit(struct tw_priv_cgroup *g, int64_t memory_bytes, double 
     if ((memory_bytes > 0 && !has_controller(g, "memory")) ||
         (cpus > 0 && !has_controller(g, "cpu")))
         return tw_fail(err, -ENOTSUP, "this host gives cgroup '%s' no limits", g->path);
-    /* v1 keeps memory <= memory + swap: on the way up the second has to go first, so the rows are
-     * written twice and only the second round has to hold */
+    /* v1 keeps memory <= memory + swap: on the way up the second has to go first, so the
+     * rows are written twice and only the second round has to hold */
     (void)write_limits(g, &limits, AGAIN, NULL);
     return write_limits(g, &limits, AGAIN, err);
 }
@@ -551,7 +561,8 @@ int tw_priv_cgroup_join(const struct tw_priv_cgroup *g, struct tw_err *err)
     }
     /* only now: the view begins where its maker stands */
     if (unshare(CLONE_NEWCGROUP) < 0 && errno != EINVAL)
-        return tw_fail_errno(err, errno, "making cgroup '%s' the root of its view", g->path);
+        return tw_fail_errno(err, errno, "making cgroup '%s' the root of its view",
+                             g->path);
     return 0;
 }
 
@@ -586,15 +597,16 @@ int tw_priv_cgroup_freeze(struct tw_priv_cgroup *g, bool frozen, struct tw_err *
     };
 
     for (size_t i = 0; i < TW_COUNT_OF(ways); i++) {
-        int r = ways[i].dir >= 0 ? write_at(ways[i].dir, ways[i].file, ways[i].text) : -ENOENT;
+        int r = ways[i].dir >= 0 ? write_at(ways[i].dir, ways[i].file, ways[i].text)
+                                 : -ENOENT;
 
         if (r == -ENOENT)
             continue;
         if (r == 0)
             r = wait_for(ways[i].dir, ways[i].state_file, ways[i].state);
         if (r < 0)
-            return tw_fail_errno(err, -r, "%s cgroup '%s'", frozen ? "freezing" : "thawing",
-                                 g->path);
+            return tw_fail_errno(err, -r, "%s cgroup '%s'",
+                                 frozen ? "freezing" : "thawing", g->path);
         return 0;
     }
     return tw_fail(err, -ENOTSUP, "this host gives cgroup '%s' no freezer", g->path);
@@ -609,7 +621,8 @@ static void kill_members(int dir)
 
     if (tw_read_file(dir, "cgroup.procs", (size_t)1 << 20, &text, NULL, NULL) < 0)
         return;
-    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+    for (char *line = strtok_r(text, "\n", &save); line;
+         line = strtok_r(NULL, "\n", &save)) {
         long pid = strtol(line, NULL, 10);
 
         if (pid > 1 && (pid_t)pid != getpid())
@@ -628,7 +641,8 @@ static void stop_members(int dir)
 /* Groups below it (a service may have been given some) go first. */
 static int remove_dir(int parent, const char *name)
 {
-    tw_auto_close int dir = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    tw_auto_close int dir =
+        openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     int64_t deadline = tw_now_ns() + 5 * TW_SEC_NS;
     struct dirent *entry;
     DIR *list;
@@ -665,8 +679,8 @@ static void remove_base(int mount, const char *group)
         (void)unlinkat(mount, base, AT_REMOVEDIR);
 }
 
-/* Members are stopped everywhere first: one that is frozen in one hierarchy keeps its group in all
- * the others. */
+/* Members are stopped everywhere first: one that is frozen in one hierarchy keeps its
+ * group in all the others. */
 static void stop_everywhere(const struct priv_cgroup_layout *l, const char *group)
 {
     for (size_t i = 0; i < l->count; i++) {
@@ -685,7 +699,8 @@ int priv_cgroup_remove(const char *group, struct tw_err *err)
 
     stop_everywhere(l, group);
     for (size_t i = 0; i < l->count; i++) {
-        tw_auto_close int mount = open(l->mounts[i].path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        tw_auto_close int mount =
+            open(l->mounts[i].path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         int r = mount >= 0 ? remove_dir(mount, group) : 0;
 
         if (r < 0)

@@ -1,5 +1,6 @@
-/* Where this host has its control groups: v1, v2, or v1 with an empty v2 beside it ("hybrid", whose
- * v2 group still gives pressure, freeze, kill and birth into a group). */
+/* Where this host has its control groups: v1, v2, or v1 with an empty v2 beside it
+ * ("hybrid", whose v2 group still gives pressure, freeze, kill and birth into a group).
+ */
 #include "priv_internal.h"
 
 #include <fcntl.h>
@@ -108,9 +109,11 @@ static void detect(void)
     size_t v1 = 0, v2 = 0;
     char *save;
 
-    if (tw_read_file(AT_FDCWD, "/proc/self/mountinfo", (size_t)16 << 20, &text, NULL, NULL) < 0)
+    if (tw_read_file(AT_FDCWD, "/proc/self/mountinfo", (size_t)16 << 20, &text, NULL,
+                     NULL) < 0)
         return;
-    for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+    for (char *line = strtok_r(text, "\n", &save); line;
+         line = strtok_r(NULL, "\n", &save))
         if (strstr(line, " - cgroup"))
             read_mount(line, root);
     for (size_t i = 0; i < layout.count; i++)

@@ -1,4 +1,5 @@
-/* Counters of a group: descriptors stay open, a sample is a pread per file (about 1 µs each). */
+/* Counters of a group: descriptors stay open, a sample is a pread per file (about 1 µs
+ * each). */
 #include "cgroup_internal.h"
 
 #include <fcntl.h>
@@ -48,19 +49,31 @@ static const struct source v1_sources[] = {
     {"cpu", "cpu.stat", KEYED, {{"throttled_time", THROTTLED, 1e-9}}},
     {"memory", "memory.usage_in_bytes", SINGLE, {{"", MEMORY, 1}}},
     {"memory", "memory.max_usage_in_bytes", SINGLE, {{"", PEAK, 1}}},
-    {"memory", "memory.stat", KEYED, {{"rss", ANON, 1}, {"cache", CACHE, 1}, {"shmem", SHMEM, 1}}},
+    {"memory",
+     "memory.stat",
+     KEYED,
+     {{"rss", ANON, 1}, {"cache", CACHE, 1}, {"shmem", SHMEM, 1}}},
     {"memory", "memory.oom_control", KEYED, {{"oom_kill", OOM_KILLS, 1}}},
-    {"blkio", "blkio.throttle.io_service_bytes", BLKIO, {{"", READ, 1}, {"", WRITTEN, 1}}},
+    {"blkio",
+     "blkio.throttle.io_service_bytes",
+     BLKIO,
+     {{"", READ, 1}, {"", WRITTEN, 1}}},
     {"pids", "pids.current", SINGLE, {{"", PIDS, 1}}},
     {"", "cpu.pressure", PRESSURE, {{"", CPU_PRESSURE, 1e-6}}},
     {"", "io.pressure", PRESSURE, {{"", IO_PRESSURE, 1e-6}}},
     {"", "memory.pressure", PRESSURE, {{"", MEMORY_PRESSURE, 1e-6}}},
 };
 static const struct source v2_sources[] = {
-    {"", "cpu.stat", KEYED, {{"usage_usec", CPU, 1e-6}, {"throttled_usec", THROTTLED, 1e-6}}},
+    {"",
+     "cpu.stat",
+     KEYED,
+     {{"usage_usec", CPU, 1e-6}, {"throttled_usec", THROTTLED, 1e-6}}},
     {"", "memory.current", SINGLE, {{"", MEMORY, 1}}},
     {"", "memory.peak", SINGLE, {{"", PEAK, 1}}}, /* from 5.19 on */
-    {"", "memory.stat", KEYED, {{"anon", ANON, 1}, {"file", CACHE, 1}, {"shmem", SHMEM, 1}}},
+    {"",
+     "memory.stat",
+     KEYED,
+     {{"anon", ANON, 1}, {"file", CACHE, 1}, {"shmem", SHMEM, 1}}},
     {"", "memory.events", KEYED, {{"oom_kill", OOM_KILLS, 1}}},
     {"", "io.stat", IO_STAT, {{"", READ, 1}, {"", WRITTEN, 1}}},
     {"", "pids.current", SINGLE, {{"", PIDS, 1}}},
@@ -98,16 +111,20 @@ static double keyed(const char *text, const char *key)
 
 static double pressure(const char *text)
 {
-    const char *some = strstr(text, "some "), *total = some ? strstr(some, "total=") : NULL;
+    const char *some = strstr(text, "some "),
+               *total = some ? strstr(some, "total=") : NULL;
 
     return total ? strtod(total + strlen("total="), NULL) : NAN;
 }
 
-/* A pool on a loop device is charged twice, for the loop and for the disk below it. The loop is
- * what the service asked of its own storage, so where loops have counted, only they count. */
-static void devices(const char *text, enum shape shape, double *ret_read, double *ret_written)
+/* A pool on a loop device is charged twice, for the loop and for the disk below it. The
+ * loop is what the service asked of its own storage, so where loops have counted, only
+ * they count. */
+static void devices(const char *text, enum shape shape, double *ret_read,
+                    double *ret_written)
 {
-    static const char *const marks[2][2] = {{" Read ", " Write "}, {" rbytes=", " wbytes="}};
+    static const char *const marks[2][2] = {{" Read ", " Write "},
+                                            {" rbytes=", " wbytes="}};
     double sums[2][2] = {{0, 0}, {0, 0}}; /* [loop?][write?] */
     bool loops;
 

@@ -1,5 +1,5 @@
-/* Giving everything up: identity, capabilities, system calls, memory. In a spawned child: no
- * allocation. */
+/* Giving everything up: identity, capabilities, system calls, memory. In a spawned child:
+ * no allocation. */
 #include "priv_internal.h"
 
 #include <fcntl.h>
@@ -27,13 +27,15 @@ static int become(unsigned uid, unsigned gid)
     /* in a user namespace of one line groups cannot be set, and are none of ours */
     if (syscall(SYS_setgroups, 0UL, NULL) < 0 && errno != EPERM)
         return -errno;
-    if (syscall(SYS_setresgid, gid, gid, gid) < 0 || syscall(SYS_setresuid, uid, uid, uid) < 0)
+    if (syscall(SYS_setresgid, gid, gid, gid) < 0 ||
+        syscall(SYS_setresuid, uid, uid, uid) < 0)
         return -errno;
     return 0;
 }
 
-/* Bounding first, as that takes a capability; then the securebits, which keep uid 0 from meaning
- * anything; inheritable, permitted and effective go with capset, and ambient with them. */
+/* Bounding first, as that takes a capability; then the securebits, which keep uid 0 from
+ * meaning anything; inheritable, permitted and effective go with capset, and ambient with
+ * them. */
 static int drop_bounding(void)
 {
     for (unsigned long cap = 0; cap < 64; cap++)
@@ -57,8 +59,8 @@ static int drop_sets(void)
     return 0;
 }
 
-/* Without the flag older kernels would slow a filtered process down (speculative store bypass),
- * which the target is not. */
+/* Without the flag older kernels would slow a filtered process down (speculative store
+ * bypass), which the target is not. */
 static int load(const struct tw_filter *filter)
 {
     struct sock_fprog program = {.len = filter->len, .filter = filter->code};
@@ -84,7 +86,8 @@ int tw_priv_confine(unsigned uid, unsigned gid, const struct tw_filter *filter,
     if (r < 0)
         return tw_fail_errno(err, -r, "dropping capabilities");
     /* nobody of that uid may look into this process or take its descriptors */
-    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return tw_fail_errno(err, errno, "giving up new privileges");
     /* a change of identity has cleared it */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
@@ -115,8 +118,9 @@ static uintptr_t hex(const char **at)
     }
 }
 
-/* "start-end rw-p offset maj:min inode  name": private, writable, of no file, not the kernel's. What
- * follows a file without a gap is the part of its static variables that the file does not hold. */
+/* "start-end rw-p offset maj:min inode  name": private, writable, of no file, not the
+ * kernel's. What follows a file without a gap is the part of its static variables that
+ * the file does not hold. */
 static bool is_droppable(const char *line, struct range *ret, uintptr_t *file_end)
 {
     const char *at = line;
@@ -151,9 +155,10 @@ enum { HAS_SHADOW = true };
 enum { HAS_SHADOW = false };
 #endif
 
-/* A fork shares its parent's pages until one of the two writes; as the parent works on, the old
- * copies would stay with the child alone. What is kept: the stack we stand on, and the thread block
- * (errno lives in it). Under a sanitizer the shadow lies in such mappings too: nothing is dropped. */
+/* A fork shares its parent's pages until one of the two writes; as the parent works on,
+ * the old copies would stay with the child alone. What is kept: the stack we stand on,
+ * and the thread block (errno lives in it). Under a sanitizer the shadow lies in such
+ * mappings too: nothing is dropped. */
 void tw_priv_drop_memory(void)
 {
     tw_auto_close int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
@@ -175,7 +180,8 @@ void tw_priv_drop_memory(void)
             *end = '\0';
             if (is_droppable(line, &range, &file_end) && !holds(&range, text) &&
                 !holds(&range, __builtin_thread_pointer()))
-                (void)madvise((void *)range.start, range.end - range.start, MADV_DONTNEED);
+                (void)madvise((void *)range.start, range.end - range.start,
+                              MADV_DONTNEED);
             line = end + 1;
         }
         have = strlen(line);

@@ -1,5 +1,5 @@
-/* The pool's image: a sparse file with an XFS that can share blocks. Made beside its name and
- * renamed, so that an image is whole or absent. */
+/* The pool's image: a sparse file with an XFS that can share blocks. Made beside its name
+ * and renamed, so that an image is whole or absent. */
 #include "priv_internal.h"
 
 #include <fcntl.h>
@@ -37,8 +37,9 @@ bool priv_reflinks(const char *dir)
 
 #define TOOL_FD 3
 
-/* Its output goes into a file without a name, to be quoted when it fails. The file that it works on
- * is its descriptor TOOL_FD: should we die meanwhile, it cannot make anew what reap has removed. */
+/* Its output goes into a file without a name, to be quoted when it fails. The file that
+ * it works on is its descriptor TOOL_FD: should we die meanwhile, it cannot make anew
+ * what reap has removed. */
 static int run_tool(char *const *argv, int file, struct tw_err *err)
 {
     tw_auto_close int out = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
@@ -73,11 +74,20 @@ static int make_file_system(const char *fresh, int64_t size_bytes, struct tw_err
     tw_auto_close int fd = open(fresh, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     const char *mkfs = priv_mkfs_path();
     /* -K: nothing to discard in a sparse file; a small log, as it is written out whole */
-    char *argv[] = {(char *)(uintptr_t)mkfs, "-q", "-f", "-K", "-m", "crc=1,reflink=1",
-                    "-l", "size=64m", "/proc/self/fd/3", NULL};
+    char *argv[] = {(char *)(uintptr_t)mkfs,
+                    "-q",
+                    "-f",
+                    "-K",
+                    "-m",
+                    "crc=1,reflink=1",
+                    "-l",
+                    "size=64m",
+                    "/proc/self/fd/3",
+                    NULL};
 
     if (!mkfs)
-        return tw_fail(err, -ENOENT, "'mkfs.xfs' is not installed: apt-get install xfsprogs");
+        return tw_fail(err, -ENOENT,
+                       "'mkfs.xfs' is not installed: apt-get install xfsprogs");
     if (fd < 0)
         return tw_fail_errno(err, errno, "creating '%s'", fresh);
     if (ftruncate(fd, size_bytes) < 0)

@@ -1,10 +1,11 @@
 /* The journal: what was made, written down before it was made.
  *
- * A line is "<token> <kind> <value>\n"; "<token> -\n" says that the thing is gone. A line without its
- * end was cut by death, and what it announces was never begun. The file is locked with a POSIX
- * record lock, which no child inherits and which the kernel drops with the process: a journal that
- * can be locked belongs to a dead run. The same lock is dropped when the process closes any
- * descriptor of the file, so our own journals are never opened a second time (see mine). */
+ * A line is "<token> <kind> <value>\n"; "<token> -\n" says that the thing is gone. A line
+ * without its end was cut by death, and what it announces was never begun. The file is
+ * locked with a POSIX record lock, which no child inherits and which the kernel drops
+ * with the process: a journal that can be locked belongs to a dead run. The same lock is
+ * dropped when the process closes any descriptor of the file, so our own journals are
+ * never opened a second time (see mine). */
 #include "priv_internal.h"
 
 #include <dirent.h>
@@ -54,7 +55,8 @@ static int lock_file(int fd)
     return fcntl(fd, F_SETLK, &lock) < 0 ? -errno : 0;
 }
 
-/* A reaper may lock and remove the file between our creating and our locking it: then again. */
+/* A reaper may lock and remove the file between our creating and our locking it: then
+ * again. */
 static int create_locked(const char *path, int *ret_fd, struct tw_err *err)
 {
     struct stat st;
@@ -77,8 +79,8 @@ static int create_locked(const char *path, int *ret_fd, struct tw_err *err)
         }
         tw_sleep_ns(TW_MSEC_NS);
     }
-    return tw_fail(err, -EBUSY, "journal '%s' is held by another process: is this id in use?",
-                   path);
+    return tw_fail(err, -EBUSY,
+                   "journal '%s' is held by another process: is this id in use?", path);
 }
 
 int priv_journal_open(struct tw_priv *p, struct tw_err *err)
@@ -121,10 +123,12 @@ int tw_priv_intend(struct tw_priv *p, enum tw_intent kind, const char *value,
     if (strchr(value, '\n'))
         return tw_fail(err, -EINVAL, "'%s' has a line break in it", value);
     (void)pthread_mutex_lock(&p->lock);
-    line = tw_strf("%" PRId64 " %s %s\n", p->last_token + 1, priv_intent_names[kind], value);
+    line =
+        tw_strf("%" PRId64 " %s %s\n", p->last_token + 1, priv_intent_names[kind], value);
     r = append(p, line, err);
     if (r == 0) {
-        p->records = tw_realloc_array(p->records, p->record_count + 1, sizeof *p->records);
+        p->records =
+            tw_realloc_array(p->records, p->record_count + 1, sizeof *p->records);
         p->records[p->record_count++] = (struct priv_record){
             .token = ++p->last_token, .kind = kind, .value = tw_strf("%s", value)};
         *ret_token = p->last_token;
@@ -260,8 +264,9 @@ static int read_records(int fd, struct records *list, struct tw_err *err)
     return 0;
 }
 
-/* Reading through /proc/self/fd opens the file a second time and closes it, which drops the record
- * lock: so a reaper holds an open-file-description lock beside it, and takes that one first. */
+/* Reading through /proc/self/fd opens the file a second time and closes it, which drops
+ * the record lock: so a reaper holds an open-file-description lock beside it, and takes
+ * that one first. */
 static int lock_dead(int fd)
 {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
@@ -278,7 +283,8 @@ static int reap_journal(const struct priv_ground *ground, const char *path, int 
     int r;
 
     if (fd < 0)
-        return errno == ENOENT ? 0 : tw_fail_errno(err, errno, "opening journal '%s'", path);
+        return errno == ENOENT ? 0
+                               : tw_fail_errno(err, errno, "opening journal '%s'", path);
     if (lock_dead(fd) < 0)
         return 0; /* its owner lives, or somebody else is reaping it */
     if (fstat(fd, &st) < 0 || st.st_nlink == 0)
@@ -304,9 +310,10 @@ static bool journal_name(const char *name, char ret_id[TW_ID_LEN + 1])
     return tw_id_valid(ret_id);
 }
 
-/* The lock is held over the whole of it, so that no journal of this process is born meanwhile. */
-static int reap_dir(DIR *dir, const char *run_dir, struct priv_ground *ground, int *removed,
-                    struct tw_err *err)
+/* The lock is held over the whole of it, so that no journal of this process is born
+ * meanwhile. */
+static int reap_dir(DIR *dir, const char *run_dir, struct priv_ground *ground,
+                    int *removed, struct tw_err *err)
 {
     char id[TW_ID_LEN + 1];
     struct dirent *entry;

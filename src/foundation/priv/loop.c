@@ -1,6 +1,7 @@
-/* Loop devices. An image gets one device at most, however many processes mount it: XFS refuses a
- * second one with the same UUID, and two page caches over one file would tear it. The device clears
- * itself when its last user goes (LO_FLAGS_AUTOCLEAR), also when that user is killed. */
+/* Loop devices. An image gets one device at most, however many processes mount it: XFS
+ * refuses a second one with the same UUID, and two page caches over one file would tear
+ * it. The device clears itself when its last user goes (LO_FLAGS_AUTOCLEAR), also when
+ * that user is killed. */
 #include "priv_internal.h"
 
 #include <dirent.h>
@@ -19,7 +20,8 @@ static bool backs(int device, const struct stat *image)
 {
     struct loop_info64 info;
 
-    return ioctl(device, LOOP_GET_STATUS64, &info) == 0 && info.lo_inode == image->st_ino &&
+    return ioctl(device, LOOP_GET_STATUS64, &info) == 0 &&
+           info.lo_inode == image->st_ino &&
            info.lo_device == makedev(major(image->st_dev), minor(image->st_dev));
 }
 
@@ -46,7 +48,8 @@ static int join_existing(const struct stat *image, char ret_path[32])
     return found;
 }
 
-/* Buffered, not direct: measured, the first read of 700 MB takes a quarter of the time. */
+/* Buffered, not direct: measured, the first read of 700 MB takes a quarter of the time.
+ */
 static int configure(int control, int image, char ret_path[32], struct tw_err *err)
 {
     struct loop_config config = {.fd = (unsigned)image,

@@ -1,4 +1,5 @@
-/* Mounts of this process: the pool's image, overlays of clones, and taking them away again. */
+/* Mounts of this process: the pool's image, overlays of clones, and taking them away
+ * again. */
 #include "priv_internal.h"
 
 #include <fcntl.h>
@@ -10,7 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- the pool, mounted once per process and state directory, however many handles use it ---- */
+/* ---- the pool, mounted once per process and state directory, however many handles use
+ * it ---- */
 
 static pthread_mutex_t pools_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct pool_mount {
@@ -43,8 +45,8 @@ static struct pool_mount *find_pool(const char *state_dir)
     return fresh;
 }
 
-/* nosuid, nodev: what a target's tree contains is data to us. discard gives freed blocks back to
- * the sparse image. */
+/* nosuid, nodev: what a target's tree contains is data to us. discard gives freed blocks
+ * back to the sparse image. */
 static int mount_image(const char *state_dir, struct tw_err *err)
 {
     tw_auto_free char *image = tw_strf("%s/pool.img", state_dir);
@@ -166,13 +168,15 @@ static void add_escaped(struct tw_buf *b, const char *option, const char *path)
 int tw_priv_overlay_mount(struct tw_priv *p, const char *lower, const char *upper,
                           const char *work, const char *merged, struct tw_err *err)
 {
-    /* with redirect_dir a directory of the seed can be renamed as in any other file system; older
-     * kernels and odd configurations refuse it, and then renaming one gives EXDEV */
+    /* with redirect_dir a directory of the seed can be renamed as in any other file
+     * system; older kernels and odd configurations refuse it, and then renaming one gives
+     * EXDEV */
     static const char *const extras[] = {",redirect_dir=on,index=off,metacopy=off", ""};
     int r = -EPERM;
 
     if (!p->mounts)
-        return tw_fail(err, r, "this process may not mount: run as root with CAP_SYS_ADMIN");
+        return tw_fail(err, r,
+                       "this process may not mount: run as root with CAP_SYS_ADMIN");
     for (size_t i = 0; i < TW_COUNT_OF(extras); i++) {
         tw_auto_buf options = {0};
 
@@ -230,7 +234,8 @@ static char *mount_point(char *line)
     return start;
 }
 
-/* Newest last in mountinfo, so one pass may uncover what an inner mount hid: repeat until none. */
+/* Newest last in mountinfo, so one pass may uncover what an inner mount hid: repeat until
+ * none. */
 int priv_unmount_below(const char *path, struct tw_err *err)
 {
     size_t len = strlen(path);
@@ -239,8 +244,8 @@ int priv_unmount_below(const char *path, struct tw_err *err)
     for (int pass = 0; again && pass < 16; pass++) {
         tw_auto_free char *text = NULL;
         char *next;
-        int r = tw_read_file(AT_FDCWD, "/proc/self/mountinfo", (size_t)64 << 20, &text, NULL,
-                             err);
+        int r = tw_read_file(AT_FDCWD, "/proc/self/mountinfo", (size_t)64 << 20, &text,
+                             NULL, err);
 
         if (r < 0)
             return r;
@@ -251,7 +256,8 @@ int priv_unmount_below(const char *path, struct tw_err *err)
             next = *end ? end + 1 : end;
             *end = '\0';
             point = mount_point(line);
-            if (!point || strncmp(point, path, len) != 0 || (point[len] && point[len] != '/'))
+            if (!point || strncmp(point, path, len) != 0 ||
+                (point[len] && point[len] != '/'))
                 continue;
             if (umount2(point, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
                 again = true;

@@ -1,12 +1,14 @@
-/* Links: one bridge in a network namespace of its own, a veth pair per sandbox. Nothing ever stands
- * in the host's namespace, where another program's packet filter would stop the bridge's traffic
- * (SANDBOX.md §9), and nothing has to be taken down: a pair dies with the sandbox's namespace, some
- * 30 ms later and waited for by nobody; the bridge dies with the socket that made it. */
+/* Links: one bridge in a network namespace of its own, a veth pair per sandbox. Nothing
+ * ever stands in the host's namespace, where another program's packet filter would stop
+ * the bridge's traffic (SANDBOX.md §9), and nothing has to be taken down: a pair dies
+ * with the sandbox's namespace, some 30 ms later and waited for by nobody; the bridge
+ * dies with the socket that made it. */
 #include "priv_internal.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <linux/ipv6.h>
+#include <linux/pkt_sched.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <netlink/netlink.h>
@@ -14,7 +16,6 @@
 #include <netlink/route/link/veth.h>
 #include <netlink/route/qdisc.h>
 #include <netlink/route/tc.h>
-#include <linux/pkt_sched.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -168,7 +169,8 @@ bool tw_priv_net_contains(const char *address)
 {
     struct in_addr a;
 
-    return inet_pton(AF_INET, address, &a) == 1 && (ntohl(a.s_addr) & NETWORK_MASK) == NETWORK;
+    return inet_pton(AF_INET, address, &a) == 1 &&
+           (ntohl(a.s_addr) & NETWORK_MASK) == NETWORK;
 }
 
 /* ---- in the child: plain ioctls, which need no memory ---- */
@@ -201,7 +203,8 @@ static int bring_up(int sock, const char *name)
     return ioctl(sock, SIOCSIFFLAGS, &request) < 0 ? -errno : 0;
 }
 
-static int add_in(int sock, const char *name, unsigned alias, const char *text, uint32_t mask)
+static int add_in(int sock, const char *name, unsigned alias, const char *text,
+                  uint32_t mask)
 {
     struct in_addr address, netmask = {.s_addr = htonl(mask)};
     int r;

@@ -8,8 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Keyed by the process, so that a fork of one that has a namespace gets one of its own: mounts
- * have to die with whoever made them. */
+/* Keyed by the process, so that a fork of one that has a namespace gets one of its own:
+ * mounts have to die with whoever made them. */
 bool priv_own_mounts(void)
 {
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -31,8 +31,8 @@ struct priv_ground priv_ground_of(const struct tw_priv *p)
         .state_dir = p->state_dir, .id = p->id, .mounts = p->mounts};
 }
 
-/* The directories below the state directory that this room needs: the journals are nobody else's
- * business, the others are passed through by services of other users. */
+/* The directories below the state directory that this room needs: the journals are nobody
+ * else's business, the others are passed through by services of other users. */
 static int make_state(const char *state_dir, char **ret_path, struct tw_err *err)
 {
     static const struct {
@@ -62,8 +62,8 @@ int tw_priv_open(const char *state_dir, const char *id, struct tw_priv **ret_pri
     int removed, r;
 
     if (!tw_id_valid(id))
-        return tw_fail(err, -EINVAL, "'%s' is no id: expected %d characters of [a-z0-9]", id,
-                       TW_ID_LEN);
+        return tw_fail(err, -EINVAL, "'%s' is no id: expected %d characters of [a-z0-9]",
+                       id, TW_ID_LEN);
 
     p = tw_alloc(sizeof *p);
     p->journal_fd = p->bridge_fd = -1;
@@ -74,7 +74,8 @@ int tw_priv_open(const char *state_dir, const char *id, struct tw_priv **ret_pri
     p->mounts = p->root && priv_own_mounts();
     r = make_state(state_dir, &p->state_dir, err);
     if (r == 0) {
-        /* what cannot be removed now keeps its journal and is tried again by every start */
+        /* what cannot be removed now keeps its journal and is tried again by every start
+         */
         (void)tw_priv_reap(p->state_dir, &removed, NULL);
         r = priv_journal_open(p, err);
     }

@@ -58,7 +58,8 @@ int priv_undo(const struct priv_ground *ground, const struct priv_record *record
 extern const char *const priv_intent_names[TW_INTENT_COUNT];
 
 /* mount.c */
-int priv_pool_hold(const struct priv_ground *ground, struct tw_err *err); /* image must exist */
+int priv_pool_hold(const struct priv_ground *ground,
+                   struct tw_err *err); /* image must exist */
 void priv_pool_release(const struct priv_ground *ground);
 int priv_pool_discard(const char *state_dir, const char *relative, struct tw_err *err);
 int priv_unmount_below(const char *path, struct tw_err *err);
@@ -69,11 +70,16 @@ int priv_loop_open(const char *image, int *ret_fd, char ret_path[32], struct tw_
 /* image.c */
 int priv_image_make(struct tw_priv *p, const char *image, int64_t size_bytes,
                     struct tw_err *err);
-const char *priv_mkfs_path(void); /* borrowed, or NULL */
+const char *priv_mkfs_path(void);    /* borrowed, or NULL */
 bool priv_reflinks(const char *dir); /* FICLONE works in it */
 
 /* cgroup.c */
-enum priv_cgroup_mode { PRIV_CGROUP_NONE, PRIV_CGROUP_V1, PRIV_CGROUP_HYBRID, PRIV_CGROUP_V2 };
+enum priv_cgroup_mode {
+    PRIV_CGROUP_NONE,
+    PRIV_CGROUP_V1,
+    PRIV_CGROUP_HYBRID,
+    PRIV_CGROUP_V2
+};
 #define PRIV_CGROUP_HIERARCHIES 16
 struct priv_cgroup_mount {
     char *path;        /* where it is mounted */

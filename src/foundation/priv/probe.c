@@ -1,5 +1,5 @@
-/* What this host can do. Each row tries the thing itself where that is cheap, in a child or a thread
- * of its own, and leaves nothing. */
+/* What this host can do. Each row tries the thing itself where that is cheap, in a child
+ * or a thread of its own, and leaves nothing. */
 #include "priv_internal.h"
 
 #include <fcntl.h>
@@ -64,7 +64,8 @@ static void look_mounts(struct probe *p)
     int flags = CLONE_NEWNS;
 
     p->available = child_can(can_unshare, &flags);
-    p->detail = p->available ? "mounts die with their process" : "may not unshare its mounts";
+    p->detail =
+        p->available ? "mounts die with their process" : "may not unshare its mounts";
 }
 
 static void look_namespaces(struct probe *p)
@@ -87,8 +88,8 @@ static void look_userns(struct probe *p)
 
 static void look_cgroup(struct probe *p)
 {
-    static const char *const modes[] = {"none", "cgroup v1", "cgroup v1 with v2 beside it",
-                                        "cgroup v2"};
+    static const char *const modes[] = {"none", "cgroup v1",
+                                        "cgroup v1 with v2 beside it", "cgroup v2"};
     const struct priv_cgroup_layout *l = priv_cgroup_layout();
     tw_auto_buf list = {0};
 
@@ -112,7 +113,8 @@ static void look_cgroup(struct probe *p)
 static void look_psi(struct probe *p)
 {
     p->available = access("/proc/pressure/cpu", R_OK) == 0;
-    p->detail = p->available ? "pressure stalls are counted" : "not counted by this kernel";
+    p->detail =
+        p->available ? "pressure stalls are counted" : "not counted by this kernel";
 }
 
 static void look_overlay(struct probe *p)
@@ -126,7 +128,7 @@ static void look_xfs(struct probe *p)
     const char *mkfs = priv_mkfs_path();
 
     p->available = mkfs && kernel_has("xfs");
-    p->detail = !mkfs           ? "mkfs.xfs is not installed"
+    p->detail = !mkfs          ? "mkfs.xfs is not installed"
                 : p->available ? mkfs
                                : "not in the kernel";
 }
@@ -141,10 +143,11 @@ static void look_loop(struct probe *p)
 static void look_reflink(struct probe *p)
 {
     p->available = priv_reflinks(p->state_dir);
-    p->detail = tw_arena_printf(p->a,
-                                p->available ? "'%s' shares blocks: no image is needed"
-                                             : "'%s' cannot share blocks: an image is used",
-                                p->state_dir);
+    p->detail =
+        tw_arena_printf(p->a,
+                        p->available ? "'%s' shares blocks: no image is needed"
+                                     : "'%s' cannot share blocks: an image is used",
+                        p->state_dir);
 }
 
 static int try_nothing(void *arg)
@@ -168,17 +171,20 @@ static int try_netem(void *arg)
 static void look_netem(struct probe *p)
 {
     p->available = priv_in_new_netns(try_netem, NULL) == 0;
-    p->detail = p->available ? "delay, loss, reorder by the kernel"
-                             : "not in the kernel, or not allowed: network faults use other ways";
+    p->detail = p->available
+                    ? "delay, loss, reorder by the kernel"
+                    : "not in the kernel, or not allowed: network faults use other ways";
 }
 
 static void look_seccomp(struct probe *p)
 {
     const struct tw_filter *filter;
 
-    p->available = prctl(PR_GET_SECCOMP, 0, 0, 0, 0) >= 0 && tw_priv_filter(&filter, NULL) == 0;
-    p->detail = p->available ? tw_arena_printf(p->a, "a filter of %u instructions", filter->len)
-                             : "not in the kernel";
+    p->available =
+        prctl(PR_GET_SECCOMP, 0, 0, 0, 0) >= 0 && tw_priv_filter(&filter, NULL) == 0;
+    p->detail = p->available
+                    ? tw_arena_printf(p->a, "a filter of %u instructions", filter->len)
+                    : "not in the kernel";
 }
 
 static void look_pidfd(struct probe *p)
@@ -192,17 +198,19 @@ static void look_pidfd(struct probe *p)
 static void look_clone3(struct probe *p)
 {
     p->available = syscall(SYS_clone3, NULL, 0UL) < 0 && errno != ENOSYS;
-    p->detail = p->available ? "children are born into their group"
-                             : "hidden by a filter or older than Linux 5.3: clone is used";
+    p->detail = p->available
+                    ? "children are born into their group"
+                    : "hidden by a filter or older than Linux 5.3: clone is used";
 }
 
 static void look_mount_api(struct probe *p)
 {
     struct mount_attr none = {0};
 
-    p->available = mount_setattr(-1, "", AT_EMPTY_PATH, &none, sizeof none) < 0 &&
-                   errno != ENOSYS;
-    p->detail = p->available ? "mount_setattr, open_tree, move_mount" : "needs Linux 5.12";
+    p->available =
+        mount_setattr(-1, "", AT_EMPTY_PATH, &none, sizeof none) < 0 && errno != ENOSYS;
+    p->detail =
+        p->available ? "mount_setattr, open_tree, move_mount" : "needs Linux 5.12";
 }
 
 #define RUN_AS_ROOT "run twin with sudo"
@@ -210,7 +218,8 @@ static void look_mount_api(struct probe *p)
     "sysctl kernel.unprivileged_userns_clone=1 "                                         \
     "kernel.apparmor_restrict_unprivileged_userns=0"
 
-/* needed: ROOT the sandboxes of root, USER those without; NEVER: something is only poorer */
+/* needed: ROOT the sandboxes of root, USER those without; NEVER: something is only poorer
+ */
 enum need { NEVER, AS_ROOT, AS_USER, ALWAYS };
 
 static const struct row {

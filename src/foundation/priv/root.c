@@ -1,9 +1,9 @@
-/* The root of a sandbox: rows applied one after the other to a fresh tmpfs, which then becomes the
- * root. Runs in a spawned child: no allocation.
+/* The root of a sandbox: rows applied one after the other to a fresh tmpfs, which then
+ * becomes the root. Runs in a spawned child: no allocation.
  *
- * Every path inside is resolved below the descriptor of the new root (openat2 with RESOLVE_IN_ROOT,
- * no magic links), since a bound tree may hold links of its owner's making; a row can therefore not
- * land on the host, whatever is bound before it. */
+ * Every path inside is resolved below the descriptor of the new root (openat2 with
+ * RESOLVE_IN_ROOT, no magic links), since a bound tree may hold links of its owner's
+ * making; a row can therefore not land on the host, whatever is bound before it. */
 #include "priv_internal.h"
 
 #include <fcntl.h>
@@ -37,7 +37,8 @@ static int open_inside(int root, const char *path, uint64_t flags)
     return open_how(root, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
 }
 
-/* Copies the first len bytes of a path; too long ones were refused by the kernel already. */
+/* Copies the first len bytes of a path; too long ones were refused by the kernel already.
+ */
 static bool cut(char *to, size_t room, const char *path, size_t len)
 {
     if (len >= room)
@@ -47,8 +48,9 @@ static bool cut(char *to, size_t room, const char *path, size_t len)
     return true;
 }
 
-/* The directory that path is in, parents made when missing, and the name in it. Each part is looked
- * up from the root anew, so that links above it lead to where they lead inside. */
+/* The directory that path is in, parents made when missing, and the name in it. Each part
+ * is looked up from the root anew, so that links above it lead to where they lead inside.
+ */
 static int open_parent(int root, const char *path, const char **ret_name)
 {
     int dir = open_inside(root, "/", O_PATH | O_DIRECTORY);
@@ -89,7 +91,8 @@ static int open_target(int root, const char *path, bool directory)
     parent = open_parent(root, path, &name);
     if (parent < 0)
         return parent;
-    r = directory ? mkdirat(parent, name, 0755) : mknodat(parent, name, S_IFREG | 0644, 0);
+    r = directory ? mkdirat(parent, name, 0755)
+                  : mknodat(parent, name, S_IFREG | 0644, 0);
     r = r < 0 && errno != EEXIST ? -errno : 0;
     (void)close(parent);
     return r < 0 ? r : open_inside(root, path, O_PATH);
@@ -160,7 +163,8 @@ static int make_link(const struct build *b, const struct tw_root_row *row)
     return r;
 }
 
-/* The state directory holds trees whose owners were other users: no link in them is followed. */
+/* The state directory holds trees whose owners were other users: no link in them is
+ * followed. */
 static int open_source(const struct build *b, const char *path)
 {
     size_t len = strlen(b->trusted_dir);
@@ -187,8 +191,8 @@ static int bind(const struct build *b, const struct tw_root_row *row)
 
     if (source < 0)
         return tw_take_fd(&source);
-    tree = open_tree(source, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH |
-                                     AT_RECURSIVE);
+    tree = open_tree(source, "",
+                     OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
     if (tree < 0 || fstat(source, &st) < 0)
         return -errno;
     /* a device is bound to be used: everything else loses its devices */
@@ -200,8 +204,8 @@ static int bind(const struct build *b, const struct tw_root_row *row)
 }
 
 /* A mount by path: through the descriptor, whose name in /proc cannot be redirected. */
-static int mount_at(const struct build *b, const struct tw_root_row *row, const char *type,
-                    unsigned long flags, const char *options)
+static int mount_at(const struct build *b, const struct tw_root_row *row,
+                    const char *type, unsigned long flags, const char *options)
 {
     tw_auto_close int target = open_target(b->root, row->to, true);
     char path[64];
@@ -216,13 +220,14 @@ static int mount_tmpfs(const struct build *b, const struct tw_root_row *row)
 {
     char options[128];
 
-    /* without an owner it is root's, whom a user namespace of one line does not know by name */
+    /* without an owner it is root's, whom a user namespace of one line does not know by
+     * name */
     if (row->uid)
         (void)snprintf(options, sizeof options, "size=%lld,mode=%o,uid=%u,gid=%u",
                        (long long)row->bytes, row->mode, row->uid, row->gid);
     else
-        (void)snprintf(options, sizeof options, "size=%lld,mode=%o", (long long)row->bytes,
-                       row->mode);
+        (void)snprintf(options, sizeof options, "size=%lld,mode=%o",
+                       (long long)row->bytes, row->mode);
     return mount_at(b, row, "tmpfs", MS_NOSUID | MS_NODEV | (row->exec ? 0 : MS_NOEXEC),
                     options);
 }
@@ -241,8 +246,8 @@ static int make_readonly(const struct build *b, const struct tw_root_row *row)
 
     if (target < 0)
         return tw_take_fd(&target);
-    tree = open_tree(target, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH |
-                                     AT_RECURSIVE);
+    tree = open_tree(target, "",
+                     OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
     if (tree < 0)
         return -errno;
     r = set_attributes(tree, false, false);
@@ -268,8 +273,9 @@ static int mask(const struct build *b, const struct tw_root_row *row)
 }
 
 static row_fn *const kinds[TW_ROOT_KIND_COUNT] = {
-    [TW_ROOT_DIR] = make_dir,      [TW_ROOT_TEXT] = make_text,    [TW_ROOT_LINK] = make_link,
-    [TW_ROOT_BIND] = bind,         [TW_ROOT_TMPFS] = mount_tmpfs, [TW_ROOT_PROC] = mount_proc,
+    [TW_ROOT_DIR] = make_dir,           [TW_ROOT_TEXT] = make_text,
+    [TW_ROOT_LINK] = make_link,         [TW_ROOT_BIND] = bind,
+    [TW_ROOT_TMPFS] = mount_tmpfs,      [TW_ROOT_PROC] = mount_proc,
     [TW_ROOT_READONLY] = make_readonly, [TW_ROOT_MASK] = mask,
 };
 
@@ -297,11 +303,13 @@ int tw_priv_root_enter(const char *empty_dir, const char *trusted_dir,
     int r;
 
     (void)umask(0022);
-    /* in a namespace made by somebody with more rights the mounts came as slaves or shared */
+    /* in a namespace made by somebody with more rights the mounts came as slaves or
+     * shared */
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
         return tw_fail_errno(err, errno, "making the sandbox's mounts private");
     if (mount("twin", empty_dir, "tmpfs", MS_NOSUID | MS_NODEV, "size=4m,mode=755") < 0)
-        return tw_fail_errno(err, errno, "mounting the sandbox's root on '%s'", empty_dir);
+        return tw_fail_errno(err, errno, "mounting the sandbox's root on '%s'",
+                             empty_dir);
     b.root = open(empty_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (b.root < 0)
         return tw_fail_errno(err, errno, "opening '%s'", empty_dir);
@@ -314,8 +322,8 @@ int tw_priv_root_enter(const char *empty_dir, const char *trusted_dir,
         umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
         return tw_fail_errno(err, errno, "entering the sandbox's root");
     (void)close(b.root);
-    if (mount(NULL, "/", NULL,
-              MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV, NULL) < 0)
+    if (mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV,
+              NULL) < 0)
         return tw_fail_errno(err, errno, "making the sandbox's root read-only");
     return 0;
 }

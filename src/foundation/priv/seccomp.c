@@ -1,7 +1,7 @@
-/* What a process in a sandbox may ask of the kernel. An allow list in groups, at least as narrow as
- * the default of the container engines; beside it the refused groups, which answer EPERM. What is in
- * neither is unknown to us and answers ENOSYS, as on a kernel that does not have it: libraries then
- * take their older way. */
+/* What a process in a sandbox may ask of the kernel. An allow list in groups, at least as
+ * narrow as the default of the container engines; beside it the refused groups, which
+ * answer EPERM. What is in neither is unknown to us and answers ENOSYS, as on a kernel
+ * that does not have it: libraries then take their older way. */
 #include "priv_internal.h"
 
 #include <linux/filter.h>
@@ -16,74 +16,84 @@
 
 #define CALLS(name, ...) static const char *const name[] = {__VA_ARGS__, NULL}
 
-CALLS(files, "access", "chdir", "chmod", "chown", "chown32", "close", "close_range", "copy_file_range",
-      "creat", "dup", "dup2", "dup3", "faccessat", "faccessat2", "fadvise64", "fadvise64_64",
-      "fallocate", "fchdir", "fchmod", "fchmodat", "fchmodat2", "fchown", "fchown32", "fchownat", "fcntl",
-      "fcntl64", "fdatasync", "fgetxattr", "flistxattr", "flock", "fremovexattr", "fsetxattr",
-      "fstat", "fstat64", "fstatat64", "fstatfs", "fstatfs64", "fsync", "ftruncate", "ftruncate64",
+CALLS(files, "access", "chdir", "chmod", "chown", "chown32", "close", "close_range",
+      "copy_file_range", "creat", "dup", "dup2", "dup3", "faccessat", "faccessat2",
+      "fadvise64", "fadvise64_64", "fallocate", "fchdir", "fchmod", "fchmodat",
+      "fchmodat2", "fchown", "fchown32", "fchownat", "fcntl", "fcntl64", "fdatasync",
+      "fgetxattr", "flistxattr", "flock", "fremovexattr", "fsetxattr", "fstat", "fstat64",
+      "fstatat64", "fstatfs", "fstatfs64", "fsync", "ftruncate", "ftruncate64",
       "futimesat", "getcwd", "getdents", "getdents64", "getxattr", "inotify_add_watch",
       "inotify_init", "inotify_init1", "inotify_rm_watch", "ioctl", "lchown", "lchown32",
-      "lgetxattr", "link", "linkat", "listxattr", "llistxattr", "_llseek", "lremovexattr", "lseek",
-      "lsetxattr", "lstat", "lstat64", "mkdir", "mkdirat", "mknod", "mknodat", "newfstatat", "open",
-      "openat", "openat2", "pipe", "pipe2", "pread64", "preadv", "preadv2", "pwrite64", "pwritev",
-      "pwritev2", "read", "readahead", "readlink", "readlinkat", "readv", "removexattr", "rename",
-      "renameat", "renameat2", "rmdir", "sendfile", "sendfile64", "setxattr", "splice", "stat",
-      "stat64", "statfs", "statfs64", "statx", "symlink", "symlinkat", "sync", "sync_file_range",
-      "syncfs", "tee", "truncate", "truncate64", "umask", "unlink", "unlinkat", "utime", "utimensat",
-      "utimensat_time64", "utimes", "vmsplice", "write", "writev", "name_to_handle_at",
-      "landlock_add_rule", "landlock_create_ruleset", "landlock_restrict_self");
-CALLS(memory, "brk", "madvise", "membarrier", "memfd_create", "memfd_secret", "mincore", "mlock", "mlock2",
-      "mlockall", "mmap", "mmap2", "mprotect", "mremap", "mseal", "msync", "munlock", "munlockall",
-      "munmap", "pkey_alloc", "pkey_free", "pkey_mprotect", "process_madvise", "process_mrelease",
-      "remap_file_pages", "map_shadow_stack", "cachestat");
-CALLS(processes, "arch_prctl", "capget", "capset", "execve", "execveat", "exit", "exit_group", "fork",
-      "futex", "futex_time64", "futex_waitv", "futex_wait", "futex_wake", "futex_requeue",
-      "get_robust_list", "get_thread_area", "getcpu", "getegid", "getegid32", "geteuid", "geteuid32",
-      "getgid", "getgid32", "getgroups", "getgroups32", "getpgid", "getpgrp", "getpid", "getppid",
-      "getpriority", "getresgid", "getresgid32", "getresuid", "getresuid32", "getrlimit", "getrusage",
+      "lgetxattr", "link", "linkat", "listxattr", "llistxattr", "_llseek", "lremovexattr",
+      "lseek", "lsetxattr", "lstat", "lstat64", "mkdir", "mkdirat", "mknod", "mknodat",
+      "newfstatat", "open", "openat", "openat2", "pipe", "pipe2", "pread64", "preadv",
+      "preadv2", "pwrite64", "pwritev", "pwritev2", "read", "readahead", "readlink",
+      "readlinkat", "readv", "removexattr", "rename", "renameat", "renameat2", "rmdir",
+      "sendfile", "sendfile64", "setxattr", "splice", "stat", "stat64", "statfs",
+      "statfs64", "statx", "symlink", "symlinkat", "sync", "sync_file_range", "syncfs",
+      "tee", "truncate", "truncate64", "umask", "unlink", "unlinkat", "utime",
+      "utimensat", "utimensat_time64", "utimes", "vmsplice", "write", "writev",
+      "name_to_handle_at", "landlock_add_rule", "landlock_create_ruleset",
+      "landlock_restrict_self");
+CALLS(memory, "brk", "madvise", "membarrier", "memfd_create", "memfd_secret", "mincore",
+      "mlock", "mlock2", "mlockall", "mmap", "mmap2", "mprotect", "mremap", "mseal",
+      "msync", "munlock", "munlockall", "munmap", "pkey_alloc", "pkey_free",
+      "pkey_mprotect", "process_madvise", "process_mrelease", "remap_file_pages",
+      "map_shadow_stack", "cachestat");
+CALLS(processes, "arch_prctl", "capget", "capset", "execve", "execveat", "exit",
+      "exit_group", "fork", "futex", "futex_time64", "futex_waitv", "futex_wait",
+      "futex_wake", "futex_requeue", "get_robust_list", "get_thread_area", "getcpu",
+      "getegid", "getegid32", "geteuid", "geteuid32", "getgid", "getgid32", "getgroups",
+      "getgroups32", "getpgid", "getpgrp", "getpid", "getppid", "getpriority",
+      "getresgid", "getresgid32", "getresuid", "getresuid32", "getrlimit", "getrusage",
       "getsid", "gettid", "getuid", "getuid32", "ioprio_get", "ioprio_set", "modify_ldt",
       "pidfd_open", "pidfd_send_signal", "prctl", "prlimit64", "restart_syscall", "rseq",
-      "sched_get_priority_max", "sched_get_priority_min", "sched_getaffinity", "sched_getattr",
-      "sched_getparam", "sched_getscheduler", "sched_rr_get_interval", "sched_setaffinity",
-      "sched_setattr", "sched_setparam", "sched_setscheduler", "sched_yield", "seccomp",
-      "set_robust_list", "set_thread_area", "set_tid_address", "setfsgid", "setfsgid32", "setfsuid",
-      "setfsuid32", "setgid", "setgid32", "setgroups", "setgroups32", "setpgid", "setpriority",
-      "setregid", "setregid32", "setresgid", "setresgid32", "setresuid", "setresuid32", "setreuid",
-      "setreuid32", "setrlimit", "setsid", "setuid", "setuid32", "sysinfo", "times", "ugetrlimit",
+      "sched_get_priority_max", "sched_get_priority_min", "sched_getaffinity",
+      "sched_getattr", "sched_getparam", "sched_getscheduler", "sched_rr_get_interval",
+      "sched_setaffinity", "sched_setattr", "sched_setparam", "sched_setscheduler",
+      "sched_yield", "seccomp", "set_robust_list", "set_thread_area", "set_tid_address",
+      "setfsgid", "setfsgid32", "setfsuid", "setfsuid32", "setgid", "setgid32",
+      "setgroups", "setgroups32", "setpgid", "setpriority", "setregid", "setregid32",
+      "setresgid", "setresgid32", "setresuid", "setresuid32", "setreuid", "setreuid32",
+      "setrlimit", "setsid", "setuid", "setuid32", "sysinfo", "times", "ugetrlimit",
       "uname", "vfork", "wait4", "waitid", "waitpid");
-CALLS(signals, "alarm", "eventfd", "eventfd2", "getitimer", "kill", "pause", "rt_sigaction",
-      "rt_sigpending", "rt_sigprocmask", "rt_sigqueueinfo", "rt_sigreturn", "rt_sigsuspend",
-      "rt_sigtimedwait", "rt_sigtimedwait_time64", "rt_tgsigqueueinfo", "setitimer", "sigaltstack",
-      "signalfd", "signalfd4", "sigprocmask", "sigreturn", "tgkill", "tkill");
-CALLS(waiting, "_newselect", "epoll_create", "epoll_create1", "epoll_ctl", "epoll_ctl_old",
-      "epoll_pwait", "epoll_pwait2", "epoll_wait", "epoll_wait_old", "io_cancel", "io_destroy",
-      "io_getevents", "io_pgetevents", "io_setup", "io_submit", "poll", "ppoll", "ppoll_time64",
-      "pselect6", "pselect6_time64", "select");
+CALLS(signals, "alarm", "eventfd", "eventfd2", "getitimer", "kill", "pause",
+      "rt_sigaction", "rt_sigpending", "rt_sigprocmask", "rt_sigqueueinfo",
+      "rt_sigreturn", "rt_sigsuspend", "rt_sigtimedwait", "rt_sigtimedwait_time64",
+      "rt_tgsigqueueinfo", "setitimer", "sigaltstack", "signalfd", "signalfd4",
+      "sigprocmask", "sigreturn", "tgkill", "tkill");
+CALLS(waiting, "_newselect", "epoll_create", "epoll_create1", "epoll_ctl",
+      "epoll_ctl_old", "epoll_pwait", "epoll_pwait2", "epoll_wait", "epoll_wait_old",
+      "io_cancel", "io_destroy", "io_getevents", "io_pgetevents", "io_setup", "io_submit",
+      "poll", "ppoll", "ppoll_time64", "pselect6", "pselect6_time64", "select");
 CALLS(clocks, "clock_getres", "clock_getres_time64", "clock_gettime", "clock_gettime64",
       "clock_nanosleep", "clock_nanosleep_time64", "gettimeofday", "nanosleep", "time",
-      "timer_create", "timer_delete", "timer_getoverrun", "timer_gettime", "timer_settime",
-      "timerfd_create", "timerfd_gettime", "timerfd_settime");
-CALLS(messages, "accept", "accept4", "bind", "connect", "getpeername", "getsockname", "getsockopt",
-      "ipc", "listen", "mq_getsetattr", "mq_notify", "mq_open", "mq_timedreceive", "mq_timedsend",
-      "mq_unlink", "msgctl", "msgget", "msgrcv", "msgsnd", "recv", "recvfrom", "recvmmsg", "recvmsg",
-      "semctl", "semget", "semop", "semtimedop", "send", "sendmmsg", "sendmsg", "sendto",
-      "setsockopt", "shmat", "shmctl", "shmdt", "shmget", "shutdown", "socketpair", "getrandom");
+      "timer_create", "timer_delete", "timer_getoverrun", "timer_gettime",
+      "timer_settime", "timerfd_create", "timerfd_gettime", "timerfd_settime");
+CALLS(messages, "accept", "accept4", "bind", "connect", "getpeername", "getsockname",
+      "getsockopt", "ipc", "listen", "mq_getsetattr", "mq_notify", "mq_open",
+      "mq_timedreceive", "mq_timedsend", "mq_unlink", "msgctl", "msgget", "msgrcv",
+      "msgsnd", "recv", "recvfrom", "recvmmsg", "recvmsg", "semctl", "semget", "semop",
+      "semtimedop", "send", "sendmmsg", "sendmsg", "sendto", "setsockopt", "shmat",
+      "shmctl", "shmdt", "shmget", "shutdown", "socketpair", "getrandom");
 
-CALLS(mounts, "mount", "umount", "umount2", "pivot_root", "chroot", "move_mount", "open_tree", "fsopen",
-      "fsconfig", "fsmount", "fspick", "mount_setattr", "open_by_handle_at", "swapon", "swapoff",
-      "quotactl", "quotactl_fd", "statmount", "listmount", "open_tree_attr");
+CALLS(mounts, "mount", "umount", "umount2", "pivot_root", "chroot", "move_mount",
+      "open_tree", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr",
+      "open_by_handle_at", "swapon", "swapoff", "quotactl", "quotactl_fd", "statmount",
+      "listmount", "open_tree_attr");
 CALLS(namespaces, "setns", "unshare", "sethostname", "setdomainname");
-CALLS(kernel, "acct", "bpf", "create_module", "delete_module", "finit_module", "get_kernel_syms",
-      "init_module", "ioperm", "iopl", "kexec_file_load", "kexec_load", "lookup_dcookie",
-      "nfsservctl", "perf_event_open", "query_module", "reboot", "syslog", "_sysctl", "sysfs", "uselib",
-      "userfaultfd", "ustat", "vhangup", "vm86", "vm86old", "fanotify_init", "fanotify_mark");
+CALLS(kernel, "acct", "bpf", "create_module", "delete_module", "finit_module",
+      "get_kernel_syms", "init_module", "ioperm", "iopl", "kexec_file_load", "kexec_load",
+      "lookup_dcookie", "nfsservctl", "perf_event_open", "query_module", "reboot",
+      "syslog", "_sysctl", "sysfs", "uselib", "userfaultfd", "ustat", "vhangup", "vm86",
+      "vm86old", "fanotify_init", "fanotify_mark");
 CALLS(keys, "add_key", "keyctl", "request_key");
 CALLS(rings, "io_uring_setup", "io_uring_enter", "io_uring_register");
 CALLS(others, "ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "kcmp");
 CALLS(set_clocks, "clock_settime", "clock_settime64", "settimeofday", "stime", "adjtimex",
       "clock_adjtime", "clock_adjtime64");
-CALLS(nodes, "mbind", "get_mempolicy", "set_mempolicy", "set_mempolicy_home_node", "move_pages",
-      "migrate_pages");
+CALLS(nodes, "mbind", "get_mempolicy", "set_mempolicy", "set_mempolicy_home_node",
+      "move_pages", "migrate_pages");
 
 const struct priv_seccomp_group priv_seccomp_groups[] = {
     {"files", PRIV_ALLOW, files},
@@ -104,8 +114,8 @@ const struct priv_seccomp_group priv_seccomp_groups[] = {
 };
 const size_t priv_seccomp_group_count = TW_COUNT_OF(priv_seccomp_groups);
 
-/* Calls judged by an argument. clone3 hides its flags behind a pointer, so it is not there at all,
- * and libraries fall back to clone. */
+/* Calls judged by an argument. clone3 hides its flags behind a pointer, so it is not
+ * there at all, and libraries fall back to clone. */
 static const struct argument_row {
     const char *call;
     enum priv_verdict verdict;
@@ -130,7 +140,8 @@ static const struct argument_row {
 
 static int add_group(scmp_filter_ctx filter, const struct priv_seccomp_group *group)
 {
-    uint32_t action = group->verdict == PRIV_ALLOW ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EPERM);
+    uint32_t action =
+        group->verdict == PRIV_ALLOW ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EPERM);
     int r = 0;
 
     for (const char *const *call = group->calls; r == 0 && *call; call++) {
@@ -152,14 +163,16 @@ static int add_argument_rows(scmp_filter_ctx filter)
         uint32_t action =
             row->verdict == PRIV_ALLOW ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EPERM);
 
-        r = seccomp_rule_add(filter, action, seccomp_syscall_resolve_name(row->call), 1,
-                             SCMP_CMP(row->argument, SCMP_CMP_MASKED_EQ, row->mask, row->value));
+        r = seccomp_rule_add(
+            filter, action, seccomp_syscall_resolve_name(row->call), 1,
+            SCMP_CMP(row->argument, SCMP_CMP_MASKED_EQ, row->mask, row->value));
     }
     return r;
 }
 
-/* Local sockets, the two internets, and netlink for asking about links and routes. A rule can look
- * at an argument only once, so each refused family is a row of its own; the kernel reads 32 bits. */
+/* Local sockets, the two internets, and netlink for asking about links and routes. A rule
+ * can look at an argument only once, so each refused family is a row of its own; the
+ * kernel reads 32 bits. */
 static int add_sockets(scmp_filter_ctx filter)
 {
     static const unsigned allowed[] = {AF_UNIX, AF_INET, AF_INET6};
@@ -172,8 +185,8 @@ static int add_sockets(scmp_filter_ctx filter)
         for (size_t i = 0; i < TW_COUNT_OF(allowed); i++)
             good = good || allowed[i] == family;
         if (family != AF_NETLINK)
-            r = seccomp_rule_add(filter, good ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EPERM), number,
-                                 1, SCMP_A0(SCMP_CMP_MASKED_EQ, mask, family));
+            r = seccomp_rule_add(filter, good ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EPERM),
+                                 number, 1, SCMP_A0(SCMP_CMP_MASKED_EQ, mask, family));
     }
     if (r == 0)
         r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, number, 2,
@@ -202,8 +215,9 @@ static int compile_result;
 static void compile(void)
 {
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
-    int r = filter ? seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS))
-                   : -ENOMEM;
+    int r =
+        filter ? seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS))
+               : -ENOMEM;
 
     for (size_t i = 0; r == 0 && i < priv_seccomp_group_count; i++)
         r = add_group(filter, &priv_seccomp_groups[i]);
@@ -212,7 +226,8 @@ static void compile(void)
     if (r == 0)
         r = add_sockets(filter);
     if (r == 0) {
-        /* a binary tree: tens of comparisons less for each call; older libraries refuse it */
+        /* a binary tree: tens of comparisons less for each call; older libraries refuse
+         * it */
         (void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
         r = export(filter, &compiled);
     }
@@ -228,7 +243,8 @@ int tw_priv_filter(const struct tw_filter **ret, struct tw_err *err)
 
     (void)pthread_once(&once, compile);
     if (compile_result < 0)
-        return tw_fail_errno(err, -compile_result, "compiling the filter of system calls");
+        return tw_fail_errno(err, -compile_result,
+                             "compiling the filter of system calls");
     *ret = &compiled;
     return 0;
 }

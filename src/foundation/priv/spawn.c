@@ -1,12 +1,12 @@
 /* Children in fresh namespaces.
  *
- * The signal that a child wants at its parent's death follows the thread that made it, and a child
- * made by a worker would die when that worker's job is done. So one thread makes all of them, and
- * lives as long as the handle.
+ * The signal that a child wants at its parent's death follows the thread that made it,
+ * and a child made by a worker would die when that worker's job is done. So one thread
+ * makes all of them, and lives as long as the handle.
  *
- * clone3 is called as it is, without the libraries' fork handlers: in the child any lock of the
- * allocator may be held for ever by a thread that is not there. Therefore nothing that runs in it
- * may allocate. */
+ * clone3 is called as it is, without the libraries' fork handlers: in the child any lock
+ * of the allocator may be held for ever by a thread that is not there. Therefore nothing
+ * that runs in it may allocate. */
 #include "priv_internal.h"
 
 #include <fcntl.h>
@@ -79,8 +79,9 @@ static pid_t clone_child(const struct tw_spawn *spawn, int *ret_pidfd)
     if (pid >= 0 || errno != ENOSYS)
         return pid;
     /* a container's filter hides clone3; the group is then entered by the child itself */
-    return (pid_t)syscall(SYS_clone, (unsigned long)(spawn->namespaces | (uint64_t)CLONE_PIDFD), NULL,
-                          ret_pidfd, NULL, 0UL);
+    return (pid_t)syscall(SYS_clone,
+                          (unsigned long)(spawn->namespaces | (uint64_t)CLONE_PIDFD),
+                          NULL, ret_pidfd, NULL, 0UL);
 }
 
 static int write_proc(pid_t pid, const char *name, const char *text)
@@ -266,7 +267,8 @@ int64_t priv_start_time(pid_t pid)
 
     if (tw_read_file(AT_FDCWD, path, 4096, &text, NULL, NULL) < 0)
         return -1;
-    /* the name in field 2 may contain anything: fields are counted from its last parenthesis */
+    /* the name in field 2 may contain anything: fields are counted from its last
+     * parenthesis */
     field = strrchr(text, ')');
     for (int n = 2; field && n < 22; n++)
         field = strchr(field + 1, ' ');

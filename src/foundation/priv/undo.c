@@ -1,5 +1,6 @@
-/* How each kind of thing is undone: one row per kind. Every undo may be run on a thing that was
- * never made, was half made, or is gone already, and touches only what carries the id. */
+/* How each kind of thing is undone: one row per kind. Every undo may be run on a thing
+ * that was never made, was half made, or is gone already, and touches only what carries
+ * the id. */
 #include "priv_internal.h"
 
 #include <net/if.h>
@@ -11,9 +12,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-typedef int undo_fn(const struct priv_ground *ground, const char *value, struct tw_err *err);
+typedef int undo_fn(const struct priv_ground *ground, const char *value,
+                    struct tw_err *err);
 
-/* Below the state directory, nothing that climbs out of it, and with the id in its last part. */
+/* Below the state directory, nothing that climbs out of it, and with the id in its last
+ * part. */
 static bool is_ours(const struct priv_ground *ground, const char *relative)
 {
     const char *base = strrchr(relative, '/');
@@ -24,10 +27,12 @@ static bool is_ours(const struct priv_ground *ground, const char *relative)
 
 static int refuse(const char *value, struct tw_err *err)
 {
-    return tw_fail(err, -EPERM, "'%s' does not carry the id of its journal: left alone", value);
+    return tw_fail(err, -EPERM, "'%s' does not carry the id of its journal: left alone",
+                   value);
 }
 
-static int undo_file(const struct priv_ground *ground, const char *value, struct tw_err *err)
+static int undo_file(const struct priv_ground *ground, const char *value,
+                     struct tw_err *err)
 {
     tw_auto_free char *path = tw_strf("%s/%s", ground->state_dir, value);
 
@@ -38,7 +43,8 @@ static int undo_file(const struct priv_ground *ground, const char *value, struct
     return errno == ENOENT ? 0 : tw_fail_errno(err, errno, "removing '%s'", path);
 }
 
-static int undo_tree(const struct priv_ground *ground, const char *value, struct tw_err *err)
+static int undo_tree(const struct priv_ground *ground, const char *value,
+                     struct tw_err *err)
 {
     tw_auto_free char *path = tw_strf("%s/%s", ground->state_dir, value);
     struct stat st;
@@ -66,8 +72,8 @@ static int undo_pool_tree(const struct priv_ground *ground, const char *value,
         return refuse(value, err);
     if (access(image, F_OK) == 0) {
         if (!ground->mounts)
-            return tw_fail(err, -EPERM, "'%s' lies in '%s', which only root can mount", value,
-                           image);
+            return tw_fail(err, -EPERM, "'%s' lies in '%s', which only root can mount",
+                           value, image);
         r = priv_pool_hold(ground, err);
         held = r == 0;
     }
@@ -78,9 +84,11 @@ static int undo_pool_tree(const struct priv_ground *ground, const char *value,
     return r;
 }
 
-static int undo_mount(const struct priv_ground *ground, const char *value, struct tw_err *err)
+static int undo_mount(const struct priv_ground *ground, const char *value,
+                      struct tw_err *err)
 {
-    /* those of a dead run went with its namespace; without one of our own there are none */
+    /* those of a dead run went with its namespace; without one of our own there are none
+     */
     if (!ground->mounts || !strstr(value, ground->id))
         return 0;
     if (umount2(value, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
@@ -90,7 +98,8 @@ static int undo_mount(const struct priv_ground *ground, const char *value, struc
                : tw_fail_errno(err, errno, "unmounting '%s'", value);
 }
 
-static int undo_cgroup(const struct priv_ground *ground, const char *value, struct tw_err *err)
+static int undo_cgroup(const struct priv_ground *ground, const char *value,
+                       struct tw_err *err)
 {
     if (!strstr(value, ground->id) || strstr(value, ".."))
         return refuse(value, err);
@@ -120,9 +129,10 @@ static int undo_process(const struct priv_ground *ground, const char *value,
     return r;
 }
 
-/* Links stand in namespaces that die with their run; this only covers a host where the pair could
- * be made but not moved. */
-static int undo_link(const struct priv_ground *ground, const char *value, struct tw_err *err)
+/* Links stand in namespaces that die with their run; this only covers a host where the
+ * pair could be made but not moved. */
+static int undo_link(const struct priv_ground *ground, const char *value,
+                     struct tw_err *err)
 {
     (void)ground;
     if (tw_starts_with(value, "tw") && if_nametoindex(value) != 0)

@@ -1,26 +1,29 @@
-/* Opening the pool: which way of sharing blocks this host gives, and what is left of older runs. */
+/* Opening the pool: which way of sharing blocks this host gives, and what is left of
+ * older runs. */
 #include "pool_internal.h"
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #define LEAST_IMAGE_BYTES (INT64_C(1) << 30)
-#define KEEP_FREE_BYTES   (INT64_C(64) << 20) /* below the image: a full disk ends all twins */
+#define KEEP_FREE_BYTES                                                                  \
+    (INT64_C(64) << 20) /* below the image: a full disk ends all twins */
 
 static const struct {
     const char *name, *cost;
 } methods[POOL_METHOD_COUNT] = {
     [POOL_OVERLAY_IMAGE] = {"overlay on reflink XFS", NULL},
     [POOL_OVERLAY_NATIVE] = {"overlay on the state directory's own reflinks", NULL},
-    [POOL_REFLINK_COPY] = {"reflink copy", "each clone makes every file anew, sharing its blocks"},
+    [POOL_REFLINK_COPY] = {"reflink copy",
+                           "each clone makes every file anew, sharing its blocks"},
     [POOL_PLAIN_COPY] = {"plain copy",
                          "each clone copies all data: it takes that time and that space"},
 };
@@ -41,7 +44,8 @@ bool pool_name_valid(const char *name)
 {
     size_t len = strlen(name);
 
-    return len > 0 && len <= 64 && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == len;
+    return len > 0 && len <= 64 &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == len;
 }
 
 /* Does a file system share blocks? Tried on two files without names. */
@@ -100,7 +104,8 @@ static int choose(struct tw_pool *pool, struct tw_err *err)
     return open_image(pool, err);
 }
 
-/* ---- what no journal speaks of any more: after a loss of power the journals may be gone ---- */
+/* ---- what no journal speaks of any more: after a loss of power the journals may be gone
+ * ---- */
 
 static bool is_orphan(const struct tw_pool *pool, const char *name)
 {
@@ -191,8 +196,8 @@ const char *tw_pool_cost(const struct tw_pool *pool)
     return pool->cost;
 }
 
-/* On an image two things can run out: its own blocks, and those of the disk below, of which the
- * image has some already that its file system does not use. */
+/* On an image two things can run out: its own blocks, and those of the disk below, of
+ * which the image has some already that its file system does not use. */
 int64_t tw_pool_free_bytes(const struct tw_pool *pool)
 {
     const char *state = tw_priv_state_dir(pool->priv);

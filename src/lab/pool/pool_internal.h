@@ -2,7 +2,8 @@
  *
  * <state>/pool is the image's mount, or a plain directory where nothing is mounted:
  *   seeds/<key>/{root/,meta}      building/<id>-<key>/ and <key>.lock
- *   clones/<id>-<name>/{upper/,work/,m/}    old/<name>: seeds put aside while clones use them */
+ *   clones/<id>-<name>/{upper/,work/,m/}    old/<name>: seeds put aside while clones use
+ * them */
 #ifndef POOL_INTERNAL_H
 #define POOL_INTERNAL_H
 
@@ -22,15 +23,16 @@ struct tw_pool {
     char *dir;
     enum pool_method method;
     bool mounted;
-    char *why;  /* why not a better method; NULL */
-    char *cost; /* owned; NULL */
+    char *why;            /* why not a better method; NULL */
+    char *cost;           /* owned; NULL */
     pthread_mutex_t lock; /* clones */
     struct tw_clone *clones;
 };
 struct tw_seed {
     struct tw_pool *pool;
     char *key, *name, *root, *meta; /* name: relative to the pool */
-    int dir;  /* held with a shared flock while it is used, an exclusive one on lock while built */
+    int dir;  /* held with a shared flock while it is used, an exclusive one on lock while
+                 built */
     int lock; /* -1: not being built */
     int64_t token, taken_wall_ns;
 };

@@ -28,16 +28,19 @@ static int check_key(const char *key, struct tw_err *err)
 {
     return pool_name_valid(key)
                ? 0
-               : tw_fail(err, -EINVAL,
-                         "'%s' is no key of a seed: expected 1 to 64 characters of [a-z0-9-]", key);
+               : tw_fail(
+                     err, -EINVAL,
+                     "'%s' is no key of a seed: expected 1 to 64 characters of [a-z0-9-]",
+                     key);
 }
 
-/* Holding the directory with a shared lock keeps it from being removed; that the name still leads
- * to it is looked at afterwards. */
+/* Holding the directory with a shared lock keeps it from being removed; that the name
+ * still leads to it is looked at afterwards. */
 static int hold(struct tw_seed *seed, const char *path)
 {
     for (int tries = 0; tries < 16; tries++) {
-        tw_auto_close int dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        tw_auto_close int dir =
+            open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
         struct stat held, named;
 
         if (dir < 0 || flock(dir, LOCK_SH) < 0 || fstat(dir, &held) < 0)
@@ -99,7 +102,8 @@ static int lock_building(struct tw_seed *seed, struct tw_err *err)
         return 0;
     tw_close_p(&seed->lock);
     seed->lock = -1;
-    return tw_fail(err, -EBUSY, "another run is taking the data for '%s': try again when it is done",
+    return tw_fail(err, -EBUSY,
+                   "another run is taking the data for '%s': try again when it is done",
                    seed->key);
 }
 
@@ -112,12 +116,13 @@ static int check_room(const struct tw_pool *pool, const char *key, int64_t need_
     if (need_bytes <= free_bytes)
         return 0;
     a = tw_arena_new();
-    return tw_fail(err, -ENOSPC,
-                   "a copy for '%s' needs %s (%lld bytes), %s (%lld bytes) are free below '%s': "
-                   "make room there or use another --state-dir",
-                   key, tw_show_bytes(a, (double)need_bytes), (long long)need_bytes,
-                   tw_show_bytes(a, (double)free_bytes), (long long)free_bytes,
-                   tw_priv_state_dir(pool->priv));
+    return tw_fail(
+        err, -ENOSPC,
+        "a copy for '%s' needs %s (%lld bytes), %s (%lld bytes) are free below '%s': "
+        "make room there or use another --state-dir",
+        key, tw_show_bytes(a, (double)need_bytes), (long long)need_bytes,
+        tw_show_bytes(a, (double)free_bytes), (long long)free_bytes,
+        tw_priv_state_dir(pool->priv));
 }
 
 int tw_pool_seed_begin(struct tw_pool *pool, const char *key, int64_t need_bytes,
@@ -156,7 +161,8 @@ static int sync_all(const char *path, struct tw_err *err)
     return 0;
 }
 
-/* What the name led to before comes to stand where the new one was built, and goes from there. */
+/* What the name led to before comes to stand where the new one was built, and goes from
+ * there. */
 static int take_place(struct tw_seed *seed, const char *built, const char *place,
                       struct tw_err *err)
 {
@@ -168,7 +174,8 @@ static int take_place(struct tw_seed *seed, const char *built, const char *place
         return 0;
     /* a file system without exchange: there is a moment without a seed */
     if (errno == EINVAL) {
-        tw_auto_free char *old = tw_strf("old/%s-%s", tw_priv_id(seed->pool->priv), seed->key);
+        tw_auto_free char *old =
+            tw_strf("old/%s-%s", tw_priv_id(seed->pool->priv), seed->key);
         tw_auto_free char *aside = tw_strf("%s/%s", seed->pool->dir, old);
 
         if (rename(place, aside) == 0 && rename(built, place) == 0)

@@ -17,9 +17,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define REPLY_NS       (15 * TW_SEC_NS)
-#define DEATH_CHECK_NS (20 * TW_MSEC_NS) /* a waiter looks this often whether init is alive */
-#define PIDS_MAX       4096
+#define REPLY_NS (15 * TW_SEC_NS)
+#define DEATH_CHECK_NS                                                                   \
+    (20 * TW_MSEC_NS) /* a waiter looks this often whether init is alive */
+#define PIDS_MAX 4096
 
 struct native {
     struct tw_sandbox box; /* first */
@@ -50,7 +51,8 @@ static void note_missing(struct native *n, const char *text)
         n->missing[n->missing_count++] = text;
 }
 
-static int open_cgroup(struct native *n, const struct tw_sandbox_spec *spec, struct tw_err *err)
+static int open_cgroup(struct native *n, const struct tw_sandbox_spec *spec,
+                       struct tw_err *err)
 {
     struct tw_limits limits = {.memory_bytes = spec->memory_bytes,
                                .cpus = spec->cpus,
@@ -88,8 +90,8 @@ static int open_channels(struct native *n, int *ret_init_end, struct tw_err *err
         n->events = fcntl(low, F_DUPFD_CLOEXEC, 3);
         (void)close(low);
     }
-    n->board = mmap(NULL, sizeof *n->board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                    -1, 0);
+    n->board = mmap(NULL, sizeof *n->board, PROT_READ | PROT_WRITE,
+                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (n->board == MAP_FAILED)
         n->board = NULL;
     if (*ret_init_end < 0 || n->events < 0 || !n->board)
@@ -108,10 +110,12 @@ static int watch(struct native *n, struct tw_err *err)
     return 0;
 }
 
-/* That it ends with its supervisor is what removes it; the record is for the rare rest. */
+/* That it ends with its supervisor is what removes it; the record is for the rare rest.
+ */
 static int record_init(struct native *n, pid_t pid, struct tw_err *err)
 {
-    tw_auto_free char *path = tw_strf("/proc/%d/stat", (int)pid), *stat = NULL, *value = NULL;
+    tw_auto_free char *path = tw_strf("/proc/%d/stat", (int)pid), *stat = NULL,
+                      *value = NULL;
     int64_t started = -1;
     char *field;
 
@@ -126,11 +130,13 @@ static int record_init(struct native *n, pid_t pid, struct tw_err *err)
     return tw_priv_intend(n->priv, TW_INTENT_PROCESS, value, &n->token, err);
 }
 
-/* When init has given up, what it says is the cause, and what we met is the consequence. */
+/* When init has given up, what it says is the cause, and what we met is the consequence.
+ */
 static int prefer_its_word(const struct native *n, int r, struct tw_err *err)
 {
-    return n->board->err.code < 0 ? tw_fail(err, n->board->err.code, "%s", n->board->err.text)
-                                  : r;
+    return n->board->err.code < 0
+               ? tw_fail(err, n->board->err.code, "%s", n->board->err.text)
+               : r;
 }
 
 static int await_reply(struct native *n, int32_t *ret_result, struct tw_err *err)
@@ -145,8 +151,8 @@ static int await_reply(struct native *n, int32_t *ret_result, struct tw_err *err
         r = poll(&fd, 1, (int)((deadline - tw_now_ns()) / TW_MSEC_NS) + 1);
     while (r < 0 && errno == EINTR);
     if (r == 0)
-        return tw_fail(err, -ETIMEDOUT, "sandbox '%s' did not answer within %d s", n->name,
-                       (int)(REPLY_NS / TW_SEC_NS));
+        return tw_fail(err, -ETIMEDOUT, "sandbox '%s' did not answer within %d s",
+                       n->name, (int)(REPLY_NS / TW_SEC_NS));
     got = recv(n->control, &reply, sizeof reply, MSG_DONTWAIT);
     if (got != (ssize_t)sizeof reply)
         return prefer_its_word(
@@ -159,8 +165,9 @@ static int spawn_init(struct native *n, struct native_plan *plan, bool own_users
                       pid_t *ret_pid, struct tw_err *err)
 {
     struct tw_spawn spawn = {
-        .namespaces = (uint64_t)(unsigned)(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC |
-                                           CLONE_NEWUTS | (own_users ? CLONE_NEWUSER : 0)),
+        .namespaces = (uint64_t)(unsigned)(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET |
+                                           CLONE_NEWIPC | CLONE_NEWUTS |
+                                           (own_users ? CLONE_NEWUSER : 0)),
         .cgroup_fd = tw_priv_cgroup_fd(n->cgroup),
         .uid = plan->uid,
         .gid = plan->gid,
@@ -205,15 +212,17 @@ static size_t lo_addresses(struct tw_arena *a, const struct tw_sandbox_spec *spe
     for (size_t i = 0; i < spec->more_addresses.count; i++) {
         const char *text = spec->more_addresses.items[i];
 
-        if (native_is_address(text) && !tw_starts_with(text, "127.") && !tw_streq(text, "::1") &&
-            !tw_streq(text, "0.0.0.0") && !tw_streq(text, "::") && !tw_priv_net_contains(text))
+        if (native_is_address(text) && !tw_starts_with(text, "127.") &&
+            !tw_streq(text, "::1") && !tw_streq(text, "0.0.0.0") &&
+            !tw_streq(text, "::") && !tw_priv_net_contains(text))
             TW_PUSH(a, &list, text);
     }
     *ret = list.items;
     return list.count;
 }
 
-static int make_init(struct native *n, const struct tw_sandbox_spec *spec, struct tw_err *err)
+static int make_init(struct native *n, const struct tw_sandbox_spec *spec,
+                     struct tw_err *err)
 {
     tw_auto(tw_arena) *a = tw_arena_new();
     tw_auto_close int init_end = -1;
@@ -272,8 +281,8 @@ static int native_open(struct tw_priv *priv, const struct tw_sandbox_spec *spec,
     return 0;
 }
 
-/* The death of init is the death of its pid namespace, and comes back when all are gone. Its
- * network namespace ends later, by itself. */
+/* The death of init is the death of its pid namespace, and comes back when all are gone.
+ * Its network namespace ends later, by itself. */
 static void native_close(struct tw_sandbox *box)
 {
     struct native *n = native_of(box);
@@ -313,12 +322,13 @@ static struct native_slot *find_slot(struct native *n, int handle, uint32_t *ret
 
 static int check_awake(const struct native *n, struct tw_err *err)
 {
-    return n->frozen ? tw_fail(err, -EBUSY, "sandbox '%s' is frozen: thaw it first", n->name)
-                     : 0;
+    return n->frozen
+               ? tw_fail(err, -EBUSY, "sandbox '%s' is frozen: thaw it first", n->name)
+               : 0;
 }
 
-static int ask(struct native *n, struct native_request *q, const char *strings, size_t size,
-               const int *fds, size_t fd_count, struct tw_err *err)
+static int ask(struct native *n, struct native_request *q, const char *strings,
+               size_t size, const int *fds, size_t fd_count, struct tw_err *err)
 {
     union {
         struct cmsghdr align;
@@ -369,7 +379,8 @@ static int take_slot(struct native *n, uint32_t *ret_index, struct tw_err *err)
             return 0;
         }
     }
-    return tw_fail(err, -EAGAIN, "sandbox '%s' has %d processes already", n->name, NATIVE_SLOTS);
+    return tw_fail(err, -EAGAIN, "sandbox '%s' has %d processes already", n->name,
+                   NATIVE_SLOTS);
 }
 
 static int native_start(struct tw_sandbox *box, const struct tw_process_spec *spec,
@@ -398,7 +409,8 @@ static int native_start(struct tw_sandbox *box, const struct tw_process_spec *sp
     q.fd_count = (uint32_t)spec->fd_count;
     q.argc = add_strings(&strings, spec->argv);
     q.envc = add_strings(&strings, spec->env);
-    tw_buf_add(&strings, spec->cwd ? spec->cwd : "/", strlen(spec->cwd ? spec->cwd : "/") + 1);
+    tw_buf_add(&strings, spec->cwd ? spec->cwd : "/",
+               strlen(spec->cwd ? spec->cwd : "/") + 1);
     if (strings.overflow || q.argc + q.envc + 3 > NATIVE_ARGS_MAX)
         return tw_fail(err, -E2BIG, "the arguments of '%s' are too long", spec->argv[0]);
 
@@ -410,14 +422,16 @@ static int native_start(struct tw_sandbox *box, const struct tw_process_spec *sp
         n->used[q.slot] = false;
         if (r == -ECHILD || r == -ETIMEDOUT)
             return r;
-        return tw_fail_errno(err, -r, "starting '%s' in sandbox '%s'", spec->argv[0], n->name);
+        return tw_fail_errno(err, -r, "starting '%s' in sandbox '%s'", spec->argv[0],
+                             n->name);
     }
     tw_step("sandbox.process.started");
     *ret_handle = (int)(n->generation[q.slot] * NATIVE_SLOTS + q.slot);
     return 0;
 }
 
-static int native_signal(struct tw_sandbox *box, int handle, int signal, struct tw_err *err)
+static int native_signal(struct tw_sandbox *box, int handle, int signal,
+                         struct tw_err *err)
 {
     struct native *n = native_of(box);
     struct native_request q = {.op = NATIVE_SIGNAL, .signal = signal};
@@ -429,7 +443,8 @@ static int native_signal(struct tw_sandbox *box, int handle, int signal, struct 
         return -ESRCH;
     r = ask(n, &q, NULL, 0, NULL, 0, err);
     if (r == -ESRCH || r == -EPERM || r == -EINVAL)
-        return tw_fail_errno(err, -r, "sending signal %d in sandbox '%s'", signal, n->name);
+        return tw_fail_errno(err, -r, "sending signal %d in sandbox '%s'", signal,
+                             n->name);
     return r;
 }
 
@@ -440,8 +455,8 @@ static bool init_is_dead(const struct native *n)
     return poll(&fd, 1, 0) > 0;
 }
 
-static int native_wait(struct tw_sandbox *box, int handle, int64_t deadline_ns, int *ret_status,
-                       struct tw_err *err)
+static int native_wait(struct tw_sandbox *box, int handle, int64_t deadline_ns,
+                       int *ret_status, struct tw_err *err)
 {
     struct native *n = native_of(box);
     struct native_slot *slot;

@@ -1,8 +1,9 @@
-/* The init of a native sandbox: pid 1 inside, a copy of the supervisor that never becomes another
- * program. It builds its world, gives up everything it had, then starts, signals and reaps.
+/* The init of a native sandbox: pid 1 inside, a copy of the supervisor that never becomes
+ * another program. It builds its world, gives up everything it had, then starts, signals
+ * and reaps.
  *
- * No allocation and no library that might: other threads of the supervisor may have held its locks
- * when this copy was made. What it says when it fails stands on the board. */
+ * No allocation and no library that might: other threads of the supervisor may have held
+ * its locks when this copy was made. What it says when it fails stands on the board. */
 #include "native_internal.h"
 
 #include <fcntl.h>
@@ -35,8 +36,8 @@ struct init {
     struct inbox *inbox;
 };
 
-static const char *const default_env[] = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin",
-                                          "HOME=/", NULL};
+static const char *const default_env[] = {
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "HOME=/", NULL};
 
 /* ---- becoming the init ---- */
 
@@ -68,7 +69,8 @@ static void prefer_as_victim(void)
         (void)!write(fd, OOM_SCORE, strlen(OOM_SCORE));
 }
 
-/* The link is made while the root is built; its address can be given only when it is there. */
+/* The link is made while the root is built; its address can be given only when it is
+ * there. */
 static int await_go(const struct native_plan *plan, struct tw_err *err)
 {
     struct native_request go;
@@ -94,11 +96,13 @@ static int become_init(const struct native_plan *plan, struct tw_err *err)
         return tw_fail_errno(err, -r, "closing what the supervisor had open");
     if (sethostname(plan->hostname, strlen(plan->hostname)) < 0)
         return tw_fail_errno(err, errno, "setting the host name '%s'", plan->hostname);
-    r = tw_priv_root_enter(plan->empty_dir, plan->trusted_dir, plan->rows, plan->row_count, err);
+    r = tw_priv_root_enter(plan->empty_dir, plan->trusted_dir, plan->rows,
+                           plan->row_count, err);
     if (r == 0)
         r = await_go(plan, err);
     if (r == 0)
-        r = tw_priv_net_configure(plan->address, plan->more_addresses, plan->more_count, err);
+        r = tw_priv_net_configure(plan->address, plan->more_addresses, plan->more_count,
+                                  err);
     return r < 0 ? r : tw_priv_confine(plan->uid, plan->gid, plan->filter, err);
 }
 
@@ -127,8 +131,8 @@ static int place_fds(const struct inbox *inbox, const struct native_request *q)
     return close_range((unsigned)base, ~0u, CLOSE_RANGE_CLOEXEC) < 0 ? -errno : 0;
 }
 
-/* One byte, not none: with a limit of one the kernel neither writes a core nor hands it to a
- * program of the host, to which a limit of none would not apply. */
+/* One byte, not none: with a limit of one the kernel neither writes a core nor hands it
+ * to a program of the host, to which a limit of none would not apply. */
 static int set_limits(const struct native_request *q)
 {
     struct rlimit core = {1, 1};
@@ -139,8 +143,9 @@ static int set_limits(const struct native_request *q)
     return q->nofile > 0 && setrlimit(RLIMIT_NOFILE, &files) < 0 ? -errno : 0;
 }
 
-static _Noreturn void become_program(const struct init *in, const struct native_request *q,
-                                     char **argv, char **env, const char *cwd)
+static _Noreturn void become_program(const struct init *in,
+                                     const struct native_request *q, char **argv,
+                                     char **env, const char *cwd)
 {
     struct native_slot *slot = &in->board->slots[q->slot];
     sigset_t none;
@@ -191,7 +196,8 @@ static bool unpack(struct inbox *inbox, const struct native_request *q, char ***
     return true;
 }
 
-/* The copy runs alone until it is the program or has failed, so the answer needs no pipe. */
+/* The copy runs alone until it is the program or has failed, so the answer needs no pipe.
+ */
 static int start(struct init *in, const struct native_request *q)
 {
     struct native_slot *slot = &in->board->slots[q->slot % NATIVE_SLOTS];
@@ -202,7 +208,8 @@ static int start(struct init *in, const struct native_request *q)
     if (!unpack(in->inbox, q, &argv, &env, &cwd))
         return -EINVAL;
     slot->error = 0;
-    pid = syscall(SYS_clone, (unsigned long)(CLONE_VFORK | SIGCHLD), NULL, NULL, NULL, 0UL);
+    pid =
+        syscall(SYS_clone, (unsigned long)(CLONE_VFORK | SIGCHLD), NULL, NULL, NULL, 0UL);
     if (pid == 0)
         become_program(in, q, argv, q->envc ? env : (char **)(uintptr_t)default_env, cwd);
     if (pid < 0)

@@ -1,8 +1,9 @@
 /* Supervisor and init of a native sandbox.
  *
- * They share a page (the board) and a socket. A request goes over the socket, with descriptors
- * beside it, and is answered there. How a process ended is written on the board and announced by a
- * counter that the supervisor can poll: nothing is queued, so nobody has to be waited for. */
+ * They share a page (the board) and a socket. A request goes over the socket, with
+ * descriptors beside it, and is answered there. How a process ended is written on the
+ * board and announced by a counter that the supervisor can poll: nothing is queued, so
+ * nobody has to be waited for. */
 #ifndef NATIVE_INTERNAL_H
 #define NATIVE_INTERNAL_H
 
@@ -20,7 +21,7 @@ struct native_slot {
     _Atomic uint32_t state; /* (set) by both; a futex */
     int status;             /* (set) by init before NATIVE_ENDED */
     int pid;                /* init's own */
-    int error;              /* (set) by the child that could not become the program: errno */
+    int error; /* (set) by the child that could not become the program: errno */
 };
 struct native_board {
     struct tw_err err; /* why init gave up */
@@ -41,7 +42,8 @@ struct native_reply {
     int32_t result; /* 0 or a negative errno */
 };
 
-/* What init needs, prepared by the supervisor; the memory is init's own copy of the supervisor's. */
+/* What init needs, prepared by the supervisor; the memory is init's own copy of the
+ * supervisor's. */
 struct native_plan {
     const struct tw_priv_cgroup *cgroup;
     const struct tw_filter *filter; /* NULL: none */
@@ -56,8 +58,8 @@ struct native_plan {
 };
 int native_init(void *plan);
 
-/* The rows of the root: fixed ones, then the mounts of the spec. names: those of more_addresses
- * that are no addresses. */
+/* The rows of the root: fixed ones, then the mounts of the spec. names: those of
+ * more_addresses that are no addresses. */
 struct native_rows {
     TW_ARRAY(struct tw_root_row) list;
 };

@@ -9,13 +9,29 @@
 #define SHM_BYTES (INT64_C(64) << 20) /* as container engines have it */
 #define TMP_BYTES (INT64_C(1) << 30)
 
-#define BIND(path)   {.kind = TW_ROOT_BIND, .to = path, .from = path, .optional = true}
-#define DEVICE(path) {.kind = TW_ROOT_BIND, .to = path, .from = path, .writable = true}
-#define LINK(path, target) {.kind = TW_ROOT_LINK, .to = path, .from = target}
-#define MASK(path)     {.kind = TW_ROOT_MASK, .to = path, .optional = true}
-#define READONLY(path) {.kind = TW_ROOT_READONLY, .to = path, .optional = true}
+#define BIND(path)                                                                       \
+    {                                                                                    \
+        .kind = TW_ROOT_BIND, .to = path, .from = path, .optional = true                 \
+    }
+#define DEVICE(path)                                                                     \
+    {                                                                                    \
+        .kind = TW_ROOT_BIND, .to = path, .from = path, .writable = true                 \
+    }
+#define LINK(path, target)                                                               \
+    {                                                                                    \
+        .kind = TW_ROOT_LINK, .to = path, .from = target                                 \
+    }
+#define MASK(path)                                                                       \
+    {                                                                                    \
+        .kind = TW_ROOT_MASK, .to = path, .optional = true                               \
+    }
+#define READONLY(path)                                                                   \
+    {                                                                                    \
+        .kind = TW_ROOT_READONLY, .to = path, .optional = true                           \
+    }
 
-/* Programs, and the few files of /etc that are the same everywhere; never the host's own /etc. */
+/* Programs, and the few files of /etc that are the same everywhere; never the host's own
+ * /etc. */
 static const struct tw_root_row base_rows[] = {
     {.kind = TW_ROOT_BIND, .to = "/usr", .from = "/usr", .exec = true},
     BIND("/etc/alternatives"),
@@ -25,7 +41,7 @@ static const struct tw_root_row base_rows[] = {
     BIND("/etc/protocols"),
 };
 /* On a merged system links into /usr, else directories of their own. */
-static const char *const top_dirs[] = {"/bin",   "/sbin",   "/lib",
+static const char *const top_dirs[] = {"/bin",   "/sbin",  "/lib",
                                        "/lib32", "/lib64", "/libx32"};
 
 static const struct tw_root_row system_rows[] = {
@@ -64,8 +80,8 @@ static void add(struct tw_arena *a, struct native_rows *rows, struct tw_root_row
     TW_PUSH(a, &rows->list, row);
 }
 
-static void add_all(struct tw_arena *a, struct native_rows *rows, const struct tw_root_row *more,
-                    size_t count)
+static void add_all(struct tw_arena *a, struct native_rows *rows,
+                    const struct tw_root_row *more, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         add(a, rows, more[i]);
@@ -77,22 +93,25 @@ static void add_top_dir(struct tw_arena *a, struct native_rows *rows, const char
     ssize_t n = readlink(path, target, sizeof target - 1);
 
     if (n > 0)
-        add(a, rows, (struct tw_root_row){.kind = TW_ROOT_LINK,
-                                          .to = path,
-                                          .from = tw_arena_strndup(a, target, (size_t)n)});
+        add(a, rows,
+            (struct tw_root_row){.kind = TW_ROOT_LINK,
+                                 .to = path,
+                                 .from = tw_arena_strndup(a, target, (size_t)n)});
     else
-        add(a, rows, (struct tw_root_row){.kind = TW_ROOT_BIND,
-                                          .to = path,
-                                          .from = path,
-                                          .exec = true,
-                                          .optional = true});
+        add(a, rows,
+            (struct tw_root_row){.kind = TW_ROOT_BIND,
+                                 .to = path,
+                                 .from = path,
+                                 .exec = true,
+                                 .optional = true});
 }
 
 static void add_text(struct tw_arena *a, struct native_rows *rows, const char *path,
                      const char *text)
 {
-    add(a, rows, (struct tw_root_row){
-                     .kind = TW_ROOT_TEXT, .to = path, .from = text, .mode = 0644});
+    add(a, rows,
+        (struct tw_root_row){
+            .kind = TW_ROOT_TEXT, .to = path, .from = text, .mode = 0644});
 }
 
 bool native_is_address(const char *text)
@@ -103,19 +122,22 @@ bool native_is_address(const char *text)
 }
 
 /* A name that the service binds to has to be found, and found here. */
-static const char *hosts_text(struct tw_arena *a, const struct tw_sandbox_spec *spec, bool link)
+static const char *hosts_text(struct tw_arena *a, const struct tw_sandbox_spec *spec,
+                              bool link)
 {
     const char *self = link ? spec->address : "127.0.0.1";
-    const char *text = tw_arena_printf(a,
-                                       "127.0.0.1 localhost\n"
-                                       "::1 localhost ip6-localhost ip6-loopback\n"
-                                       "%s %s\n",
-                                       self, spec->hostname ? spec->hostname : spec->name);
+    const char *text =
+        tw_arena_printf(a,
+                        "127.0.0.1 localhost\n"
+                        "::1 localhost ip6-localhost ip6-loopback\n"
+                        "%s %s\n",
+                        self, spec->hostname ? spec->hostname : spec->name);
 
     for (size_t i = 0; i < spec->more_addresses.count; i++) {
         const char *name = spec->more_addresses.items[i];
 
-        if (!native_is_address(name) && !tw_streq(name, "localhost") && !strpbrk(name, "* \n"))
+        if (!native_is_address(name) && !tw_streq(name, "localhost") &&
+            !strpbrk(name, "* \n"))
             text = tw_arena_printf(a, "%s%s %s\n", text, self, name);
     }
     return text;
@@ -132,8 +154,9 @@ static void add_etc(struct tw_arena *a, struct native_rows *rows,
                              "%s:x:%u:%u::/:/bin/sh\n"
                              "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
                              user, spec->uid, spec->gid));
-    add_text(a, rows, "/etc/group",
-             tw_arena_printf(a, "root:x:0:\n%s:x:%u:\nnogroup:x:65534:\n", user, spec->gid));
+    add_text(
+        a, rows, "/etc/group",
+        tw_arena_printf(a, "root:x:0:\n%s:x:%u:\nnogroup:x:65534:\n", user, spec->gid));
     add_text(a, rows, "/etc/hosts", hosts_text(a, spec, link));
     add_text(a, rows, "/etc/hostname",
              tw_arena_printf(a, "%s\n", spec->hostname ? spec->hostname : spec->name));
@@ -157,12 +180,13 @@ static void add_tmpfs(struct tw_arena *a, struct native_rows *rows,
                              .bytes = spec->tmp_bytes ? spec->tmp_bytes : TMP_BYTES,
                              .mode = 01777,
                              .exec = true});
-    add(a, rows, (struct tw_root_row){.kind = TW_ROOT_TMPFS,
-                                      .to = "/run",
-                                      .bytes = TMP_BYTES / 16,
-                                      .mode = 0755,
-                                      .uid = spec->uid,
-                                      .gid = spec->gid});
+    add(a, rows,
+        (struct tw_root_row){.kind = TW_ROOT_TMPFS,
+                             .to = "/run",
+                             .bytes = TMP_BYTES / 16,
+                             .mode = 0755,
+                             .uid = spec->uid,
+                             .gid = spec->gid});
 }
 
 void native_rows_make(struct tw_arena *a, const struct tw_sandbox_spec *spec, bool link,
@@ -178,10 +202,11 @@ void native_rows_make(struct tw_arena *a, const struct tw_sandbox_spec *spec, bo
     for (size_t i = 0; i < spec->mounts.count; i++) {
         const struct tw_sandbox_mount *m = &spec->mounts.items[i];
 
-        add(a, ret, (struct tw_root_row){.kind = TW_ROOT_BIND,
-                                         .to = m->to,
-                                         .from = m->from,
-                                         .writable = m->writable,
-                                         .exec = true});
+        add(a, ret,
+            (struct tw_root_row){.kind = TW_ROOT_BIND,
+                                 .to = m->to,
+                                 .from = m->from,
+                                 .writable = m->writable,
+                                 .exec = true});
     }
 }

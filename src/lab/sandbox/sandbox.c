@@ -25,21 +25,25 @@ static bool is_inner_path(const char *path)
 static int check(const struct tw_sandbox_spec *spec, struct tw_err *err)
 {
     if (!is_name(spec->name))
-        return tw_fail(err, -EINVAL,
-                       "'%s' is no name of a sandbox: expected 1 to %d characters of [a-z0-9-]",
-                       spec->name ? spec->name : "", NAME_MAX_LEN);
+        return tw_fail(
+            err, -EINVAL,
+            "'%s' is no name of a sandbox: expected 1 to %d characters of [a-z0-9-]",
+            spec->name ? spec->name : "", NAME_MAX_LEN);
     if (spec->uid == 0 || spec->gid == 0)
         return tw_fail(err, -EINVAL, "sandbox '%s' may not run as root", spec->name);
-    if (spec->memory_bytes < 0 || spec->cpus < 0 || spec->shm_bytes < 0 || spec->tmp_bytes < 0)
+    if (spec->memory_bytes < 0 || spec->cpus < 0 || spec->shm_bytes < 0 ||
+        spec->tmp_bytes < 0)
         return tw_fail(err, -EINVAL, "sandbox '%s' has a negative limit", spec->name);
     if (spec->address && !tw_priv_net_contains(spec->address))
-        return tw_fail(err, -EINVAL, "'%s' is no address of the twin network 10.213.0.0/24",
+        return tw_fail(err, -EINVAL,
+                       "'%s' is no address of the twin network 10.213.0.0/24",
                        spec->address);
     for (size_t i = 0; i < spec->mounts.count; i++) {
         const struct tw_sandbox_mount *m = &spec->mounts.items[i];
 
         if (!is_inner_path(m->to) || !m->from || m->from[0] != '/')
-            return tw_fail(err, -EINVAL, "mount '%s' on '%s': expected absolute paths below '/'",
+            return tw_fail(err, -EINVAL,
+                           "mount '%s' on '%s': expected absolute paths below '/'",
                            m->from ? m->from : "", m->to ? m->to : "");
     }
     return 0;
@@ -52,7 +56,8 @@ int tw_sandbox_open(struct tw_priv *priv, const struct tw_sandbox_spec *spec,
 
     if (r == 0)
         r = backends[0]->open(priv, spec, ret_box, err);
-    return r < 0 ? tw_wrap(err, r, "opening sandbox '%s'", spec->name ? spec->name : "") : 0;
+    return r < 0 ? tw_wrap(err, r, "opening sandbox '%s'", spec->name ? spec->name : "")
+                 : 0;
 }
 
 void tw_sandbox_close(struct tw_sandbox *box)
@@ -77,8 +82,8 @@ int tw_sandbox_signal(struct tw_sandbox *box, int handle, int signal, struct tw_
     return box->backend->signal(box, handle, signal, err);
 }
 
-int tw_sandbox_wait(struct tw_sandbox *box, int handle, int64_t deadline_ns, int *ret_status,
-                    struct tw_err *err)
+int tw_sandbox_wait(struct tw_sandbox *box, int handle, int64_t deadline_ns,
+                    int *ret_status, struct tw_err *err)
 {
     return box->backend->wait(box, handle, deadline_ns, ret_status, err);
 }
@@ -93,7 +98,8 @@ int tw_sandbox_freeze(struct tw_sandbox *box, bool frozen, struct tw_err *err)
     return box->backend->freeze(box, frozen, err);
 }
 
-int tw_sandbox_usage(struct tw_sandbox *box, struct tw_usage *ret_usage, struct tw_err *err)
+int tw_sandbox_usage(struct tw_sandbox *box, struct tw_usage *ret_usage,
+                     struct tw_err *err)
 {
     (void)err;
     box->backend->usage(box, ret_usage);

@@ -14,15 +14,16 @@ struct sandbox_backend {
     int (*open)(struct tw_priv *priv, const struct tw_sandbox_spec *spec,
                 struct tw_sandbox **ret_box, struct tw_err *err);
     void (*close)(struct tw_sandbox *box);
-    int (*start)(struct tw_sandbox *box, const struct tw_process_spec *spec, int *ret_handle,
-                 struct tw_err *err);
+    int (*start)(struct tw_sandbox *box, const struct tw_process_spec *spec,
+                 int *ret_handle, struct tw_err *err);
     int (*signal)(struct tw_sandbox *box, int handle, int signal, struct tw_err *err);
     int (*wait)(struct tw_sandbox *box, int handle, int64_t deadline_ns, int *ret_status,
                 struct tw_err *err);
     int (*event_fd)(const struct tw_sandbox *box);
     int (*freeze)(struct tw_sandbox *box, bool frozen, struct tw_err *err);
     void (*usage)(struct tw_sandbox *box, struct tw_usage *ret_usage);
-    int (*limit)(struct tw_sandbox *box, int64_t memory_bytes, double cpus, struct tw_err *err);
+    int (*limit)(struct tw_sandbox *box, int64_t memory_bytes, double cpus,
+                 struct tw_err *err);
     size_t (*missing)(const struct tw_sandbox *box, const char *const **ret_texts);
 };
 #define SANDBOX_DECLARE(name) extern const struct sandbox_backend sandbox_backend_##name;
