@@ -34,16 +34,15 @@ const char *tw_priv_id(const struct tw_priv *p); /* borrowed */
 /* Removes what dead runs left below state_dir. ret_removed counts things removed. */
 int tw_priv_reap(const char *state_dir, int *ret_removed, struct tw_err *err);
 
-/* ---- intents: written before a thing is made, settled after it is gone ---- */
+/* ---- intents: written before a thing is made, settled after it is gone ----
+ * Mounts and links need none: they only ever stand in namespaces that die with their maker. */
 
 enum tw_intent {
     TW_INTENT_FILE,      /* path relative to the state directory, the id in it */
     TW_INTENT_TREE,      /* the same, with all below it */
     TW_INTENT_POOL_TREE, /* a tree, path relative to the pool, the id in it */
-    TW_INTENT_MOUNT,     /* mount point, absolute */
     TW_INTENT_CGROUP,    /* path of a group below each hierarchy, the id in it */
     TW_INTENT_PROCESS,   /* "pid starttime" as in /proc/pid/stat */
-    TW_INTENT_LINK,      /* name of a network interface of ours */
     TW_INTENT_COUNT
 };
 int tw_priv_intend(struct tw_priv *p, enum tw_intent kind, const char *value,

@@ -3,7 +3,7 @@
  *
  * Units   bytes, cores, nanoseconds
  * Errors  -EPERM/-ENOSYS what this kernel or user may not (text says what is needed),
- *         -ETIMEDOUT, -ECHILD the init of the sandbox died
+ *         -ETIMEDOUT, -ECHILD the init of the sandbox died, -EBUSY it is frozen (start, signal)
  * Owns    a sandbox owns its processes, cgroups and links; closing it kills and removes them all
  * Source  SANDBOX.md §2.3; bubblewrap, nsjail for the order of steps */
 #ifndef TW_SANDBOX_H

@@ -126,6 +126,41 @@ Test(pool_clone, a_new_seed_replaces_the_old_one_under_living_clones)
     cr_expect_eq(tw_pool_clone_remove(fresh, &err), 0);
 }
 
+Test(pool_clone, a_seed_may_be_replaced_often_while_clones_live)
+{
+    struct tw_clone *clones[3];
+    static const char *const names[] = {"one", "two", "three"};
+
+    for (size_t i = 0; i < TW_COUNT_OF(names); i++) {
+        tw_auto(tw_seed) *seed = make_seed("shop", names[i]);
+
+        clones[i] = make_clone(seed, names[i]);
+    }
+    for (size_t i = 0; i < TW_COUNT_OF(names); i++) {
+        expect_in(tw_clone_root(clones[i]), "data", names[i]);
+        cr_expect_eq(tw_pool_clone_remove(clones[i], &err), 0, "%s", err.text);
+    }
+    cr_expect_eq(entries_of("old"), 2);
+}
+
+/* What was put aside goes with the first pool that is opened after its users. */
+Test(pool_clone, what_was_put_aside_goes_later)
+{
+    tw_auto(tw_seed) *first = make_seed("shop", "first"),
+                     *second = make_seed("shop", "second");
+    char other[TW_ID_LEN + 1];
+
+    cr_expect_eq(entries_of("old"), 1);
+    tw_seed_free(tw_take_ptr(&first));
+    tw_pool_close(pool);
+    tw_priv_close(priv);
+    tw_seed_free(tw_take_ptr(&second));
+    tw_id_make(other);
+    cr_assert_eq(tw_priv_open(state, other, &priv, &err), 0, "%s", err.text);
+    cr_assert_eq(tw_pool_open(priv, &pool, &err), 0, "%s", err.text);
+    cr_expect_eq(entries_of("old"), 0);
+}
+
 Test(pool_clone, an_aborted_seed_leaves_nothing)
 {
     struct tw_seed *seed, *found;

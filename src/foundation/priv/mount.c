@@ -118,14 +118,25 @@ void tw_priv_pool_unmount(struct tw_priv *p)
     tw_step("priv.pool.unmounted");
 }
 
+/* Under a name that nothing has; what is aside already stays where it is. */
 static int put_aside(const char *state_dir, const char *path, struct tw_err *err)
 {
     tw_auto_free char *old = tw_strf("%s/pool/old", state_dir);
-    tw_auto_free char *there = tw_strf("%s%s", old, strrchr(path, '/'));
+    const char *name = strrchr(path, '/');
 
-    if ((mkdir(old, 0711) < 0 && errno != EEXIST) || rename(path, there) < 0)
-        return tw_fail_errno(err, errno, "putting '%s' aside", path);
-    return 1;
+    if (tw_starts_with(path, old))
+        return 0;
+    if (mkdir(old, 0711) < 0 && errno != EEXIST)
+        return tw_fail_errno(err, errno, "creating directory '%s'", old);
+    for (int n = 0; n < 1000; n++) {
+        tw_auto_free char *there = tw_strf("%s%s-%d", old, name, n);
+
+        if (renameat2(AT_FDCWD, path, AT_FDCWD, there, RENAME_NOREPLACE) == 0)
+            return 1;
+        if (errno != EEXIST)
+            break;
+    }
+    return tw_fail_errno(err, errno, "putting '%s' aside", path);
 }
 
 /* As priv_undo. */

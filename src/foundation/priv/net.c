@@ -138,7 +138,6 @@ static int make_pair(struct tw_priv *p, const char *name, pid_t pid)
 int tw_priv_link_make(struct tw_priv *p, pid_t pid, struct tw_err *err)
 {
     tw_auto_free char *name = NULL;
-    int64_t token;
     int r;
 
     (void)pthread_mutex_lock(&p->net_lock);
@@ -146,13 +145,9 @@ int tw_priv_link_make(struct tw_priv *p, pid_t pid, struct tw_err *err)
     if (r == 0) {
         /* never the same name twice: the old link of that name may still be dying */
         name = tw_strf("tw%u", ++p->links);
-        r = tw_priv_intend(p, TW_INTENT_LINK, name, &token, err);
-    }
-    if (r == 0) {
         r = make_pair(p, name, pid);
         if (r < 0)
             r = tw_fail(err, -EIO, "making link '%s': %s", name, nl_geterror(r));
-        tw_priv_settled(p, token);
     }
     (void)pthread_mutex_unlock(&p->net_lock);
     if (r == 0)

@@ -3,11 +3,9 @@
  * the id. */
 #include "priv_internal.h"
 
-#include <net/if.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -84,20 +82,6 @@ static int undo_pool_tree(const struct priv_ground *ground, const char *value,
     return r;
 }
 
-static int undo_mount(const struct priv_ground *ground, const char *value,
-                      struct tw_err *err)
-{
-    /* those of a dead run went with its namespace; without one of our own there are none
-     */
-    if (!ground->mounts || !strstr(value, ground->id))
-        return 0;
-    if (umount2(value, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
-        return 1;
-    return errno == EINVAL || errno == ENOENT
-               ? 0
-               : tw_fail_errno(err, errno, "unmounting '%s'", value);
-}
-
 static int undo_cgroup(const struct priv_ground *ground, const char *value,
                        struct tw_err *err)
 {
@@ -129,26 +113,13 @@ static int undo_process(const struct priv_ground *ground, const char *value,
     return r;
 }
 
-/* Links stand in namespaces that die with their run; this only covers a host where the
- * pair could be made but not moved. */
-static int undo_link(const struct priv_ground *ground, const char *value,
-                     struct tw_err *err)
-{
-    (void)ground;
-    if (tw_starts_with(value, "tw") && if_nametoindex(value) != 0)
-        return tw_fail(err, -EBUSY, "link '%s' is left: ip link delete %s", value, value);
-    return 0;
-}
-
 /* one row per kind: constant, name in the journal, undo */
 #define KINDS(X)                                                                         \
     X(TW_INTENT_FILE, "file", undo_file)                                                 \
     X(TW_INTENT_TREE, "tree", undo_tree)                                                 \
     X(TW_INTENT_POOL_TREE, "pool_tree", undo_pool_tree)                                  \
-    X(TW_INTENT_MOUNT, "mount", undo_mount)                                              \
     X(TW_INTENT_CGROUP, "cgroup", undo_cgroup)                                           \
-    X(TW_INTENT_PROCESS, "process", undo_process)                                        \
-    X(TW_INTENT_LINK, "link", undo_link)
+    X(TW_INTENT_PROCESS, "process", undo_process)
 #define NAME(kind, name, undo) [kind] = (name),
 #define UNDO(kind, name, undo) [kind] = (undo),
 

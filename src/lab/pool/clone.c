@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define LEAST_FREE_BYTES (INT64_C(64) << 20)
+
 static int make_layers(struct tw_clone *clone, struct tw_err *err)
 {
     static const struct {
@@ -74,6 +76,21 @@ static void clone_free(struct tw_clone *clone)
     free(clone);
 }
 
+/* A full disk below the image ends its file system, and with it every twin on it. */
+static int check_room(const struct tw_pool *pool, const char *name, struct tw_err *err)
+{
+    int64_t free_bytes = tw_pool_free_bytes(pool);
+
+    if (free_bytes >= LEAST_FREE_BYTES)
+        return 0;
+    return tw_fail(
+        err, -ENOSPC,
+        "clone '%s' needs at least %lld bytes for what it will write, %lld are free "
+        "below '%s': make room there or use another --state-dir",
+        name, (long long)LEAST_FREE_BYTES, (long long)free_bytes,
+        tw_priv_state_dir(pool->priv));
+}
+
 int tw_pool_clone(struct tw_pool *pool, const struct tw_seed *seed, const char *name,
                   struct tw_clone **ret_clone, struct tw_err *err)
 {
@@ -84,6 +101,9 @@ int tw_pool_clone(struct tw_pool *pool, const struct tw_seed *seed, const char *
         return tw_fail(err, -EINVAL, "'%s' is no name of a clone: expected [a-z0-9-]", name);
     if (seed->dir < 0)
         return tw_fail(err, -EINVAL, "seed '%s' is not committed yet", seed->key);
+    r = check_room(pool, name, err);
+    if (r < 0)
+        return r;
     clone = tw_alloc(sizeof *clone);
     clone->pool = pool;
     clone->name = tw_strf("clones/%s-%s", tw_priv_id(pool->priv), name);
