@@ -208,7 +208,7 @@ static void look_mount_api(struct probe *p)
     struct mount_attr none = {0};
 
     p->available =
-        mount_setattr(-1, "", AT_EMPTY_PATH, &none, sizeof none) < 0 && errno != ENOSYS;
+        mount_setattr(-1, "", AT_EMPTY_PATH, &none, sizeof none) == 0 || errno != ENOSYS;
     p->detail =
         p->available ? "mount_setattr, open_tree, move_mount" : "needs Linux 5.12";
 }

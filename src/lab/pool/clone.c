@@ -1,5 +1,6 @@
-/* Clones: an overlay of a seed with an upper directory of its own, on the same file system, so that
- * copying a file up shares its blocks. Where nothing can be mounted, a copy. */
+/* Clones: an overlay of a seed with an upper directory of its own, on the same file
+ * system, so that copying a file up shares its blocks. Where nothing can be mounted, a
+ * copy. */
 #include "pool_internal.h"
 
 #include "tw/io.h"
@@ -32,13 +33,15 @@ static int make_layers(struct tw_clone *clone, struct tw_err *err)
     return 0;
 }
 
-/* The seed is named by its descriptor: by the time of the mount its name may lead to a newer one. */
+/* The seed is named by its descriptor: by the time of the mount its name may lead to a
+ * newer one. */
 static int mount_layers(struct tw_clone *clone, struct tw_err *err)
 {
     tw_auto_free char *lower = tw_strf("/proc/self/fd/%d/root", clone->seed);
     tw_auto_free char *upper = tw_strf("%s/upper", clone->dir);
     tw_auto_free char *work = tw_strf("%s/work", clone->dir);
-    int r = tw_priv_overlay_mount(clone->pool->priv, lower, upper, work, clone->root, err);
+    int r =
+        tw_priv_overlay_mount(clone->pool->priv, lower, upper, work, clone->root, err);
 
     clone->mounted = r == 0;
     return r;
@@ -50,7 +53,7 @@ static int copy_layers(struct tw_clone *clone, struct tw_err *err)
     int64_t bytes;
 
     return tw_copy_tree(from, clone->root, (unsigned)-1, (unsigned)-1, NULL, NULL, &bytes,
-                             err);
+                        err);
 }
 
 /* A host may know overlays and still refuse this one: from then on clones are copies. */
@@ -98,7 +101,8 @@ int tw_pool_clone(struct tw_pool *pool, const struct tw_seed *seed, const char *
     int r;
 
     if (!pool_name_valid(name))
-        return tw_fail(err, -EINVAL, "'%s' is no name of a clone: expected [a-z0-9-]", name);
+        return tw_fail(err, -EINVAL, "'%s' is no name of a clone: expected [a-z0-9-]",
+                       name);
     if (seed->dir < 0)
         return tw_fail(err, -EINVAL, "seed '%s' is not committed yet", seed->key);
     r = check_room(pool, name, err);
