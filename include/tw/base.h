@@ -81,6 +81,8 @@ void *tw_arena_alloc(struct tw_arena *a, size_t size); /* zeroed, borrowed from 
 char *tw_arena_strdup(struct tw_arena *a, const char *s); /* NULL gives NULL */
 char *tw_arena_strndup(struct tw_arena *a, const char *s, size_t n);
 char *tw_arena_printf(struct tw_arena *a, const char *fmt, ...) TW_PRINTF(2, 3);
+/* What from handed out lives on as long as into; from is taken. For threads, which have one each. */
+void tw_arena_adopt(struct tw_arena *into, struct tw_arena *from);
 /* An array of one type that grows inside an arena: items points to count elements.
  * TW_PUSH(arena, array, element) appends; element may be a compound literal in parentheses.
  * An array grown by doubling leaves its old copies in the arena: fine for reading once. */

@@ -18,7 +18,7 @@ struct tw_judged {
     double start_s, stop_s, restart_s; /* NaN: did not happen */
     struct tw_issues issues;
 };
-/* twin is stopped before and after. Texts live in a. */
+/* twin is stopped before; afterwards it runs if it started again. Texts live in a. */
 int tw_inject_judge(struct tw_arena *a, struct tw_twin *twin, const struct tw_plan *plan,
                     int64_t deadline_ns, struct tw_judged *ret, struct tw_err *err);
 

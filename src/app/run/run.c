@@ -127,6 +127,52 @@ void run_tell(struct run *r, const struct tw_trial_progress *p)
     r->options->event(r->options->arg, &e);
 }
 
+/* ---- both arms at once ---- */
+
+struct arm_thread {
+    struct run *run;
+    run_arm_fn *fn;
+    enum tw_arm arm;
+    struct tw_arena *arena;
+    struct tw_err err;
+    int result;
+};
+
+static void *arm_main(void *arg)
+{
+    struct arm_thread *t = arg;
+
+    t->result = t->fn(t->run, t->arm, t->arena, &t->err);
+    return NULL;
+}
+
+int run_each_arm(struct run *r, run_arm_fn *fn, struct tw_err *err)
+{
+    struct arm_thread arms[TW_ARM_COUNT] = {0};
+    pthread_t thread;
+    bool beside;
+    int rc = 0;
+
+    for (int arm = 0; arm < TW_ARM_COUNT; arm++)
+        arms[arm] = (struct arm_thread){
+            .run = r, .fn = fn, .arm = (enum tw_arm)arm, .arena = tw_arena_new()};
+    beside = pthread_create(&thread, NULL, arm_main, &arms[TW_CANDIDATE]) == 0;
+    (void)arm_main(&arms[TW_BASELINE]);
+    if (beside)
+        (void)pthread_join(thread, NULL);
+    else
+        (void)arm_main(&arms[TW_CANDIDATE]);
+    for (int arm = 0; arm < TW_ARM_COUNT; arm++) {
+        tw_arena_adopt(r->v.sim->arena, arms[arm].arena);
+        if (rc < 0 || arms[arm].result == 0)
+            continue;
+        rc = arms[arm].result;
+        if (err)
+            *err = arms[arm].err;
+    }
+    return rc;
+}
+
 /* ---- stages one by one ---- */
 
 static bool is_cancelled(const struct run *r)
@@ -239,8 +285,8 @@ static void hold(struct run *r)
         (void)tw_sandbox_freeze(tw_twin_sandbox(m->twin), false, NULL);
         dir = tw_arena_printf(a, "/proc/%d/%s", (int)getpid(),
                               tw_twin_access(m->twin)->entrance + strlen("/proc/self/"));
-        tw_buf_printf(&where, "%-10s psql \"%s dbname=postgres\"\n", run_role_names[roles[i]],
-                      tw_twin_conninfo_at(m->twin, a, dir));
+        tw_buf_printf(&where, "%-10s psql \"%s dbname=postgres\"\n",
+                      run_role_names[roles[i]], tw_twin_conninfo_at(m->twin, a, dir));
     }
     r->options->kept(r->options->arg, tw_buf_text(&where));
 }

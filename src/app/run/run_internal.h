@@ -58,6 +58,7 @@ struct run_variant {
     bool has_model[TW_ARM_COUNT], has_forecast[TW_ARM_COUNT];
     double peak_per_s;
     bool peak_assumed;
+    struct tw_profile profile;
     struct tw_failures failures[TW_ARM_COUNT];
 };
 
@@ -93,7 +94,8 @@ struct run {
     struct tw_load_mix mix;
     bool has_mix;
     const char *no_mix;
-    const char *twin_cpus, *generator_cpus; /* cpusets; NULL: any */
+    /* cpusets: while a twin boots, in its slots, of the generator; NULL: any */
+    const char *all_cpus, *twin_cpus, *generator_cpus;
     double cpus;                            /* that a twin may use */
     int64_t memory_bytes;                   /* limit of one twin */
 
@@ -126,6 +128,10 @@ int run_calibrate(struct run *r, struct tw_err *err);
 int run_predict(struct run *r, struct tw_err *err);
 int run_impact(struct run *r, struct tw_err *err);
 int run_decide(struct run *r, struct tw_err *err);
+
+/* fn for both arms at once, each with an arena of its own that the simulation takes over. */
+typedef int run_arm_fn(struct run *r, enum tw_arm arm, struct tw_arena *a, struct tw_err *err);
+int run_each_arm(struct run *r, run_arm_fn *fn, struct tw_err *err);
 
 /* The judge's thread ended and its findings taken over; fine to call twice. */
 int run_judge_join(struct run *r, struct tw_err *err);

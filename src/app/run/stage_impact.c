@@ -69,7 +69,8 @@ static void add_differences(struct run *r, struct tw_impact_facts *f)
 
 /* ---- facts ---- */
 
-/* Sessions show the statement as it was sent; the report knows it by its normalised text. */
+/* Sessions show the statement as it was sent; the report knows it by its normalised text.
+ */
 static const char *known_as(struct run *r, const char *sent)
 {
     for (size_t i = 0; sent && i < r->mix.items.count; i++)
@@ -128,11 +129,12 @@ static void add_shares(struct run *r, struct tw_impact_facts *f, int arm)
     }
 }
 
-/* What checkpoints did while it was measured: those that WAL forced, and the pages written whole
- * because of them. */
+/* What checkpoints did while it was measured: those that WAL forced, and the pages
+ * written whole because of them. */
 static void add_checkpoints(struct run *r, struct tw_impact_facts *f, int arm)
 {
-    const struct tw_counters *from = &r->v.trial.before[arm], *to = &r->v.trial.after[arm];
+    const struct tw_counters *from = &r->v.trial.before[arm],
+                             *to = &r->v.trial.after[arm];
     double pages = to->wal_fpi - from->wal_fpi, wal = to->wal_bytes - from->wal_bytes;
 
     f->forced_checkpoints[arm] = to->checkpoints_requested - from->checkpoints_requested;
@@ -237,7 +239,8 @@ int run_impact(struct run *r, struct tw_err *err)
     memcpy(forecast, sim->impact.forecast, sizeof(forecast));
     for (int arm = 0; arm < TW_ARM_COUNT; arm++) {
         f.cpu_share[arm] = f.throttled_share[arm] = f.temp_bytes_per_request[arm] =
-            f.io_wait_share[arm] = f.forced_checkpoints[arm] = f.full_page_share[arm] = NAN;
+            f.io_wait_share[arm] = f.forced_checkpoints[arm] = f.full_page_share[arm] =
+                NAN;
         f.model[arm] = r->v.has_model[arm] ? &r->v.model[arm] : NULL;
         f.forecast[arm] = r->v.has_forecast[arm] ? &forecast[arm] : NULL;
         f.failures[arm] = &r->v.failures[arm];

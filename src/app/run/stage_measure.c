@@ -84,9 +84,8 @@ int run_mix(struct run *r, struct tw_err *err)
 
 /* ---- plans ---- */
 
-static int explain(struct run *r, enum tw_arm arm, struct tw_err *err)
+static int explain(struct run *r, enum tw_arm arm, struct tw_arena *a, struct tw_err *err)
 {
-    struct tw_arena *a = r->v.sim->arena;
     struct tw_pg *pg;
     int rc = tw_twin_connect(twin_of(r, arm), r->mix.database, &pg, err);
 
@@ -94,18 +93,20 @@ static int explain(struct run *r, enum tw_arm arm, struct tw_err *err)
         return tw_wrap(err, rc, "entering the %s", tw_arm_names[arm]);
     rc = tw_load_explain(a, &r->mix, pg, &r->v.plans[arm], err);
     tw_pg_close(pg);
+    if (rc == 0)
+        rc = r->kind->limits(a, tw_twin_access(twin_of(r, arm)), &r->v.limits[arm], err);
     return rc;
 }
 
-static int try_items(struct run *r, enum tw_arm arm, struct tw_err *err)
+static int try_items(struct run *r, enum tw_arm arm, struct tw_arena *a,
+                     struct tw_err *err)
 {
     struct tw_pg *pg;
     int rc = tw_twin_connect(twin_of(r, arm), r->mix.database, &pg, err);
 
     if (rc < 0)
         return rc;
-    rc = tw_load_try(r->v.sim->arena, &r->mix, pg, TRIES, TRY_TIMEOUT_S, &r->v.tries[arm],
-                     err);
+    rc = tw_load_try(a, &r->mix, pg, TRIES, TRY_TIMEOUT_S, &r->v.tries[arm], err);
     tw_pg_close(pg);
     return rc;
 }
@@ -178,7 +179,8 @@ static void tell_flip(struct run *r, const struct tw_statement_effect *e, bool a
             : NULL);
 }
 
-/* An item of one statement is named by it; of a transaction each statement stands for itself. */
+/* An item of one statement is named by it; of a transaction each statement stands for
+ * itself. */
 const char *run_statement_text(struct run *r, size_t item, size_t statement)
 {
     const struct tw_load_item *i = &r->mix.items.items[item];
@@ -220,18 +222,10 @@ int run_plans(struct run *r, struct tw_err *err)
 {
     const struct tw_load_plans *b = &r->v.plans[TW_BASELINE];
     double weight = 0;
-    int rc = 0;
+    int rc = run_each_arm(r, explain, err);
 
-    for (int arm = 0; arm < TW_ARM_COUNT && rc == 0; arm++) {
-        rc = explain(r, (enum tw_arm)arm, err);
-        if (rc == 0)
-            rc = r->kind->limits(r->v.sim->arena,
-                                 tw_twin_access(twin_of(r, (enum tw_arm)arm)),
-                                 &r->v.limits[arm], err);
-    }
     if (rc == 0 && any_plan_changed(r))
-        for (int arm = 0; arm < TW_ARM_COUNT && rc == 0; arm++)
-            rc = try_items(r, (enum tw_arm)arm, err);
+        rc = run_each_arm(r, try_items, err);
     if (rc < 0)
         return rc;
     for (size_t i = 0; i < r->mix.items.count; i++)
@@ -423,6 +417,15 @@ static void keep_measured(struct run *r)
     sim->slots.count = r->v.trial.slots.count;
 }
 
+/* From here on the arms have their own cores, and the generator its own. Where a host has
+ * no cpuset the noise floor shows it. */
+static void pin_arms(struct run *r)
+{
+    for (int arm = 0; arm < TW_ARM_COUNT && r->twin_cpus; arm++)
+        (void)tw_sandbox_pin(tw_twin_sandbox(twin_of(r, (enum tw_arm)arm)), r->twin_cpus,
+                             NULL);
+}
+
 int run_trial(struct run *r, struct tw_err *err)
 {
     struct tw_simulation *sim = r->v.sim;
@@ -444,6 +447,7 @@ int run_trial(struct run *r, struct tw_err *err)
     int rc;
 
     run_warm_end(r, true);
+    pin_arms(r);
     run_stage_time(r, "page cache", tw_seconds(tw_now_ns() - begun));
     count_requests(r, r->v.counted);
     begun = tw_now_ns();

@@ -49,26 +49,27 @@ static void resample(struct run *r, int arm, const struct tw_calib_facts *facts)
     r->v.resampled_count[arm] = n;
 }
 
+/* Too little to learn from is an answer: nothing is predicted then. */
+static int learn(struct run *r, enum tw_arm arm, struct tw_arena *a, struct tw_err *err)
+{
+    struct tw_calib_facts facts = facts_of(r, (int)arm);
+    struct tw_err why = {0};
+
+    (void)a;
+    (void)err;
+    r->v.has_model[arm] =
+        tw_calib_fit(r->v.trial.slots.items, r->v.trial.slots.count, arm, &facts,
+                     r->v.sim->plan.seed, &r->v.model[arm], &why) == 0;
+    if (r->v.has_model[arm])
+        resample(r, (int)arm, &facts);
+    else
+        tw_log(TW_LOG_DEBUG, "no model of the %s: %s", tw_arm_names[arm], why.text);
+    return 0;
+}
+
 int run_calibrate(struct run *r, struct tw_err *err)
 {
-    (void)err;
-    if (!r->v.measured)
-        return 0;
-    for (int arm = 0; arm < TW_ARM_COUNT; arm++) {
-        struct tw_calib_facts facts = facts_of(r, arm);
-        struct tw_err why = {0};
-        int rc =
-            tw_calib_fit(r->v.trial.slots.items, r->v.trial.slots.count, (enum tw_arm)arm,
-                         &facts, r->v.sim->plan.seed, &r->v.model[arm], &why);
-
-        /* Too little to learn from is an answer: nothing is predicted then. */
-        r->v.has_model[arm] = rc == 0;
-        if (rc == 0)
-            resample(r, arm, &facts);
-        else
-            tw_log(TW_LOG_DEBUG, "no model of the %s: %s", tw_arm_names[arm], why.text);
-    }
-    return 0;
+    return r->v.measured ? run_each_arm(r, learn, err) : 0;
 }
 
 /* ---- the rate ---- */
@@ -121,32 +122,6 @@ static int read_profile(struct run *r, const char **ret_csv, struct tw_err *err)
     return rc;
 }
 
-/* ---- the horizon ---- */
-
-static int simulate(struct run *r, int arm, const struct tw_profile *profile,
-                    struct tw_err *err)
-{
-    struct tw_simulation *sim = r->v.sim;
-    struct tw_predict_spec spec = {.model = &r->v.model[arm],
-                                   .resampled = r->v.resampled[arm],
-                                   .resampled_count = r->v.resampled_count[arm],
-                                   .profile = profile,
-                                   .engine = sim->plan.engine,
-                                   .seed = sim->plan.seed,
-                                   .checkpoint_s = r->v.limits[arm].checkpoint_s,
-                                   .max_wal_bytes = r->v.limits[arm].max_wal_bytes};
-    struct tw_forecast *f = &sim->impact.forecast[arm];
-    double begun = run_thread_cpu_s();
-    int rc = tw_predict_horizon(sim->arena, &spec, f, err);
-
-    if (rc < 0)
-        return rc;
-    f->engine_seconds = run_thread_cpu_s() - begun;
-    f->acceleration = sim->plan.hours * 3600 / f->engine_seconds;
-    r->v.has_forecast[arm] = true;
-    return 0;
-}
-
 /* ---- what runs out ---- */
 
 static double disk_free(const struct run *r)
@@ -158,7 +133,7 @@ static double disk_free(const struct run *r)
                : NAN;
 }
 
-static void predict_failures(struct run *r, int arm)
+static void predict_failures(struct run *r, enum tw_arm arm, struct tw_arena *a)
 {
     struct tw_simulation *sim = r->v.sim;
     const struct tw_service_limits *l = &r->v.limits[arm];
@@ -177,15 +152,46 @@ static void predict_failures(struct run *r, int arm)
         .wal_kept_bytes_per_s = NAN,
         .max_wal_bytes = l->max_wal_bytes};
 
-    tw_predict_failures(sim->arena, &sim->impact.forecast[arm], &r->v.model[arm], &limits,
+    tw_predict_failures(a, &sim->impact.forecast[arm], &r->v.model[arm], &limits,
                         sim->plan.hours, 1 - RUN_FAILURE_SENSITIVITY,
                         &r->v.failures[arm]);
+}
+
+/* ---- the horizon ---- */
+
+static int simulate(struct run *r, enum tw_arm arm, struct tw_arena *a,
+                    struct tw_err *err)
+{
+    struct tw_simulation *sim = r->v.sim;
+    struct tw_predict_spec spec = {.model = &r->v.model[arm],
+                                   .resampled = r->v.resampled[arm],
+                                   .resampled_count = r->v.resampled_count[arm],
+                                   .profile = &r->v.profile,
+                                   .engine = sim->plan.engine,
+                                   .seed = sim->plan.seed,
+                                   .checkpoint_s = r->v.limits[arm].checkpoint_s,
+                                   .max_wal_bytes = r->v.limits[arm].max_wal_bytes};
+    struct tw_forecast *f = &sim->impact.forecast[arm];
+    double begun = run_thread_cpu_s();
+    int rc;
+
+    if (!r->v.has_model[arm])
+        return 0;
+    rc = tw_predict_horizon(a, &spec, f, err);
+    if (rc == -ENODATA) /* the model is too thin: said by the absence of a forecast */
+        return 0;
+    if (rc < 0)
+        return rc;
+    f->engine_seconds = run_thread_cpu_s() - begun;
+    f->acceleration = sim->plan.hours * 3600 / f->engine_seconds;
+    r->v.has_forecast[arm] = true;
+    predict_failures(r, arm, a);
+    return 0;
 }
 
 int run_predict(struct run *r, struct tw_err *err)
 {
     struct tw_simulation *sim = r->v.sim;
-    struct tw_profile profile;
     const char *csv;
     int rc;
 
@@ -196,15 +202,6 @@ int run_predict(struct run *r, struct tw_err *err)
         rc = choose_peak(r, csv, err);
     if (rc == 0)
         rc = tw_profile_make(sim->arena, sim->plan.scenario, r->v.peak_per_s,
-                             sim->plan.hours, csv, &profile, err);
-    for (int arm = 0; arm < TW_ARM_COUNT && rc == 0; arm++) {
-        if (!r->v.has_model[arm])
-            continue;
-        rc = simulate(r, arm, &profile, err);
-        if (rc == -ENODATA) /* the model is too thin: said by the absence of a forecast */
-            rc = 0;
-        else if (rc == 0)
-            predict_failures(r, arm);
-    }
-    return rc;
+                             sim->plan.hours, csv, &r->v.profile, err);
+    return rc < 0 ? rc : run_each_arm(r, simulate, err);
 }

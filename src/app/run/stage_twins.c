@@ -10,19 +10,29 @@
 #define START_NS (60 * TW_SEC_NS)
 
 /* The last core is the generator's, all others are the twins': they take turns, so each
- * has the whole of them in its slots. */
+ * has the whole of them in its slots. While they boot all cores are everybody's. */
 static void share_cores(struct run *r)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     double target = r->snapshot.cpus > 0 ? r->snapshot.cpus : (double)cores;
 
-    r->twin_cpus = r->generator_cpus = NULL;
+    r->all_cpus = r->twin_cpus = r->generator_cpus = NULL;
     r->cpus = 1;
     if (cores < 2)
         return;
+    r->all_cpus = tw_arena_printf(r->arena, "0-%ld", cores - 1);
     r->twin_cpus = cores == 2 ? "0" : tw_arena_printf(r->arena, "0-%ld", cores - 2);
     r->generator_cpus = tw_arena_printf(r->arena, "%ld", cores - 1);
     r->cpus = fmin(target, (double)(cores - 1));
+}
+
+/* A quota only where the target has less than whole cores of ours: it stops a twin in the
+ * middle of a slot, which whole cores do not. */
+static double quota(const struct run *r)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+    return r->twin_cpus && r->cpus >= (double)(cores - 1) ? 0 : r->cpus;
 }
 
 static int64_t host_memory(void)
@@ -43,8 +53,8 @@ static int open_twin(struct run *r, enum run_role role, struct tw_err *err)
                                 .uid = r->uid,
                                 .gid = r->gid,
                                 .memory_bytes = r->memory_bytes,
-                                .cpus = r->cpus,
-                                .cpuset = r->twin_cpus};
+                                .cpus = quota(r),
+                                .cpuset = r->all_cpus};
 
     return m->twin ? 0 : tw_twin_open(r->priv, &spec, &m->twin, err);
 }
@@ -167,6 +177,8 @@ int run_judge(struct run *r, struct tw_err *err)
             err, -EIO, "the unchanged service does not start in a twin on this host: %s",
             r->v.judged.issues.list.count ? r->v.judged.issues.list.items[0].evidence
                                           : "it says nothing");
+    /* It has said what it had to say: it goes at the end, and stands still until then. */
+    (void)tw_sandbox_freeze(tw_twin_sandbox(r->members[RUN_JUDGE].twin), true, NULL);
     run_add_issues(r, &r->v.judged.issues);
     if (!r->members[RUN_CANDIDATE].started.ready && r->v.judged.restarted)
         return tw_fail(

@@ -72,6 +72,20 @@ void tw_arena_free(struct tw_arena *a)
     free(a);
 }
 
+void tw_arena_adopt(struct tw_arena *into, struct tw_arena *from)
+{
+    struct chunk *last = from->head;
+
+    while (last && last->next)
+        last = last->next;
+    if (last) {
+        /* Behind the first: that one goes on being filled. */
+        last->next = into->head ? into->head->next : NULL;
+        *(into->head ? &into->head->next : &into->head) = from->head;
+    }
+    free(from);
+}
+
 void *tw_arena_alloc(struct tw_arena *a, size_t size)
 {
     struct chunk *c = a->head;

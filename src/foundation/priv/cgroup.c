@@ -529,6 +529,25 @@ int tw_priv_cgroup_limit(struct tw_priv_cgroup *g, int64_t memory_bytes, double 
     return write_limits(g, &limits, AGAIN, err);
 }
 
+int tw_priv_cgroup_pin(struct tw_priv_cgroup *g, const char *cpuset, struct tw_err *err)
+{
+    const struct priv_cgroup_layout *l = priv_cgroup_layout();
+
+    for (size_t i = 0; i < l->count; i++) {
+        bool has = l->mounts[i].unified
+                       ? g->v2
+                       : strstr(l->mounts[i].controllers, "cpuset") != NULL;
+
+        if (!g->ours[i] || !has || !has_controller(g, "cpuset"))
+            continue;
+        if (write_at(g->dirs[i], "cpuset.cpus", cpuset) < 0)
+            return tw_fail_errno(err, errno, "cores '%s' of cgroup '%s'", cpuset,
+                                 g->path);
+        return 0;
+    }
+    return tw_fail(err, -ENOTSUP, "this host gives cgroup '%s' no cpuset", g->path);
+}
+
 /* ---- in the child ---- */
 
 /* Already there by birth? /proc/self/cgroup names the v2 group in its line "0::". */

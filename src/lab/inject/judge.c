@@ -6,7 +6,7 @@
 
 /* A reload has no end that can be waited for: its words are there when the log has been
  * quiet for a moment after the first of them. */
-#define RELOAD_QUIET_NS (60 * TW_MSEC_NS)
+#define RELOAD_QUIET_NS (40 * TW_MSEC_NS)
 #define RELOAD_MOST_NS  (400 * TW_MSEC_NS)
 
 struct judging {
@@ -164,8 +164,6 @@ int tw_inject_judge(struct tw_arena *a, struct tw_twin *twin, const struct tw_pl
         r = reload(&j, err);
     if (r == 0)
         r = restart(&j, &known, err);
-    if (r == 0 && tw_twin_running(twin))
-        r = tw_twin_stop(twin, deadline_ns, NULL, err);
     if (r < 0)
         return tw_wrap(err, r, "judging the change");
     *ret = judged;

@@ -510,6 +510,11 @@ static int native_limit(struct tw_sandbox *box, int64_t memory_bytes, double cpu
     return tw_priv_cgroup_limit(native_of(box)->cgroup, memory_bytes, cpus, err);
 }
 
+static int native_pin(struct tw_sandbox *box, const char *cpuset, struct tw_err *err)
+{
+    return tw_priv_cgroup_pin(native_of(box)->cgroup, cpuset, err);
+}
+
 static size_t native_missing(const struct tw_sandbox *box, const char *const **ret_texts)
 {
     const struct native *n = (const struct native *)(const void *)box;
@@ -530,5 +535,6 @@ const struct sandbox_backend sandbox_backend_native = {
     .freeze = native_freeze,
     .usage = native_usage,
     .limit = native_limit,
+    .pin = native_pin,
     .missing = native_missing,
 };

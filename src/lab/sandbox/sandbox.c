@@ -114,6 +114,11 @@ int tw_sandbox_limit(struct tw_sandbox *box, int64_t memory_bytes, double cpus,
     return box->backend->limit(box, memory_bytes, cpus, err);
 }
 
+int tw_sandbox_pin(struct tw_sandbox *box, const char *cpuset, struct tw_err *err)
+{
+    return box->backend->pin(box, cpuset, err);
+}
+
 size_t tw_sandbox_missing(const struct tw_sandbox *box, const char *const **ret_texts)
 {
     return box->backend->missing(box, ret_texts);
