@@ -2,6 +2,7 @@
 
 #include "tw/store.h"
 
+#include <math.h>
 #include <stdio.h>
 
 static int print_json(struct cmd_args *args, const struct tw_store_rows *rows,
@@ -46,9 +47,12 @@ static int run(struct cmd_args *args, struct tw_err *err)
 
         /* The first twelve characters are unique for runs a second apart; show takes a
          * prefix. */
-        printf("%-12.12s %-20s %-9s %4.0f  %-16s %s\n", row->id,
+        tw_auto_free char *risk =
+            isnan(row->risk_score) ? tw_strf("-") : tw_strf("%.0f", row->risk_score);
+
+        printf("%-12.12s %-20s %-9s %4s  %-16s %s\n", row->id,
                tw_iso_time(args->arena, row->created_wall_ns),
-               row->decision ? row->decision : row->status, row->risk_score, row->target,
+               row->decision ? row->decision : row->status, risk, row->target,
                row->summary ? row->summary : "");
     }
     return 0;

@@ -196,15 +196,22 @@ static void apply_part(struct impact *i)
     if (!tw_streq(a->how, "restart"))
         return;
     add(i, "applying", fmin(OUTAGE_MOST, RESTART_POINTS + outage),
-        tw_arena_printf(i->arena, "takes a restart, %.2g s without service", outage));
+        isnan(a->outage_s)
+            ? "takes a restart, and how long it is without service is not known"
+            : tw_arena_printf(i->arena, "takes a restart, %.2g s without service", outage));
 }
 
-static double combined(const struct tw_impact *ret)
+/* Each part then stands with what it adds to those before it, so that the parts add up. */
+static double combined(struct tw_impact *ret)
 {
     double safe = 1;
 
-    for (size_t k = 0; k < ret->risk_parts.count; k++)
-        safe *= 1 - fmin(fmax(ret->risk_parts.items[k].points, 0), 100) / 100;
+    for (size_t k = 0; k < ret->risk_parts.count; k++) {
+        double alone = fmin(fmax(ret->risk_parts.items[k].points, 0), 100) / 100;
+
+        ret->risk_parts.items[k].points = 100 * safe * alone;
+        safe *= 1 - alone;
+    }
     return 100 * (1 - safe);
 }
 
