@@ -491,7 +491,7 @@ Test(sandbox_native, what_is_frozen_stands_still)
     cr_assert_eq(tw_sandbox_usage(box, &one, &err), 0);
     tw_sleep_ns(200 * TW_MSEC_NS);
     cr_assert_eq(tw_sandbox_usage(box, &two, &err), 0);
-    cr_expect_lt(two.cpu_s - one.cpu_s, 0.005);
+    cr_expect_lt(two.cpu_s - one.cpu_s, 0.05); /* running, it would be 0.2 */
     cr_expect_eq(tw_sandbox_start(box, &p, &other, &err), -EBUSY);
     cr_expect(strstr(err.text, "frozen"), "%s", err.text);
     cr_assert_eq(tw_sandbox_freeze(box, false, &err), 0, "%s", err.text);
