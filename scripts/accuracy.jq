@@ -154,7 +154,8 @@ def composite($rows): [$rows[].accuracy | values] | mean;
 def performance_lines($title; $rows):
     (["", "\($title | pad(20))  accuracy    median       mean        p90     floor  no change   skill   inside      n"]
      + [$rows[] | summary_line]
-     + ["composite \(composite($rows) | percent), without throughput \(composite($rows[1:]) | percent)"])[];
+     + if $rows[0].metric != "throughput_per_s" then []
+       else ["composite \(composite($rows) | percent), without throughput \(composite($rows[1:]) | percent)"] end)[];
 
 def count_class($statements; $c):
     [$statements[] | select(.class == $c)] as $s | [$s[] | select(.counted)] as $k

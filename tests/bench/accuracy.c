@@ -379,21 +379,50 @@ static int run_pair(struct truth *t, int repetition, int load, int first,
     return r;
 }
 
+/* Both arms at the beginning of a checkpoint interval: how many pages go into the WAL as
+ * a whole depends on what was written since, and the warm-up was not the same for both.
+ */
+static int begin_interval(struct truth *t, struct tw_err *err)
+{
+    int r = 0;
+
+    for (int arm = 0; arm < TW_ARM_COUNT && r == 0; arm++) {
+        struct tw_pg *pg;
+
+        focus(t, arm);
+        r = tw_twin_connect(t->twin[arm], t->mix.database, &pg, err);
+        if (r < 0)
+            break;
+        r = tw_pg_exec(pg, "CHECKPOINT", err);
+        tw_pg_close(pg);
+    }
+    return r;
+}
+
+static int run_block(struct truth *t, int repetition, int load, struct tw_err *err)
+{
+    int first = (int)tw_rng_below(&t->rng, 2);
+    int r = run_pair(t, repetition, load, first, err);
+
+    return r < 0 ? r : run_pair(t, repetition, load, !first, err);
+}
+
+/* The open levels by turns, then the closed loop, in which the arms do not get equally
+ * far. */
 static int run_repetition(struct truth *t, int repetition, struct tw_err *err)
 {
     int blocks = (int)ceil(t->o->seconds / tw_seconds(SLOT_NS) / 2);
-    int r = 0;
+    int r;
 
     tw_rng_seed(&t->rng, (uint64_t)t->o->seed, (uint64_t)repetition);
     r = warm_up(t, err);
+    if (r == 0)
+        r = begin_interval(t, err);
     for (int b = 0; b < blocks; b++)
-        for (int load = 0; load < LOADS && r == 0; load++) {
-            int first = (int)tw_rng_below(&t->rng, 2);
-
-            r = run_pair(t, repetition, load, first, err);
-            if (r == 0)
-                r = run_pair(t, repetition, load, !first, err);
-        }
+        for (int load = 0; load < CLOSED && r == 0; load++)
+            r = run_block(t, repetition, load, err);
+    for (int b = 0; b < blocks && r == 0; b++)
+        r = run_block(t, repetition, CLOSED, err);
     return r;
 }
 

@@ -10,7 +10,7 @@
 #define CPU_FULL      0.75
 #define CPU_SATURATED 0.90
 #define WAIT_MATTERS  0.05 /* smaller shares are no row */
-#define POOL_MATTERS  0.60 /* share of max_connections */
+#define POOL_MATTERS  0.60 /* share of the connections that clients may have */
 /* Spilling goes through the page cache, written and read once: about a gigabyte a second.
  */
 #define SPILL_BYTES_PER_S 1e9
@@ -274,29 +274,35 @@ static void add_waits(struct impact *i, struct rows *rows, const struct waits *w
     }
 }
 
-static double max_connections(const struct tw_impact_facts *f, enum tw_arm arm)
+/* A setting as it will be, as a number; otherwise: where it is unknown. */
+static double setting(const struct tw_impact_facts *f, enum tw_arm arm, const char *name,
+                      double otherwise)
 {
-    const struct tw_setting *today = tw_snapshot_setting(f->snapshot, "max_connections");
+    const struct tw_setting *today = tw_snapshot_setting(f->snapshot, name);
     const char *text = today ? today->value : NULL;
     double value;
 
     for (size_t k = 0; arm == TW_CANDIDATE && k < f->plan->steps.count; k++)
-        if (tw_streq(f->plan->steps.items[k].name, "max_connections"))
+        if (tw_streq(f->plan->steps.items[k].name, name))
             text = f->plan->steps.items[k].value;
-    return text && tw_parse_double(text, &value, NULL) == 0 ? value : NAN;
+    return text && tw_parse_double(text, &value, NULL) == 0 ? value : otherwise;
 }
 
 static void add_connections(struct impact *i, struct rows *rows, enum tw_arm arm)
 {
     const struct tw_forecast *f = i->facts->forecast[arm];
-    double most = max_connections(i->facts, arm);
-    double used = f ? f->connections.value / most : NAN;
+    double most = setting(i->facts, arm, "max_connections", NAN);
+    double left = most - setting(i->facts, arm, "superuser_reserved_connections", 0) -
+                  setting(i->facts, arm, "reserved_connections", 0);
+    double used = f ? f->connections.value / left : NAN;
 
     if (used >= POOL_MATTERS)
         add(i, rows, "connections", fmin(used, 1), NULL,
-            tw_arena_printf(i->arena,
-                            "%.0f of max_connections = %.0f are used at the peak",
-                            f->connections.value, most));
+            tw_arena_printf(
+                i->arena,
+                "%.0f of the %.0f connections that max_connections = %.0f leaves to "
+                "clients are used at the peak",
+                f->connections.value, left, most));
     for (size_t k = 0; k < i->ret->failures.count; k++)
         if (tw_streq(i->ret->failures.items[k].kind, "connections"))
             add(i, rows, "connections", i->ret->failures.items[k].probability, NULL,
