@@ -99,19 +99,20 @@ Test(impact_apply, a_reset_is_a_reset)
     cr_expect_str_eq(ret.apply.commands.items[0], "ALTER SYSTEM RESET work_mem;");
 }
 
-Test(impact_apply, fragments_are_undone_from_the_copy_made_before)
+Test(impact_apply, fragments_are_included_and_the_include_is_undone)
 {
     tw_auto(tw_arena) *a = tw_arena_new();
 
     snapshot.config_file = "/srv/pg/postgresql.conf";
     TW_PUSH(a, &plan.steps,
             (struct tw_plan_step){
-                .kind = TW_STEP_FRAGMENT, .value = "x = 1\n", .origin = "new.conf"});
+                .kind = TW_STEP_FRAGMENT, .value = "x = 1\n", .origin = "/home/dba/new.conf"});
     judge(a, false);
+    cr_expect_str_eq(ret.apply.commands.items[0], "cp /home/dba/new.conf /srv/pg/");
     cr_expect_str_eq(ret.apply.commands.items[1],
-                     "cat new.conf >> /srv/pg/postgresql.conf");
+                     "echo \"include 'new.conf'\" >> /srv/pg/postgresql.conf");
     cr_expect_str_eq(ret.apply.undo.items[0],
-                     "cp -p /srv/pg/postgresql.conf.before /srv/pg/postgresql.conf");
+                     "sed -i \"/^include 'new.conf'$/d\" /srv/pg/postgresql.conf");
 }
 
 Test(impact_apply, no_steps_need_nothing)

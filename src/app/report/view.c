@@ -46,16 +46,16 @@ static void add_head(struct report_view *v)
 {
     const struct tw_simulation *s = v->s;
     bool answered = s->status == TW_SUCCESS && s->has_impact;
-    const struct head *head = answered ? &verdict_heads[s->decision.verdict]
-                                       : &status_heads[s->status];
+    const struct head *head =
+        answered ? &verdict_heads[s->decision.verdict] : &status_heads[s->status];
 
     v->word = head->word;
     v->plain = head->plain;
     v->tone = head->tone;
     v->sentence = s->error ? sentence(v->a, s->error) : "";
     if (answered) {
-        v->sentence = s->decision.reasons.count ? sentence(v->a, s->decision.reasons.items[0])
-                                                : "";
+        v->sentence =
+            s->decision.reasons.count ? sentence(v->a, s->decision.reasons.items[0]) : "";
         for (size_t i = 1; i < s->decision.reasons.count; i++)
             TW_PUSH(v->a, &v->also.list, sentence(v->a, s->decision.reasons.items[i]));
     }
@@ -64,24 +64,25 @@ static void add_head(struct report_view *v)
 static void add_where(struct report_view *v)
 {
     const struct tw_simulation *s = v->s;
-    const char *environment = s->target.environment ? s->target.environment
-                                                    : s->request.environment;
+    const char *environment =
+        s->target.environment ? s->target.environment : s->request.environment;
     const char *target = s->request.target ? s->request.target : s->target.name;
     const char *scenario = s->plan.scenario ? s->plan.scenario : s->request.scenario;
 
     v->change = report_clean(v->a, tw_request_summary(v->a, &s->request));
-    v->where = environment ? tw_arena_printf(v->a, "%s in %s (%s)",
-                                             report_clean(v->a, target),
-                                             report_clean(v->a, environment),
-                                             tw_tier_names[s->target.tier])
-                           : report_clean(v->a, target);
-    v->horizon = tw_arena_printf(v->a, "%g h, %s", s->request.hours,
-                                 report_clean(v->a, scenario));
+    v->where = environment
+                   ? tw_arena_printf(v->a, "%s in %s (%s)", report_clean(v->a, target),
+                                     report_clean(v->a, environment),
+                                     tw_tier_names[s->target.tier])
+                   : report_clean(v->a, target);
+    v->horizon =
+        tw_arena_printf(v->a, "%g h, %s", s->request.hours, report_clean(v->a, scenario));
     v->risk = s->has_impact ? s->impact.risk_score : NAN;
-    v->risk_text = isnan(v->risk) ? ""
-                                  : tw_arena_printf(v->a, "%.0f of 100, %s", v->risk,
-                                                    s->impact.risk_level ? s->impact.risk_level
-                                                                         : "unknown");
+    v->risk_text =
+        isnan(v->risk)
+            ? ""
+            : tw_arena_printf(v->a, "%.0f of 100, %s", v->risk,
+                              s->impact.risk_level ? s->impact.risk_level : "unknown");
 }
 
 /* One line: what is quoted at length stands in the findings. */
@@ -108,13 +109,17 @@ static void add_risk_parts(struct report_view *v)
 {
     const struct tw_impact *i = &v->s->impact;
 
+    /* What forces a verdict without adding to the score is told among the reasons
+     * already. */
     for (size_t k = 0; k < i->risk_parts.count; k++)
-        TW_PUSH(v->a, &v->risk_parts,
-                (struct tw_risk_part){report_clean(v->a, i->risk_parts.items[k].name),
-                                      i->risk_parts.items[k].points,
-                                      short_text(v->a, i->risk_parts.items[k].why)});
+        if (fabs(i->risk_parts.items[k].points) >= 0.5)
+            TW_PUSH(v->a, &v->risk_parts,
+                    (struct tw_risk_part){report_clean(v->a, i->risk_parts.items[k].name),
+                                          i->risk_parts.items[k].points,
+                                          short_text(v->a, i->risk_parts.items[k].why)});
     if (v->risk_parts.count)
-        qsort(v->risk_parts.items, v->risk_parts.count, sizeof *v->risk_parts.items, by_points);
+        qsort(v->risk_parts.items, v->risk_parts.count, sizeof *v->risk_parts.items,
+              by_points);
 }
 
 /* ---- issues ---- */
@@ -144,16 +149,19 @@ static bool mentions(const struct report_issue *issue, const char *word)
     return find_word(issue->title, word) || find_word(issue->evidence, word);
 }
 
-/* The word that begins a line of a file of settings; 0 long when it is a comment or empty. */
+/* The word that begins a line of a file of settings; 0 long when it is a comment or
+ * empty. */
 static size_t setting_of_line(const char *line, const char **ret_word)
 {
     line += strspn(line, " \t");
     *ret_word = line;
-    return strspn(line, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.");
+    return strspn(line,
+                  "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.");
 }
 
 /* "new.conf line 3" in the evidence. */
-static int line_said(struct report_view *v, const struct report_issue *issue, const char *file)
+static int line_said(struct report_view *v, const struct report_issue *issue,
+                     const char *file)
 {
     const char *words = tw_arena_printf(v->a, "%s line ", file);
     const char *at = strstr(issue->evidence, words);
@@ -161,8 +169,8 @@ static int line_said(struct report_view *v, const struct report_issue *issue, co
     return at ? (int)strtol(at + strlen(words), NULL, 10) : 0;
 }
 
-/* Which line of a changed file an issue is about: the one it says, or the last that sets what it
- * mentions. */
+/* Which line of a changed file an issue is about: the one it says, or the last that sets
+ * what it mentions. */
 static void place_in_file(struct report_view *v, struct report_issue *issue,
                           const struct tw_file_change *f)
 {
@@ -193,11 +201,12 @@ static void place(struct report_view *v, struct report_issue *issue)
         if (mentions(issue, r->settings.items[i].name))
             issue->setting = report_clean(v->a, r->settings.items[i].name);
     if (!issue->file && !issue->setting && r->files.count == 1)
-        issue->file = r->files.items[0].origin ? r->files.items[0].origin
-                                               : r->files.items[0].path;
+        issue->file =
+            r->files.items[0].origin ? r->files.items[0].origin : r->files.items[0].path;
 }
 
-/* A stable order: what keeps the change from proceeding, then by severity, then as found. */
+/* A stable order: what keeps the change from proceeding, then by severity, then as found.
+ */
 static bool worse(const struct report_issue *a, const struct report_issue *b)
 {
     if (a->forces != b->forces)
@@ -213,7 +222,8 @@ static bool has_risk_part(const struct report_view *v, const char *name)
     return false;
 }
 
-/* A start, a restart and a reload often fail with the same words: a reader gets them once. */
+/* A start, a restart and a reload often fail with the same words: a reader gets them
+ * once. */
 static void quote_once(struct report_view *v)
 {
     for (size_t i = 0; i < v->issues.count; i++) {
@@ -221,7 +231,8 @@ static void quote_once(struct report_view *v)
 
         issue->quote = issue->evidence;
         for (size_t k = 0; k < i; k++)
-            if (*issue->evidence && tw_streq(v->issues.items[k].evidence, issue->evidence))
+            if (*issue->evidence &&
+                tw_streq(v->issues.items[k].evidence, issue->evidence))
                 issue->quote = "(the same words as above)";
     }
 }
@@ -240,7 +251,8 @@ static void add_issues(struct report_view *v)
             .evidence = report_clean(v->a, from->evidence),
             .remedy = report_clean(v->a, from->remedy),
             .reproduce = report_clean(v->a, from->reproduce),
-            .forces = from->at_least > TW_PROCEED || (from->code && has_risk_part(v, from->code)),
+            .forces = from->at_least > TW_PROCEED ||
+                      (from->code && has_risk_part(v, from->code)),
         };
         size_t at = v->issues.count;
 
@@ -261,8 +273,9 @@ static void place_sentence(struct report_view *v)
 
         if (!issue->line || !tw_streq(issue->title, v->sentence))
             continue;
-        v->sentence = tw_arena_printf(v->a, "%.*s: %s line %d.", (int)strlen(v->sentence) - 1,
-                                      v->sentence, report_clean(v->a, issue->file), issue->line);
+        v->sentence =
+            tw_arena_printf(v->a, "%.*s: %s line %d.", (int)strlen(v->sentence) - 1,
+                            v->sentence, report_clean(v->a, issue->file), issue->line);
         return;
     }
 }
@@ -327,9 +340,11 @@ static enum report_tone tone_of_verdict(const char *verdict)
 static struct report_metric metric_of(struct report_view *v, const struct tw_effect *e)
 {
     struct tw_arena *a = v->a;
-    /* what was still running when its slot ended is known to have taken that long, not how long */
+    /* what was still running when its slot ended is known to have taken that long, not
+     * how long */
     bool at_least = e->verdict && tw_starts_with(e->verdict, "at least");
-    bool same = isnan(e->ratio.value) && e->before == e->after; /* 0 and 0 have no ratio */
+    bool same =
+        isnan(e->ratio.value) && e->before == e->after; /* 0 and 0 have no ratio */
     const char *change = report_change(a, same ? 1 : e->ratio.value);
 
     return (struct report_metric){
@@ -340,9 +355,9 @@ static struct report_metric metric_of(struct report_view *v, const struct tw_eff
         .change = at_least ? tw_arena_printf(a, "\xe2\x89\xa5 %s", change) : change,
         .interval = report_interval(a, e->ratio.low, e->ratio.high),
         .verdict = at_least ? "worse" : report_clean(a, e->verdict),
-        .noise = isnan(e->noise_floor)
-                     ? ""
-                     : tw_arena_printf(a, "\xc2\xb1%.1f %%", (exp(e->noise_floor) - 1) * 100),
+        .noise = isnan(e->noise_floor) ? ""
+                                       : tw_arena_printf(a, "\xc2\xb1%.1f %%",
+                                                         (exp(e->noise_floor) - 1) * 100),
         .tone = tone_of_verdict(e->verdict),
         .ratio = e->ratio.value,
         .low = e->ratio.low,
@@ -419,9 +434,9 @@ static void check(struct report_view *v, const char *group, const char *name, bo
 
 static const char *metric_text(struct tw_arena *a, const struct report_metric *m)
 {
-    return tw_arena_printf(a, "%s: %s before, %s after, %s%s%s, %s", m->label, m->before, m->after,
-                           m->change, *m->interval ? ", interval " : "", m->interval,
-                           *m->verdict ? m->verdict : "not judged");
+    return tw_arena_printf(a, "%s: %s before, %s after, %s%s%s, %s", m->label, m->before,
+                           m->after, m->change, *m->interval ? ", interval " : "",
+                           m->interval, *m->verdict ? m->verdict : "not judged");
 }
 
 /* The name a policy gives a metric: "p95_ms" is "p95". */
@@ -435,8 +450,9 @@ void report_view_checks(struct report_view *v)
     bool answered = v->s->status == TW_SUCCESS && v->s->has_impact;
     bool proceed = answered && v->s->decision.verdict == TW_PROCEED;
 
-    check(v, "decision", answered ? "the change may proceed" : "the simulation has an answer",
-          !proceed, tw_arena_printf(v->a, "%s: %s", v->word, v->sentence), v->sentence);
+    check(v, "decision",
+          answered ? "the change may proceed" : "the simulation has an answer", !proceed,
+          tw_arena_printf(v->a, "%s: %s", v->word, v->sentence), v->sentence);
     if (!answered)
         return;
     for (size_t i = 0; i < v->issues.count; i++) {
@@ -451,28 +467,33 @@ void report_view_checks(struct report_view *v)
         const struct report_metric *m = &v->performance.items[i];
         const char *text = metric_text(v->a, m);
 
-        check(v, "performance", tw_arena_printf(v->a, "%s stays inside its margin", m->label),
+        check(v, "performance",
+              tw_arena_printf(v->a, "%s stays inside its margin", m->label),
               metric_forces(v, m), text, text);
     }
     for (size_t i = 0; i < v->failures.count; i++) {
         const struct report_failure *f = &v->failures.items[i];
 
-        check(v, "failures", tw_arena_printf(v->a, "no failure within the horizon: %s", f->kind),
-              f->forces, tw_arena_printf(v->a, "%s, probability %s", f->when, f->probability),
+        check(v, "failures",
+              tw_arena_printf(v->a, "no failure within the horizon: %s", f->kind),
+              f->forces,
+              tw_arena_printf(v->a, "%s, probability %s", f->when, f->probability),
               f->evidence);
     }
     for (size_t i = 0; i < v->statements.count; i++) {
         const struct report_statement *s = &v->statements.items[i];
 
-        check(v, "plans", tw_arena_printf(v->a, "the plan stays as good: %.200s", s->text),
+        check(v, "plans",
+              tw_arena_printf(v->a, "the plan stays as good: %.200s", s->text),
               s->tone == REPORT_BAD, "the plan turned bad",
-              tw_arena_printf(v->a, "before: %s (%s)\nafter: %s (%s)", s->plan_before, s->before,
-                              s->plan_after, s->after));
+              tw_arena_printf(v->a, "before: %s (%s)\nafter: %s (%s)", s->plan_before,
+                              s->before, s->plan_after, s->after));
     }
     for (size_t i = 0; i < v->confidence.list.count; i++)
         if (tw_streq(v->confidence.list.items[i].label, "confidence"))
-            check(v, "confidence", "the answer is sure enough", has_risk_part(v, "confidence"),
-                  v->confidence.list.items[i].text, v->confidence.list.items[i].text);
+            check(v, "confidence", "the answer is sure enough",
+                  has_risk_part(v, "confidence"), v->confidence.list.items[i].text,
+                  v->confidence.list.items[i].text);
 }
 
 /* ---- the whole ---- */

@@ -106,10 +106,11 @@ static int reload(struct judging *j, struct tw_err *err)
     return 0;
 }
 
-/* Serves now, dies at the next restart: nobody would see it until then. */
-static void tell_latent(struct judging *j)
+/* Serves now, dies at the next restart: nobody would see it until then. Told before what
+ * it dies of. */
+static void tell_latent(struct judging *j, const struct tw_issues *found)
 {
-    struct tw_issue *last = &j->out->issues.list.items[j->out->issues.list.count - 1];
+    const struct tw_issue *last = &found->list.items[found->list.count - 1];
 
     tw_issue_add(j->a, &j->out->issues, TW_CRITICAL, TW_BLOCK, "restart.latent",
                  "the service goes on after a reload and dies at its next restart",
@@ -135,10 +136,9 @@ static int restart(struct judging *j, const struct tw_issues *known, struct tw_e
     if (r < 0)
         return r;
     drop_known(&found, known);
+    if (!j->out->restarted && survives && !j->plan->needs_restart && found.list.count)
+        tell_latent(j, &found);
     append(j, &found);
-    if (!j->out->restarted && survives && !j->plan->needs_restart &&
-        j->out->issues.list.count)
-        tell_latent(j);
     tw_step("inject.restart.judged");
     return 0;
 }

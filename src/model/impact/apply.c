@@ -110,6 +110,23 @@ static void file_commands(struct impact *i, const struct tw_plan_step *step)
     push(i, true, tw_arena_printf(a, "cp -p %s.before %s", path, path));
 }
 
+/* A fragment becomes a file beside the configuration and its last include. */
+static void fragment_commands(struct impact *i, const struct tw_plan_step *step)
+{
+    struct tw_arena *a = i->arena;
+    const char *config = i->facts->snapshot->config_file;
+    const char *from = step->origin ? step->origin : "the fragment";
+    const char *name = strrchr(from, '/') ? strrchr(from, '/') + 1 : from;
+    const char *slash = config ? strrchr(config, '/') : NULL;
+    const char *dir = slash ? tw_arena_strndup(a, config, (size_t)(slash - config)) : ".";
+
+    config = config ? config : "postgresql.conf";
+    push(i, false, tw_arena_printf(a, "cp %s %s/", from, dir));
+    push(i, false, tw_arena_printf(a, "echo \"include '%s'\" >> %s", name, config));
+    push(i, true, tw_arena_printf(a, "sed -i \"/^include '%s'$/d\" %s", name, config));
+    push(i, true, tw_arena_printf(a, "rm %s/%s", dir, name));
+}
+
 static void step_commands(struct impact *i, const struct tw_plan_step *step)
 {
     switch (step->kind) {
@@ -118,8 +135,10 @@ static void step_commands(struct impact *i, const struct tw_plan_step *step)
         break;
     case TW_STEP_FILE:
     case TW_STEP_APPEND:
-    case TW_STEP_FRAGMENT:
         file_commands(i, step);
+        break;
+    case TW_STEP_FRAGMENT:
+        fragment_commands(i, step);
         break;
     case TW_STEP_SQL:
         push(i, false, step->value);
