@@ -84,8 +84,12 @@ const char *report_change(struct tw_arena *a, double ratio)
 
 const char *report_interval(struct tw_arena *a, double low, double high)
 {
+    bool no_low = isnan(low) || low <= 1e-6, no_high = isnan(high) || !(high <= 1e6);
+
     if (isnan(low) && isnan(high))
         return "";
+    if (no_low && no_high)
+        return "unbounded";
     if (isnan(high) || !isfinite(high) || high > 1e6)
         return tw_arena_printf(a, "at least %s", report_change(a, low));
     if (isnan(low) || low <= 1e-6)

@@ -81,8 +81,8 @@ int predict_pool(const struct tw_model *m)
 
 /* ---- residual ---- */
 
-#define TAPER                                                                            \
-    0.1 /* of load beyond the measured range, until the tail's residual is gone */
+/* Of load beyond the measured range, until a tail's residual below the simulation is gone. */
+#define TAPER 0.1
 
 static int measured_levels(const struct tw_model *m)
 {
@@ -117,7 +117,11 @@ void predict_residual(const struct tw_model *m, double rate_per_s,
         double here = m->residual[i][j];
         double next = i + 1 < n ? m->residual[i + 1][j] : here;
 
-        ret_r[j] = (here + share * (next - here)) * (j == 0 ? 1 : 1 - beyond);
+        double r = here + share * (next - here);
+
+        /* Latency does not fall as load rises: what was measured above the simulation stays above
+         * it, what was below comes up to it. */
+        ret_r[j] = j == 0 || r > 0 ? r : r * (1 - beyond);
     }
 }
 
