@@ -158,6 +158,26 @@ static void judge_command_line(struct tw_arena *a, const struct tw_snapshot *s,
         "change the unit or script that starts it");
 }
 
+/* Changed earlier and still waiting: the restart that this change needs brings them too. */
+static void judge_pending(struct tw_arena *a, const struct tw_snapshot *s,
+                          const struct tw_plan *plan, struct tw_issues *issues)
+{
+    tw_auto_buf names = {0};
+
+    tw_buf_init(&names, 16384);
+    for (size_t i = 0; i < s->settings.count; i++)
+        if (s->settings.items[i].pending_restart)
+            tw_buf_printf(&names, "%s%s (now %s)", names.len ? ", " : "",
+                          s->settings.items[i].name, s->settings.items[i].value);
+    if (!names.len || !plan->needs_restart)
+        return;
+    tw_issue_add(a, issues, TW_MEDIUM, TW_PROCEED, "restart.pending",
+                 "the restart also brings earlier changes that still wait for one",
+                 tw_arena_printf(a, "pending_restart in pg_settings: %s; both twins run with them",
+                                 tw_buf_text(&names)),
+                 "see whether these are meant to come now");
+}
+
 /* ---- arithmetic ---- */
 
 static void judge_memory(struct tw_arena *a, const struct tw_access *x,
@@ -273,6 +293,7 @@ void kind_pg_judge_files(struct tw_arena *a, const struct tw_access *access,
         else
             judge_overridden(a, access, step, &conf, issues);
     }
+    judge_pending(a, access->snapshot, plan, issues);
     judge_memory(a, access, issues);
     judge_hba(a, access, plan, issues);
 }
