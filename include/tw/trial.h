@@ -34,6 +34,8 @@ struct tw_trial_spec {
     double target_rate_per_s;          /* the target's own rate, NaN: unknown */
     int connections;                   /* of the load, per arm; 0: unknown */
     void (*progress)(void *arg, const struct tw_trial_progress *p);
+    void (*prewarmed)(void *arg);      /* before the warm-up goes on: whatever else warms has ended
+                                          when it returns; NULL: nothing else does */
     void *arg;
     const volatile bool *cancel;       /* looked at between slots; NULL: never */
 };

@@ -350,6 +350,26 @@ static void on_progress(void *arg, const struct tw_trial_progress *p)
     run_tell(arg, p);
 }
 
+/* From here on the arms have their own cores, and the generator its own. Where a host has
+ * no cpuset the noise floor shows it. */
+static void pin_arms(struct run *r)
+{
+    for (int arm = 0; arm < TW_ARM_COUNT && r->twin_cpus; arm++)
+        (void)tw_sandbox_pin(tw_twin_sandbox(twin_of(r, (enum tw_arm)arm)), r->twin_cpus,
+                             NULL);
+}
+
+/* The page cache is filled while sessions open and buffers are read; then every arm gets its cores. */
+static void on_prewarmed(void *arg)
+{
+    struct run *r = arg;
+    int64_t begun = tw_now_ns();
+
+    run_warm_end(r, true);
+    pin_arms(r);
+    run_stage_time(r, "page cache", tw_seconds(tw_now_ns() - begun));
+}
+
 /* What the server said to failed requests of the candidate and did not say to the
  * baseline. */
 static void judge_failures(struct run *r)
@@ -417,15 +437,6 @@ static void keep_measured(struct run *r)
     sim->slots.count = r->v.trial.slots.count;
 }
 
-/* From here on the arms have their own cores, and the generator its own. Where a host has
- * no cpuset the noise floor shows it. */
-static void pin_arms(struct run *r)
-{
-    for (int arm = 0; arm < TW_ARM_COUNT && r->twin_cpus; arm++)
-        (void)tw_sandbox_pin(tw_twin_sandbox(twin_of(r, (enum tw_arm)arm)), r->twin_cpus,
-                             NULL);
-}
-
 int run_trial(struct run *r, struct tw_err *err)
 {
     struct tw_simulation *sim = r->v.sim;
@@ -440,17 +451,14 @@ int run_trial(struct run *r, struct tw_err *err)
         .target_rate_per_s =
             !isnan(sim->plan.rate_per_s) ? sim->plan.rate_per_s : r->snapshot.rate_per_s,
         .progress = on_progress,
+        .prewarmed = on_prewarmed,
         .arg = r,
         .cancel = r->options->cancel};
     struct tw_err why = {0};
     int64_t begun = tw_now_ns();
     int rc;
 
-    run_warm_end(r, true);
-    pin_arms(r);
-    run_stage_time(r, "page cache", tw_seconds(tw_now_ns() - begun));
     count_requests(r, r->v.counted);
-    begun = tw_now_ns();
     rc = open_load(r, &why);
 
     if (rc < 0 && candidate_refuses(r, &why)) {

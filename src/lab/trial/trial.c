@@ -283,6 +283,8 @@ static int prewarm(struct trial *t, struct trial_warmup *w, double *ret_seconds,
     if (r < 0)
         return r;
     trial_prewarm(t->spec, begun + PREWARM_NS, &p);
+    if (t->spec->prewarmed)
+        t->spec->prewarmed(t->spec->arg);
     for (int arm = 0; arm < TW_ARM_COUNT; arm++)
         if (!isnan(p.seconds[arm]))
             w->spent_ns[arm][w->steps - 1] +=
