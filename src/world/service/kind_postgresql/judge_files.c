@@ -158,7 +158,8 @@ static void judge_command_line(struct tw_arena *a, const struct tw_snapshot *s,
         "change the unit or script that starts it");
 }
 
-/* Changed earlier and still waiting: the restart that this change needs brings them too. */
+/* Changed earlier and still waiting: the restart that this change needs brings them too.
+ */
 static void judge_pending(struct tw_arena *a, const struct tw_snapshot *s,
                           const struct tw_plan *plan, struct tw_issues *issues)
 {
@@ -171,11 +172,12 @@ static void judge_pending(struct tw_arena *a, const struct tw_snapshot *s,
                           s->settings.items[i].name, s->settings.items[i].value);
     if (!names.len || !plan->needs_restart)
         return;
-    tw_issue_add(a, issues, TW_MEDIUM, TW_PROCEED, "restart.pending",
-                 "the restart also brings earlier changes that still wait for one",
-                 tw_arena_printf(a, "pending_restart in pg_settings: %s; both twins run with them",
-                                 tw_buf_text(&names)),
-                 "see whether these are meant to come now");
+    tw_issue_add(
+        a, issues, TW_MEDIUM, TW_PROCEED, "restart.pending",
+        "the restart also brings earlier changes that still wait for one",
+        tw_arena_printf(a, "pending_restart in pg_settings: %s; both twins run with them",
+                        tw_buf_text(&names)),
+        "see whether these are meant to come now");
 }
 
 /* ---- arithmetic ---- */

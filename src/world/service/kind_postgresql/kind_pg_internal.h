@@ -83,6 +83,26 @@ int kind_pg_check_value(const struct tw_setting *s, const char *value,
 /* bytes of a memory setting's value; NaN when it has none. */
 double kind_pg_bytes(const struct tw_setting *s, const char *value);
 
+/* ---- what a server is asked ---- */
+
+#define KIND_PG_CONNECT_NS (5 * TW_SEC_NS)
+/* So that our own questions are known among the target's statements, and left out. */
+#define OURS         "/*twin*/ "
+#define CELL(column) tw_pg_cell(&rows, i, column)
+int64_t kind_pg_whole(const char *text); /* NULL is 0 */
+/* Identity, settings, access rules, databases, rates: of the cluster, in any database. */
+int kind_pg_ask_server(struct tw_pg *pg, struct tw_arena *a, struct tw_snapshot *s,
+                       struct tw_err *err);
+int kind_pg_ask_databases(struct tw_pg *pg, struct tw_arena *a, struct tw_snapshot *s,
+                          struct tw_err *err);
+/* Of the database that pg is connected to. */
+int kind_pg_ask_tables(struct tw_pg *pg, struct tw_arena *a, const char *database,
+                       struct tw_snapshot *s, struct tw_err *err);
+int kind_pg_ask_statements(struct tw_pg *pg, struct tw_arena *a, struct tw_snapshot *s,
+                           struct tw_err *err);
+int kind_pg_read_stopped(struct tw_arena *a, const struct kind_pg_place *p,
+                         struct tw_snapshot *s, struct tw_err *err);
+
 /* ---- parts of the row ---- */
 
 int kind_pg_snapshot(struct tw_arena *a, const struct tw_target *t,
@@ -106,12 +126,13 @@ int kind_pg_refresh(struct tw_arena *a, const struct tw_target *t,
                     struct tw_issues *differences, struct tw_err *err);
 int kind_pg_settle(struct tw_arena *a, const struct tw_access *access,
                    struct tw_issues *differences, struct tw_err *err);
-int kind_pg_complete(struct tw_arena *a, const struct tw_access *access, struct tw_snapshot *s,
-                     struct tw_err *err);
+int kind_pg_complete(struct tw_arena *a, const struct tw_access *access,
+                     struct tw_snapshot *s, struct tw_err *err);
 int kind_pg_limits(struct tw_arena *a, const struct tw_access *access,
                    struct tw_service_limits *ret, struct tw_err *err);
-int kind_pg_requests(struct tw_arena *a, const struct tw_access *access, const char *database,
-                     int64_t deadline_ns, int64_t *ret, struct tw_err *err);
+int kind_pg_requests(struct tw_arena *a, const struct tw_access *access,
+                     const char *database, int64_t deadline_ns, int64_t *ret,
+                     struct tw_err *err);
 const char *kind_pg_conninfo(struct tw_arena *a, const struct tw_snapshot *s,
                              const char *dir);
 int kind_pg_layout(struct tw_arena *a, const struct tw_snapshot *s,

@@ -72,8 +72,7 @@ static int copy(const struct filling *f, const char *path, tw_copy_skip_fn *skip
     int64_t bytes;
     int r = tw_make_dirs(parent, 0755, err);
 
-    return r < 0 ? r
-                 : tw_copy_tree(path, to, f->uid, f->gid, skip, NULL, &bytes, err);
+    return r < 0 ? r : tw_copy_tree(path, to, f->uid, f->gid, skip, NULL, &bytes, err);
 }
 
 static int copy_parts(const struct filling *f, tw_copy_skip_fn *skip, struct tw_err *err)
