@@ -6,11 +6,13 @@
 #include "tw/io.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define LIVE __attribute__((unused)) static
@@ -21,6 +23,8 @@ struct live {
     char *data, *state, *sockets, *bin; /* owned */
     int port;
     unsigned uid, gid;
+    pid_t keeper;
+    int alive;         /* open while this test lives */
     struct tw_buf ids; /* of the simulations of this test, "id|id" */
 };
 struct live_answer {
@@ -97,6 +101,36 @@ LIVE int live_sql(const struct live *l, const char *sql)
                    l->bin, l->sockets, l->port, sql);
 }
 
+/* A failed assertion ends a test where it stands: a process of its own sees that, stops the cluster
+ * and removes the directory. */
+LIVE void live_keep(struct live *l)
+{
+    int ends[2];
+    char byte;
+
+    cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
+    l->keeper = fork();
+    if (l->keeper == 0) {
+        tw_auto_free char *line =
+            tw_strf("[ -d %s ] && { %s/pg_ctl -D %s -s -m immediate stop; true; }", l->top, l->bin,
+                    l->data);
+        struct live_answer got = {0};
+
+        (void)close(ends[1]);
+        (void)setsid();
+        while (read(ends[0], &byte, 1) > 0)
+            ;
+        if (access(l->top, F_OK) == 0) {
+            (void)live_child((const char *const[]){"/bin/sh", "-c", line, NULL}, NULL, l->uid,
+                             l->gid, &got);
+            (void)tw_remove_tree(l->top, NULL);
+        }
+        _exit(0);
+    }
+    (void)close(ends[0]);
+    l->alive = ends[1];
+}
+
 /* initdb, a small pgbench database, stopped cleanly. conf: lines for postgresql.conf. */
 LIVE void live_open(struct live *l, int port, int scale, const char *conf)
 {
@@ -115,6 +149,7 @@ LIVE void live_open(struct live *l, int port, int scale, const char *conf)
     l->sockets = tw_strf("%s", l->top);
     cr_assert_eq(chmod(l->top, 0755), 0);
     cr_assert_eq(chown(l->top, l->uid, l->gid), 0);
+    live_keep(l);
     cr_assert_eq(live_sh(l, "%s/initdb -N -D %s -A trust >/dev/null", l->bin, l->data), 0);
     cr_assert_eq(live_sh(l,
                          "printf '%%s\\n' \"port = %d\" \"listen_addresses = '127.0.0.1'\" "
@@ -134,6 +169,8 @@ LIVE void live_close(struct live *l)
     live_stop(l, "immediate");
     tw_buf_done(&l->ids);
     (void)tw_remove_tree(l->top, NULL);
+    (void)close(l->alive);
+    (void)waitpid(l->keeper, NULL, 0);
     free(l->data);
     free(l->state);
     free(l->sockets);
