@@ -97,7 +97,8 @@ int tw_priv_cgroup_join(const struct tw_priv_cgroup *g, struct tw_err *err);
 int tw_priv_cgroup_freeze(struct tw_priv_cgroup *g, bool frozen, struct tw_err *err);
 int tw_priv_cgroup_limit(struct tw_priv_cgroup *g, int64_t memory_bytes, double cpus,
                          struct tw_err *err);
-/* The cores it may use from now on; only for a group made with a cpuset. */
+/* It is measured from now on: on these cores (only for a group made with a cpuset), and its weight
+ * counts above it too. */
 int tw_priv_cgroup_pin(struct tw_priv_cgroup *g, const char *cpuset, struct tw_err *err);
 void tw_priv_cgroup_usage(struct tw_priv_cgroup *g, struct tw_usage *ret);
 size_t tw_priv_cgroup_missing(const struct tw_priv_cgroup *g,

@@ -69,7 +69,8 @@ int tw_sandbox_usage(struct tw_sandbox *box, struct tw_usage *ret_usage, struct 
 int tw_sandbox_limit(struct tw_sandbox *box, int64_t memory_bytes, double cpus,
                      struct tw_err *err); /* changes limits while it runs */
 
-/* The cores it may use from now on; -ENOTSUP where it was opened without a cpuset. */
+/* It is measured from now on: on these cores, before everybody else on this host. -ENOTSUP where it
+ * was opened without a cpuset. */
 int tw_sandbox_pin(struct tw_sandbox *box, const char *cpuset, struct tw_err *err);
 
 /* What could not be had on this host ("no limits without root"), for twin_differences. */

@@ -185,11 +185,12 @@ static void enable_controllers(int dir)
 
 /* A weight counts among neighbours only: without it above, the groups of a twin together
  * would be worth one process of the host, and a slot would measure who else is at work.
- */
-static void raise_weight(int dir)
+ * While nothing is measured they are worth no more than that: others work too, our own
+ * supervisor among them. */
+static void set_weight(int dir, bool high)
 {
-    (void)write_at(dir, "cpu.shares", "262144");
-    (void)write_at(dir, "cpu.weight", "10000");
+    (void)write_at(dir, "cpu.shares", high ? "262144" : "1024");
+    (void)write_at(dir, "cpu.weight", high ? "10000" : "100");
 }
 
 static int try_parents(const struct priv_cgroup_mount *m, const char *path)
@@ -216,7 +217,7 @@ static int try_parents(const struct priv_cgroup_mount *m, const char *path)
             inherit_cpuset(dir, next);
         ours |= tw_streq(part, "twin");
         if (ours)
-            raise_weight(next);
+            set_weight(next, false);
         (void)close(dir);
         dir = tw_take_fd(&next);
     }
@@ -529,9 +530,29 @@ int tw_priv_cgroup_limit(struct tw_priv_cgroup *g, int64_t memory_bytes, double 
     return write_limits(g, &limits, AGAIN, err);
 }
 
+/* The groups above g that are ours: <id>, and "twin" itself. */
+static void raise_parents(const struct tw_priv_cgroup *g, size_t i)
+{
+    static const char *const above[] = {"..", "../.."};
+    const struct priv_cgroup_layout *l = priv_cgroup_layout();
+    size_t n = tw_streq(l->base, "twin") ? 2 : 1;
+
+    for (size_t k = 0; k < n; k++) {
+        tw_auto_close int dir =
+            openat(g->dirs[i], above[k], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        if (dir >= 0)
+            set_weight(dir, true);
+    }
+}
+
 int tw_priv_cgroup_pin(struct tw_priv_cgroup *g, const char *cpuset, struct tw_err *err)
 {
     const struct priv_cgroup_layout *l = priv_cgroup_layout();
+
+    for (size_t i = 0; i < l->count; i++)
+        if (g->ours[i])
+            raise_parents(g, i);
 
     for (size_t i = 0; i < l->count; i++) {
         bool has = l->mounts[i].unified
