@@ -13,6 +13,33 @@ static void texts_from(struct report_view *v, struct report_texts *to, const cha
             TW_PUSH(v->a, &to->list, report_clean(v->a, items[i]));
 }
 
+static bool says(const struct tw_forecast *f, const char *text)
+{
+    for (size_t i = 0; i < f->notes.count; i++)
+        if (tw_streq(f->notes.items[i], text))
+            return true;
+    return false;
+}
+
+/* What both arms' forecasts note is told once, the rest with the arm that it is of. */
+static void add_notes(struct report_view *v)
+{
+    static const char *const words[TW_ARM_COUNT] = {"before", "after"};
+    const struct tw_forecast *f = v->s->impact.forecast;
+
+    for (int arm = 0; arm < TW_ARM_COUNT; arm++) {
+        for (size_t i = 0; i < f[arm].notes.count; i++) {
+            const char *text = f[arm].notes.items[i];
+            bool both = says(&f[TW_BASELINE], text) && says(&f[TW_CANDIDATE], text);
+
+            if (both && arm == TW_CANDIDATE)
+                continue;
+            text = both ? text : tw_arena_printf(v->a, "%s: %s", words[arm], text);
+            texts_from(v, &v->notes, &text, 1);
+        }
+    }
+}
+
 static void add_apply(struct report_view *v)
 {
     const struct tw_apply *apply = &v->s->impact.apply;
@@ -266,8 +293,7 @@ void report_view_facts(struct report_view *v)
         add_measured(v);
         add_engine(v);
         texts_from(v, &v->differences, i->twin_differences.items, i->twin_differences.count);
-        for (int arm = 0; arm < TW_ARM_COUNT; arm++)
-            texts_from(v, &v->notes, i->forecast[arm].notes.items, i->forecast[arm].notes.count);
+        add_notes(v);
         v->safer = i->safer ? report_clean(a, i->safer) : NULL;
     }
     if (!v->s->has_impact)

@@ -230,7 +230,7 @@ int report_write_markdown(const struct tw_simulation *s, const struct tw_report_
     tw_buf_puts(out, "\n<details><summary>What the twin is not, and how it was measured</summary>\n");
     facts(out, "What users notice", &v->experience);
     facts(out, "Cost", &v->cost);
-    texts(out, "Not predictable here", &v->notes);
+    texts(out, "About the prediction", &v->notes);
     texts(out, "What the twin is not", &v->differences);
     facts(out, "How it was measured", &v->measured);
     tw_buf_puts(out, "\n</details>\n");

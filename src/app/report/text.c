@@ -626,7 +626,7 @@ static void write_sheet(struct sheet *s, const struct report_view *v)
     titled_facts(s, "Cost", &v->cost);
     risk_parts(s, v);
     titled_facts(s, "How sure", &v->confidence);
-    titled_texts(s, "Not predictable here", &v->notes);
+    titled_texts(s, "About the prediction", &v->notes);
     titled_texts(s, "What the twin is not", &v->differences);
     titled_facts(s, "How it was measured", &v->measured);
     foot(s, v);
