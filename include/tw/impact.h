@@ -38,6 +38,7 @@ struct tw_impact_facts {
     double temp_bytes_per_request[TW_ARM_COUNT], io_wait_share[TW_ARM_COUNT];
     double forced_checkpoints[TW_ARM_COUNT]; /* begun while measuring because WAL ran full; NaN */
     double full_page_share[TW_ARM_COUNT];    /* of the WAL: pages as a whole, after a checkpoint */
+    double reserved_connections[TW_ARM_COUNT]; /* of max_connections, not for clients; NaN */
     double memory_limit_bytes;
     double price_cpu_hour, price_memory_gb_hour, price_disk_gb_month; /* NaN: none given */
     const char *currency;

@@ -241,6 +241,7 @@ int run_impact(struct run *r, struct tw_err *err)
         f.cpu_share[arm] = f.throttled_share[arm] = f.temp_bytes_per_request[arm] =
             f.io_wait_share[arm] = f.forced_checkpoints[arm] = f.full_page_share[arm] =
                 NAN;
+        f.reserved_connections[arm] = r->v.limits[arm].reserved_connections;
         f.model[arm] = r->v.has_model[arm] ? &r->v.model[arm] : NULL;
         f.forecast[arm] = r->v.has_forecast[arm] ? &forecast[arm] : NULL;
         f.failures[arm] = &r->v.failures[arm];

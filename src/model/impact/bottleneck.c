@@ -274,26 +274,23 @@ static void add_waits(struct impact *i, struct rows *rows, const struct waits *w
     }
 }
 
-/* A setting as it will be, as a number; otherwise: where it is unknown. */
-static double setting(const struct tw_impact_facts *f, enum tw_arm arm, const char *name,
-                      double otherwise)
+static double max_connections(const struct tw_impact_facts *f, enum tw_arm arm)
 {
-    const struct tw_setting *today = tw_snapshot_setting(f->snapshot, name);
+    const struct tw_setting *today = tw_snapshot_setting(f->snapshot, "max_connections");
     const char *text = today ? today->value : NULL;
     double value;
 
     for (size_t k = 0; arm == TW_CANDIDATE && k < f->plan->steps.count; k++)
-        if (tw_streq(f->plan->steps.items[k].name, name))
+        if (tw_streq(f->plan->steps.items[k].name, "max_connections"))
             text = f->plan->steps.items[k].value;
-    return text && tw_parse_double(text, &value, NULL) == 0 ? value : otherwise;
+    return text && tw_parse_double(text, &value, NULL) == 0 ? value : NAN;
 }
 
 static void add_connections(struct impact *i, struct rows *rows, enum tw_arm arm)
 {
     const struct tw_forecast *f = i->facts->forecast[arm];
-    double most = setting(i->facts, arm, "max_connections", NAN);
-    double left = most - setting(i->facts, arm, "superuser_reserved_connections", 0) -
-                  setting(i->facts, arm, "reserved_connections", 0);
+    double most = max_connections(i->facts, arm);
+    double left = most - fmax(i->facts->reserved_connections[arm], 0);
     double used = f ? f->connections.value / left : NAN;
 
     if (used >= POOL_MATTERS)
