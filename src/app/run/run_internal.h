@@ -48,7 +48,9 @@ struct run_variant {
     TW_ARRAY(struct tw_statement_effect) statements;
     struct tw_load *load;
     struct tw_sandbox *client;
-    int64_t counted[TW_ARM_COUNT]; /* requests of the arms before the load; -1 unknown */
+    /* Requests as the arms count them, now and the time before; -1 unknown. */
+    int64_t counted[TW_ARM_COUNT], counted_before[TW_ARM_COUNT];
+    bool cleared;
     struct tw_trial_result trial;
     bool measured;
     const char *not_measured; /* why, when it was not */
@@ -97,6 +99,7 @@ struct run {
     /* cpusets: while a twin boots, in its slots, of the generator; NULL: any */
     const char *all_cpus, *twin_cpus, *generator_cpus;
     double cpus;                            /* that a twin may use */
+    TW_ARRAY(const char *) missing; /* what a sandbox could not be given here */
     int64_t memory_bytes;                   /* limit of one twin */
 
     struct run_variant v;
@@ -105,6 +108,8 @@ struct run {
 
     pthread_t judge_thread;
     bool judge_running;
+    pthread_t clear_thread;
+    bool clearing;
     struct tw_arena *judge_arena; /* owned: the thread's own */
     struct tw_err judge_err;
     int judge_result;
@@ -133,12 +138,19 @@ int run_decide(struct run *r, struct tw_err *err);
 typedef int run_arm_fn(struct run *r, enum tw_arm arm, struct tw_arena *a, struct tw_err *err);
 int run_each_arm(struct run *r, run_arm_fn *fn, struct tw_err *err);
 
+/* One arm counts its requests: into counted; what stood there becomes counted_before. */
+int run_count(struct run *r, enum tw_arm arm, struct tw_arena *a, struct tw_err *err);
+
 /* The judge's thread ended and its findings taken over; fine to call twice. */
 int run_judge_join(struct run *r, struct tw_err *err);
 /* Page cache of the arms, filled beside the boot; end(wait) gives it a little longer, then stops. */
 void run_warm_begin(struct run *r);
 void run_warm_end(struct run *r, bool wait);
 void run_variant_done(struct run *r);
+/* Closes the load, counts what the arms counted, and takes away what no later stage needs, in a thread
+ * of its own beside calibration and prediction; end waits for it. Fine to end twice. */
+void run_clear_begin(struct run *r);
+void run_clear_end(struct run *r);
 /* The candidate serves and so there is something to measure. */
 bool run_can_measure(const struct run *r);
 void run_add_issues(struct run *r, const struct tw_issues *from);

@@ -40,8 +40,6 @@ static void add_host(struct run *r, struct tw_impact_facts *f)
 static void add_differences(struct run *r, struct tw_impact_facts *f)
 {
     struct tw_arena *a = r->v.sim->arena;
-    const char *const *missing;
-    size_t n;
 
     for (size_t i = 0; i < r->differences.list.count; i++) {
         const struct tw_issue *d = &r->differences.list.items[i];
@@ -51,9 +49,8 @@ static void add_differences(struct run *r, struct tw_impact_facts *f)
                                 d->evidence ? d->evidence : ""));
     }
     add_host(r, f);
-    n = tw_sandbox_missing(tw_twin_sandbox(r->members[RUN_BASELINE].twin), &missing);
-    for (size_t i = 0; i < n; i++)
-        differs(r, f, tw_arena_strdup(a, missing[i]));
+    for (size_t i = 0; i < r->missing.count; i++)
+        differs(r, f, r->missing.items[i]);
     differs(
         r, f,
         "its storage is this host's: absolute commit and read times are the twin's own");
@@ -236,6 +233,7 @@ int run_impact(struct run *r, struct tw_err *err)
                                 .detection_sensitivity = RUN_FAILURE_SENSITIVITY};
     int rc;
 
+    run_clear_end(r);
     memcpy(forecast, sim->impact.forecast, sizeof(forecast));
     for (int arm = 0; arm < TW_ARM_COUNT; arm++) {
         f.cpu_share[arm] = f.throttled_share[arm] = f.temp_bytes_per_request[arm] =

@@ -359,15 +359,19 @@ static void pin_arms(struct run *r)
                              NULL);
 }
 
-/* The page cache is filled while sessions open and buffers are read; then every arm gets its cores. */
+/* The page cache is filled while sessions open and buffers are read; then every arm gets
+ * its cores. */
 static void on_prewarmed(void *arg)
 {
     struct run *r = arg;
     int64_t begun = tw_now_ns();
 
     run_warm_end(r, true);
+    /* The judge has its core until here; whatever it found stands beside what is
+     * measured. */
+    (void)run_judge_join(r, NULL);
     pin_arms(r);
-    run_stage_time(r, "page cache", tw_seconds(tw_now_ns() - begun));
+    run_stage_time(r, "page cache and judge", tw_seconds(tw_now_ns() - begun));
 }
 
 /* What the server said to failed requests of the candidate and did not say to the
@@ -401,40 +405,21 @@ static void judge_failures(struct run *r)
     }
 }
 
-/* As the arms themselves count: the load is not open, so every session has handed its
- * counts over. */
-static void count_requests(struct run *r, int64_t counts[TW_ARM_COUNT])
-{
-    for (int arm = 0; arm < TW_ARM_COUNT; arm++)
-        if (r->kind->requests(
-                r->v.sim->arena, tw_twin_access(twin_of(r, (enum tw_arm)arm)),
-                r->mix.database, tw_now_ns() + COUNT_NS, &counts[arm], NULL) < 0)
-            counts[arm] = -1;
-}
-
 static void keep_measured(struct run *r)
 {
     struct tw_simulation *sim = r->v.sim;
     const struct tw_measured *m = &r->v.trial.measured;
     __typeof__(sim->measured.stages) stages = sim->measured.stages;
-    int64_t after[TW_ARM_COUNT];
-
-    tw_load_close(r->v.load);
-    r->v.load = NULL;
-    count_requests(r, after);
 
     sim->measured = *m;
     sim->measured.stages = stages;
     for (size_t i = 0; i < m->stages.count; i++)
         run_stage_time(r, m->stages.items[i].name, m->stages.items[i].seconds);
-    for (int arm = 0; arm < TW_ARM_COUNT; arm++)
-        sim->measured.transactions[arm] = r->v.counted[arm] >= 0 && after[arm] >= 0
-                                              ? after[arm] - r->v.counted[arm]
-                                              : -1;
     sim->measured.mix = r->mix.description;
     sim->measured.mix_coverage = r->mix.coverage;
     sim->slots.items = r->v.trial.slots.items;
     sim->slots.count = r->v.trial.slots.count;
+    run_clear_begin(r);
 }
 
 int run_trial(struct run *r, struct tw_err *err)
@@ -458,7 +443,7 @@ int run_trial(struct run *r, struct tw_err *err)
     int64_t begun = tw_now_ns();
     int rc;
 
-    count_requests(r, r->v.counted);
+    (void)run_each_arm(r, run_count, NULL);
     rc = open_load(r, &why);
 
     if (rc < 0 && candidate_refuses(r, &why)) {
@@ -467,8 +452,10 @@ int run_trial(struct run *r, struct tw_err *err)
     }
     run_stage_time(r, "connect", tw_seconds(tw_now_ns() - begun));
     spec.load = r->v.load;
+    begun = tw_now_ns();
     if (rc == 0)
         rc = tw_trial_run(sim->arena, &spec, &r->v.trial, &why);
+    run_stage_time(r, "slots", tw_seconds(tw_now_ns() - begun));
     if (rc == -ENODATA) {
         r->v.not_measured = tw_arena_strdup(sim->arena, why.text);
         judge_failures(r);

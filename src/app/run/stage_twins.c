@@ -59,6 +59,16 @@ static int open_twin(struct run *r, enum run_role role, struct tw_err *err)
     return m->twin ? 0 : tw_twin_open(r->priv, &spec, &m->twin, err);
 }
 
+static void note_missing(struct run *r)
+{
+    const char *const *texts;
+    size_t n = tw_sandbox_missing(tw_twin_sandbox(r->members[RUN_BASELINE].twin), &texts);
+
+    r->missing.count = 0;
+    for (size_t i = 0; i < n; i++)
+        TW_PUSH(r->arena, &r->missing, tw_arena_strdup(r->arena, texts[i]));
+}
+
 int run_sandbox(struct run *r, struct tw_err *err)
 {
     int rc = 0;
@@ -69,6 +79,8 @@ int run_sandbox(struct run *r, struct tw_err *err)
         r->memory_bytes = host_memory();
     for (int role = 0; role < RUN_ROLE_COUNT && rc == 0; role++)
         rc = open_twin(r, (enum run_role)role, err);
+    if (rc == 0)
+        note_missing(r);
     if (rc == 0)
         run_warm_begin(r);
     r->v.sim->plan.twin_memory_bytes = r->memory_bytes;
@@ -103,17 +115,17 @@ static int judge_begin(struct run *r, struct tw_err *err)
 
 int run_judge_join(struct run *r, struct tw_err *err)
 {
-    if (!r->judge_running)
-        return 0;
-    (void)pthread_join(r->judge_thread, NULL);
-    r->judge_running = false;
-    r->v.judge_joined = true;
-    if (r->judge_result < 0) {
-        if (err)
-            *err = r->judge_err;
-        return r->judge_result;
+    if (r->judge_running) {
+        (void)pthread_join(r->judge_thread, NULL);
+        r->judge_running = false;
+        r->v.judge_joined = true;
+        /* It has said what it had to say: it goes at the end, and stands still until
+         * then. */
+        (void)tw_sandbox_freeze(tw_twin_sandbox(r->members[RUN_JUDGE].twin), true, NULL);
     }
-    return 0;
+    if (r->v.judge_joined && r->judge_result < 0 && err)
+        *err = r->judge_err;
+    return r->v.judge_joined ? r->judge_result : 0;
 }
 
 /* ---- starting the arms ---- */
@@ -177,8 +189,6 @@ int run_judge(struct run *r, struct tw_err *err)
             err, -EIO, "the unchanged service does not start in a twin on this host: %s",
             r->v.judged.issues.list.count ? r->v.judged.issues.list.items[0].evidence
                                           : "it says nothing");
-    /* It has said what it had to say: it goes at the end, and stands still until then. */
-    (void)tw_sandbox_freeze(tw_twin_sandbox(r->members[RUN_JUDGE].twin), true, NULL);
     run_add_issues(r, &r->v.judged.issues);
     if (!r->members[RUN_CANDIDATE].started.ready && r->v.judged.restarted)
         return tw_fail(
@@ -206,6 +216,7 @@ static void close_member(struct run *r, enum run_role role)
 
 void run_variant_done(struct run *r)
 {
+    run_clear_end(r);
     run_warm_end(r, false);
     (void)run_judge_join(r, NULL);
     tw_load_close(r->v.load);

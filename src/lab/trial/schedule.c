@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <math.h>
 
-#define SHORTEST_NS    (60 * TW_MSEC_NS)
+#define SHORTEST_NS    (50 * TW_MSEC_NS)
 #define LONGEST_NS     (2 * TW_SEC_NS)
 #define LONGEST_CLOSED (250 * TW_MSEC_NS)
 /* Quantiles of a slot want some 200 requests on average over the levels. */
