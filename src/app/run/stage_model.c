@@ -21,6 +21,25 @@ static int connections_of(const struct run *r)
     return most;
 }
 
+static double table_bytes(const struct tw_snapshot *s)
+{
+    double bytes = 0;
+
+    for (size_t i = 0; i < s->tables.count; i++)
+        bytes += (double)(s->tables.items[i].bytes + s->tables.items[i].index_bytes);
+    return bytes > 0 ? bytes : (double)s->data_bytes;
+}
+
+/* Shared memory is taken as it is touched: over a day all of it, or as much as there is data.
+ * B (1 - exp(-n/B)) pages after n reads of B, n far above B. */
+static double memory_base(const struct run *r, int arm)
+{
+    double shared = r->v.limits[arm].shared_memory_bytes;
+    double own = r->v.trial.memory_base_bytes[arm];
+
+    return isnan(shared) ? own : own + fmin(shared, table_bytes(&r->snapshot));
+}
+
 static struct tw_calib_facts facts_of(const struct run *r, int arm)
 {
     const struct tw_service_limits *l = &r->v.limits[arm];
@@ -29,7 +48,7 @@ static struct tw_calib_facts facts_of(const struct run *r, int arm)
                                    .pool = connections_of(r),
                                    .checkpoint_s = l->checkpoint_s,
                                    .wal_pages = l->written_pages,
-                                   .memory_base_bytes = r->v.trial.memory_base_bytes[arm],
+                                   .memory_base_bytes = memory_base(r, arm),
                                    .memory_per_connection_bytes =
                                        r->v.trial.memory_per_connection_bytes[arm]};
 }
