@@ -31,24 +31,50 @@ static void remove_member(struct run *r, enum run_role role)
     m->clone = NULL;
 }
 
+/* One arm's end: counted, and taken away unless it is kept. */
+struct ending {
+    struct run *run;
+    enum tw_arm arm;
+};
+
+static bool is_kept(const struct run *r, enum tw_arm arm)
+{
+    return r->v.sim->request.keep ||
+           (arm == TW_BASELINE && r->current + 1 < r->sim_count);
+}
+
+static void *end_arm(void *arg)
+{
+    struct ending *e = arg;
+    tw_auto(tw_arena) *a = tw_arena_new();
+
+    (void)run_count(e->run, e->arm, a, NULL);
+    if (!is_kept(e->run, e->arm))
+        remove_member(e->run, e->arm == TW_BASELINE ? RUN_BASELINE : RUN_CANDIDATE);
+    return NULL;
+}
+
 static void *clear_main(void *arg)
 {
     struct run *r = arg;
-    tw_auto(tw_arena) *a = tw_arena_new();
+    struct ending base = {r, TW_BASELINE}, cand = {r, TW_CANDIDATE};
+    pthread_t thread;
+    bool beside;
 
     tw_load_close(r->v.load);
     r->v.load = NULL;
-    for (int arm = 0; arm < TW_ARM_COUNT; arm++)
-        (void)run_count(r, (enum tw_arm)arm, a, NULL);
+    beside = pthread_create(&thread, NULL, end_arm, &cand) == 0;
+    if (!r->v.sim->request.keep) {
+        tw_sandbox_close(r->v.client);
+        r->v.client = NULL;
+        remove_member(r, RUN_JUDGE);
+    }
+    (void)end_arm(&base);
+    if (beside)
+        (void)pthread_join(thread, NULL);
+    else
+        (void)end_arm(&cand);
     r->v.cleared = true;
-    if (r->v.sim->request.keep)
-        return NULL;
-    tw_sandbox_close(r->v.client);
-    r->v.client = NULL;
-    remove_member(r, RUN_CANDIDATE);
-    remove_member(r, RUN_JUDGE);
-    if (r->current + 1 == r->sim_count)
-        remove_member(r, RUN_BASELINE);
     return NULL;
 }
 

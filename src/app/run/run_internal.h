@@ -30,7 +30,7 @@ struct run_member {
     struct tw_started started;
 };
 
-#define RUN_RESAMPLES 12
+#define RUN_RESAMPLES 10
 /* prediction.failure_detection_sensitivity: a failure is told from probability 1 - this
  * on. */
 #define RUN_FAILURE_SENSITIVITY 0.7

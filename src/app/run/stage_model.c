@@ -30,8 +30,8 @@ static double table_bytes(const struct tw_snapshot *s)
     return bytes > 0 ? bytes : (double)s->data_bytes;
 }
 
-/* Shared memory is taken as it is touched: over a day all of it, or as much as there is data.
- * B (1 - exp(-n/B)) pages after n reads of B, n far above B. */
+/* Shared memory is taken as it is touched: over a day all of it, or as much as there is
+ * data. B (1 - exp(-n/B)) pages after n reads of B, n far above B. */
 static double memory_base(const struct run *r, int arm)
 {
     double shared = r->v.limits[arm].shared_memory_bytes;

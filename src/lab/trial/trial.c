@@ -21,7 +21,7 @@
 #define HARM_CLOSED_PAIRS 5
 #define CLOSED_AT_END     2
 /* Times the budget until which the least that a policy asks for is still waited for. */
-#define OVERDUE 1.5
+#define OVERDUE 2.0
 
 struct trial {
     struct tw_arena *arena;
