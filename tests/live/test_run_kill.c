@@ -92,7 +92,7 @@ Test(run_kill, an_interrupt_tears_down_and_exits_130, .timeout = 60)
     live_open(&l, 54409, 1, NULL);
     live_add(&l);
     line = tw_strf("TWIN_STATE_DIR=%s build/twin run --target pg --set work_mem=5MB --mix "
-                   "select-only --budget 20 & p=$!; sleep 5; kill -INT $p; wait $p",
+                   "select-only --budget 20 & p=$!; sleep 2; kill -INT $p; wait $p",
                    l.state);
     (void)live_child((const char *const[]){"/bin/bash", "-c", line, NULL}, NULL, (unsigned)-1,
                      (unsigned)-1, &got);
