@@ -159,8 +159,14 @@ static int prepare_dir(const struct filling *f, const char *path, struct tw_err 
 
 static int open_path_for_owner(const struct filling *f, struct tw_err *err)
 {
-    /* Every directory above the seed has to let the owner through: the pool is root's. */
-    for (const char *s = f->root; (s = strchr(s + 1, '/'));) {
+    const char *own = NULL;
+
+    /* The directories above the seed have to let the owner through, from the state directory on: it
+     * and what is below it are ours. What is above is not: where that is closed, pg_basebackup
+     * cannot write, and the files are copied by root instead. */
+    for (const char *s = f->root; (s = strstr(s, "/pool/")); s++)
+        own = s;
+    for (const char *s = own; s; s = strchr(s + 1, '/')) {
         tw_auto_free char *dir = tw_strf("%.*s", (int)(s - f->root), f->root);
         struct stat st;
 
@@ -168,8 +174,7 @@ static int open_path_for_owner(const struct filling *f, struct tw_err *err)
             chmod(dir, (st.st_mode & 07777) | 0011) < 0)
             return tw_fail_errno(err, errno, "chmod '%s'", dir);
     }
-    return chmod(f->root, 0711) < 0 ? tw_fail_errno(err, errno, "chmod '%s'", f->root)
-                                    : 0;
+    return chmod(f->root, 0711) < 0 ? tw_fail_errno(err, errno, "chmod '%s'", f->root) : 0;
 }
 
 static int relink_tablespaces(const struct filling *f, struct tw_err *err)
