@@ -154,3 +154,27 @@ Test(run_answers, doctor_says_that_this_host_will_do)
     live_answer_done(&got);
     (void)tw_remove_tree(l.state, NULL);
 }
+
+Test(run_answers, two_at_once_wait_for_each_others_measuring, .timeout = 100)
+{
+    struct live l;
+    struct live_answer got;
+    tw_auto_free char *line = NULL;
+
+    live_open(&l, 54415, 1, NULL);
+    live_add(&l);
+    live_twin(&l, &got, "env", "sync", "pg");
+    cr_assert_eq(got.exit_code, 0, "%s", got.err);
+    live_answer_done(&got);
+    line = tw_strf("export TWIN_STATE_DIR=%s; r='build/twin run --target pg --mix select-only "
+                   "--budget 1 -q -o json'; $r --set work_mem=5MB >%s/a & a=$!; $r --set "
+                   "work_mem=6MB >%s/b & b=$!; wait $a; echo a$?; wait $b; echo b$?",
+                   l.state, l.top, l.top);
+    (void)live_child((const char *const[]){"/bin/bash", "-c", line, NULL}, NULL, (unsigned)-1,
+                     (unsigned)-1, &got);
+    cr_expect(strstr(got.out, "a0") || strstr(got.out, "a4"), "%s%s", got.out, got.err);
+    cr_expect(strstr(got.out, "b0") || strstr(got.out, "b4"), "%s%s", got.out, got.err);
+    live_answer_done(&got);
+    cr_expect_eq(live_leftovers(&l), 0);
+    live_close(&l);
+}

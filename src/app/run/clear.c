@@ -81,6 +81,7 @@ static void *clear_main(void *arg)
 void run_clear_begin(struct run *r)
 {
     (void)run_judge_join(r, NULL);
+    run_measuring_end(r);
     r->clearing = pthread_create(&r->clear_thread, NULL, clear_main, r) == 0;
     if (!r->clearing)
         (void)clear_main(r);

@@ -110,6 +110,7 @@ struct run {
     bool judge_running;
     pthread_t clear_thread;
     bool clearing;
+    int measuring; /* the lock of this state directory's measuring; 0: not held */
     struct tw_arena *judge_arena; /* owned: the thread's own */
     struct tw_err judge_err;
     int judge_result;
@@ -147,6 +148,9 @@ int run_judge_join(struct run *r, struct tw_err *err);
 void run_warm_begin(struct run *r);
 void run_warm_end(struct run *r, bool wait);
 void run_variant_done(struct run *r);
+/* One at a time measures: two at once would measure each other. Waits; -ECANCELED. */
+int run_measuring_begin(struct run *r, struct tw_err *err);
+void run_measuring_end(struct run *r);
 /* Closes the load, counts what the arms counted, and takes away what no later stage needs, in a thread
  * of its own beside calibration and prediction; end waits for it. Fine to end twice. */
 void run_clear_begin(struct run *r);

@@ -443,6 +443,9 @@ int run_trial(struct run *r, struct tw_err *err)
     int64_t begun = tw_now_ns();
     int rc;
 
+    rc = run_measuring_begin(r, err);
+    if (rc < 0)
+        return rc;
     (void)run_each_arm(r, run_count, NULL);
     rc = open_load(r, &why);
 

@@ -216,6 +216,7 @@ static void close_member(struct run *r, enum run_role role)
 
 void run_variant_done(struct run *r)
 {
+    run_measuring_end(r);
     run_clear_end(r);
     run_warm_end(r, false);
     (void)run_judge_join(r, NULL);
