@@ -3,7 +3,8 @@
 #include "live.h"
 
 struct row {
-    const char *id, *set, *file, *content, *code; /* file: PATH of --file PATH=F; "" a fragment */
+    const char *id, *set, *file, *content,
+        *code; /* file: PATH of --file PATH=F; "" a fragment */
 };
 
 static void write_text(const char *path, const char *text)
@@ -20,7 +21,8 @@ static void ask(struct live *l, const struct row *row, struct live_answer *got)
     if (row->file)
         write_text(from, row->content);
     live_twin(l, got, "run", "--target", "pg", row->file ? "--file" : "--set",
-              row->file ? file : row->set, "-o", "json", "--mix", "select-only", "--seed", "7");
+              row->file ? file : row->set, "-o", "json", "--mix", "select-only", "--seed",
+              "7");
     cr_assert_not_null(got->json, "%s: %s%s", row->id, got->out, got->err);
 }
 
@@ -46,7 +48,8 @@ Test(run_corpus, what_fails_is_blocked_in_the_servers_words, .timeout = 110)
     open_hba = hba_with(&l, "host all all 0.0.0.0/0 trust");
     const struct row rows[] = {
         {"PG01", "shared_buffers=200GB", NULL, NULL, "start.memory"},
-        {"PG03", "shared_preload_libraries=pg_stat_statement", NULL, NULL, "start.library"},
+        {"PG03", "shared_preload_libraries=pg_stat_statement", NULL, NULL,
+         "start.library"},
         {"PG06", NULL, "pg_hba.conf", bad_hba, "restart.latent"},
         {"PG08", "ssl=on", NULL, NULL, "start.tls"},
         {"PG21", NULL, "pg_hba.conf", open_hba, "exposure.trust"},
@@ -59,7 +62,8 @@ Test(run_corpus, what_fails_is_blocked_in_the_servers_words, .timeout = 110)
         struct live_answer got;
 
         ask(&l, &rows[i], &got);
-        cr_expect_eq(got.exit_code, 3, "%s: exit %d\n%s", rows[i].id, got.exit_code, got.out);
+        cr_expect_eq(got.exit_code, 3, "%s: exit %d\n%s", rows[i].id, got.exit_code,
+                     got.out);
         cr_expect_str_eq(live_text(got.json, "status"), "success", "%s", rows[i].id);
         cr_expect_str_eq(live_text(got.json, "decision"), "block", "%s", rows[i].id);
         cr_expect(live_issue(&got, rows[i].code), "%s: no issue %s in\n%s", rows[i].id,

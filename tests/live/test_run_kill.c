@@ -12,13 +12,14 @@ static void find_steps(struct tw_arena *a, struct steps *ret)
 {
     static const char line[] =
         "{ grep -rhoE 'tw_step\\(\"[a-z_.]+\"' src | cut -d'\"' -f2; sed -nE "
-        "'s/^ *\\{\"([a-z]+)\", run_[a-z]+, .*/run.\\1.begun run.\\1.done/p' src/app/run/run.c | "
+        "'s/^ *\\{\"([a-z]+)\", run_[a-z]+, .*/run.\\1.begun run.\\1.done/p' "
+        "src/app/run/run.c | "
         "tr ' ' '\\n'; } | sort -u";
     struct live_answer got;
     char *rest;
 
-    (void)live_child((const char *const[]){"/bin/sh", "-c", line, NULL}, NULL, (unsigned)-1,
-                     (unsigned)-1, &got);
+    (void)live_child((const char *const[]){"/bin/sh", "-c", line, NULL}, NULL,
+                     (unsigned)-1, (unsigned)-1, &got);
     rest = tw_arena_strdup(a, got.out);
     for (char *name; (name = strsep(&rest, "\n"));)
         if (*name)
@@ -41,9 +42,10 @@ static void remember_journals(struct live *l)
 static bool run_killed(struct live *l, const char *step, bool first)
 {
     tw_auto_free char *kill_at = tw_strf("TWIN_KILL_AT=%s", step);
-    const char *args[] = {"run",      "--target", "pg",           "--set",
-                          "work_mem=5MB", "--mix",    "select-only",  "--budget",
-                          "0.3",      first ? "--refresh-data" : "--quiet", NULL};
+    const char *args[] = {
+        "run",   "--target",    "pg",       "--set", "work_mem=5MB",
+        "--mix", "select-only", "--budget", "0.3",   first ? "--refresh-data" : "--quiet",
+        NULL};
     struct live_answer got;
     bool killed;
 
@@ -69,7 +71,8 @@ Test(run_kill, nothing_is_left_after_a_kill_at_any_step, .timeout = 600)
     for (size_t i = 0; i < steps.names.count; i++) {
         const char *step = steps.names.items[i];
         /* Steps of the seed are passed only when it is made. */
-        bool seed = strstr(step, "seed") || strstr(step, "image") || strstr(step, "settle");
+        bool seed =
+            strstr(step, "seed") || strstr(step, "image") || strstr(step, "settle");
         struct live_answer got;
 
         killed += run_killed(&l, step, seed);
@@ -79,7 +82,8 @@ Test(run_kill, nothing_is_left_after_a_kill_at_any_step, .timeout = 600)
         live_answer_done(&got);
         cr_expect_eq(live_leftovers(&l), 0, "left after a kill at %s", step);
     }
-    cr_expect_gt(killed, 30, "only %d of %zu steps were passed", killed, steps.names.count);
+    cr_expect_gt(killed, 30, "only %d of %zu steps were passed", killed,
+                 steps.names.count);
     live_close(&l);
 }
 
@@ -91,11 +95,12 @@ Test(run_kill, an_interrupt_tears_down_and_exits_130, .timeout = 60)
 
     live_open(&l, 54409, 1, NULL);
     live_add(&l);
-    line = tw_strf("TWIN_STATE_DIR=%s build/twin run --target pg --set work_mem=5MB --mix "
-                   "select-only --budget 20 & p=$!; sleep 2; kill -INT $p; wait $p",
-                   l.state);
-    (void)live_child((const char *const[]){"/bin/bash", "-c", line, NULL}, NULL, (unsigned)-1,
-                     (unsigned)-1, &got);
+    line =
+        tw_strf("TWIN_STATE_DIR=%s build/twin run --target pg --set work_mem=5MB --mix "
+                "select-only --budget 20 & p=$!; sleep 2; kill -INT $p; wait $p",
+                l.state);
+    (void)live_child((const char *const[]){"/bin/bash", "-c", line, NULL}, NULL,
+                     (unsigned)-1, (unsigned)-1, &got);
     cr_expect_eq(got.exit_code, 130, "exit %d: %s%s", got.exit_code, got.out, got.err);
     cr_expect_eq(live_leftovers(&l), 0);
     live_answer_done(&got);

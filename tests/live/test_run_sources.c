@@ -5,12 +5,13 @@ static void expect_taken(struct live *l, const char *name, const char *how)
 {
     struct live_answer got;
 
-    live_twin(l, &got, "run", "--target", "pg", "--set", "work_mem=5MB", "-o", "json", "--mix",
-              "select-only", "--refresh-data", "--budget", "0.6");
+    live_twin(l, &got, "run", "--target", "pg", "--set", "work_mem=5MB", "-o", "json",
+              "--mix", "select-only", "--refresh-data", "--budget", "0.6");
     cr_expect(got.exit_code == 0 || got.exit_code == 4, "%s: exit %d: %s\n%s", name,
               got.exit_code, got.err, got.out);
     if (got.json)
-        cr_expect_str_eq(live_text(json_object_get(got.json, "snapshot"), "how"), how, "%s", name);
+        cr_expect_str_eq(live_text(json_object_get(got.json, "snapshot"), "how"), how,
+                         "%s", name);
     live_answer_done(&got);
 }
 
@@ -49,20 +50,22 @@ Test(run_sources, tablespace_linked_wal_and_split_configuration, .timeout = 110)
     live_open(&l, 54407, 1, NULL);
     live_start(&l);
     cr_assert_eq(live_sh(&l, "mkdir %s/space", l.top), 0);
-    cr_assert_eq(live_sh(&l,
-                         "%s/psql -qX -h %s -p %d postgres -c \"CREATE TABLESPACE far LOCATION "
-                         "'%s/space'\" -c \"ALTER TABLE pgbench_accounts SET TABLESPACE far\"",
-                         l.bin, l.sockets, l.port, l.top),
-                 0);
+    cr_assert_eq(
+        live_sh(&l,
+                "%s/psql -qX -h %s -p %d postgres -c \"CREATE TABLESPACE far LOCATION "
+                "'%s/space'\" -c \"ALTER TABLE pgbench_accounts SET TABLESPACE far\"",
+                l.bin, l.sockets, l.port, l.top),
+        0);
     live_stop(&l, "fast");
-    cr_assert_eq(live_sh(&l,
-                         "mv %s/pg_wal %s/wal && ln -s %s/wal %s/pg_wal && mkdir %s/etc && mv "
-                         "%s/postgresql.conf %s/pg_hba.conf %s/pg_ident.conf %s/etc/ && printf "
-                         "\"data_directory='%s'\\nhba_file='%s/etc/pg_hba.conf'\\n"
-                         "ident_file='%s/etc/pg_ident.conf'\\n\" >> %s/etc/postgresql.conf",
-                         l.data, l.top, l.top, l.data, l.top, l.data, l.data, l.data, l.top,
-                         l.data, l.top, l.top, l.top),
-                 0);
+    cr_assert_eq(
+        live_sh(&l,
+                "mv %s/pg_wal %s/wal && ln -s %s/wal %s/pg_wal && mkdir %s/etc && mv "
+                "%s/postgresql.conf %s/pg_hba.conf %s/pg_ident.conf %s/etc/ && printf "
+                "\"data_directory='%s'\\nhba_file='%s/etc/pg_hba.conf'\\n"
+                "ident_file='%s/etc/pg_ident.conf'\\n\" >> %s/etc/postgresql.conf",
+                l.data, l.top, l.top, l.data, l.top, l.data, l.data, l.data, l.top,
+                l.data, l.top, l.top, l.top),
+        0);
     /* As pg_ctlcluster starts it: the server remembers where its configuration is. */
     cr_assert_eq(live_sh(&l,
                          "%s/pg_ctl -D %s -s -w -l %s/log -o '-c "
@@ -73,7 +76,8 @@ Test(run_sources, tablespace_linked_wal_and_split_configuration, .timeout = 110)
     expect_taken(&l, "running", "running");
     live_stop(&l, "fast");
     expect_taken(&l, "stopped", "stopped");
-    live_twin(&l, &got, "run", "--target", "pg", "--set", "shared_buffers=200GB", "-o", "json");
+    live_twin(&l, &got, "run", "--target", "pg", "--set", "shared_buffers=200GB", "-o",
+              "json");
     cr_expect_eq(got.exit_code, 3, "%s", got.err);
     live_answer_done(&got);
     cr_expect_eq(live_leftovers(&l), 0);

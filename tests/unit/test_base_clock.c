@@ -49,7 +49,8 @@ Test(base_clock, times_are_written_by_the_standard)
     tw_auto(tw_arena) *a = tw_arena_new();
 
     cr_expect_str_eq(tw_iso_time(a, 0), "1970-01-01T00:00:00Z");
-    cr_expect_str_eq(tw_iso_time(a, INT64_C(1767225600) * TW_SEC_NS), "2026-01-01T00:00:00Z");
+    cr_expect_str_eq(tw_iso_time(a, INT64_C(1767225600) * TW_SEC_NS),
+                     "2026-01-01T00:00:00Z");
 }
 
 Test(base_clock, time_goes_forward_and_sleeping_takes_at_least_what_was_asked)

@@ -75,7 +75,8 @@ Test(base_file, directories_are_made_with_their_parents_and_twice_is_fine)
 
 Test(base_file, removing_a_tree_does_not_follow_links)
 {
-    tw_auto_free char *tree = tw_strf("%s/tree/deep", dir), *top = tw_strf("%s/tree", dir);
+    tw_auto_free char *tree = tw_strf("%s/tree/deep", dir),
+                      *top = tw_strf("%s/tree", dir);
     tw_auto_free char *kept = tw_strf("%s/kept", dir), *file = tw_strf("%s/kept/f", dir);
     tw_auto_free char *link = tw_strf("%s/tree/deep/link", dir);
 

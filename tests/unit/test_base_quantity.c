@@ -10,9 +10,16 @@ Test(base_quantity, bytes_are_binary_as_postgresql_and_docker_read_them)
         const char *text;
         int64_t bytes;
     } rows[] = {
-        {"0", 0},           {"100", 100},        {"64kB", 64 << 10},  {"64 kB", 64 << 10},
-        {"1MB", 1 << 20},   {"2GB", INT64_C(2) << 30}, {"1.5G", INT64_C(3) << 29},
-        {"3tb", INT64_C(3) << 40}, {"1MiB", 1 << 20}, {"12B", 12},
+        {"0", 0},
+        {"100", 100},
+        {"64kB", 64 << 10},
+        {"64 kB", 64 << 10},
+        {"1MB", 1 << 20},
+        {"2GB", INT64_C(2) << 30},
+        {"1.5G", INT64_C(3) << 29},
+        {"3tb", INT64_C(3) << 40},
+        {"1MiB", 1 << 20},
+        {"12B", 12},
     };
 
     for (size_t i = 0; i < TW_COUNT_OF(rows); i++) {
@@ -25,7 +32,8 @@ Test(base_quantity, bytes_are_binary_as_postgresql_and_docker_read_them)
 
 Test(base_quantity, what_is_no_quantity_is_refused_with_what_was_expected)
 {
-    static const char *const rows[] = {"", "GB", "-1GB", "1XB", "1 2", "1e30", "nan", "inf"};
+    static const char *const rows[] = {"",    "GB",   "-1GB", "1XB",
+                                       "1 2", "1e30", "nan",  "inf"};
 
     for (size_t i = 0; i < TW_COUNT_OF(rows); i++) {
         struct tw_err err = {0};

@@ -5,14 +5,17 @@
 
 Test(base_text, the_nearest_name_is_found_without_case_and_only_when_near)
 {
-    static const char *const names[] = {"work_mem", "maintenance_work_mem", "max_connections",
-                                        "jit", "shared_buffers"};
+    static const char *const names[] = {"work_mem", "maintenance_work_mem",
+                                        "max_connections", "jit", "shared_buffers"};
     static const struct {
         const char *word, *nearest;
     } rows[] = {
-        {"work_men", "work_mem"},         {"WORK_MEM", "work_mem"},
-        {"max_conections", "max_connections"}, {"shared_bufers", "shared_buffers"},
-        {"git", "jit"},                   {"completely_different", NULL},
+        {"work_men", "work_mem"},
+        {"WORK_MEM", "work_mem"},
+        {"max_conections", "max_connections"},
+        {"shared_bufers", "shared_buffers"},
+        {"git", "jit"},
+        {"completely_different", NULL},
         {"", NULL},
     };
 
@@ -62,7 +65,8 @@ Test(base_text, the_hash_is_that_of_the_standard)
     char hex[65];
 
     tw_sha256_hex("abc", 3, hex); /* FIPS 180-2, B.1 */
-    cr_expect_str_eq(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    cr_expect_str_eq(hex,
+                     "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
 Test(base_text, ids_are_valid_different_and_sort_by_age)

@@ -17,7 +17,8 @@ Test(change_words, a_pair_keeps_everything_after_the_first_equal_sign)
     struct tw_request *r = request(a);
 
     cr_assert_eq(tw_change_parse_set(a, "log_line_prefix='a=%m '", r, NULL), 0);
-    cr_assert_eq(tw_change_parse_set(a, "ALTER SYSTEM SET work_mem = '64MB'", r, NULL), 0);
+    cr_assert_eq(tw_change_parse_set(a, "ALTER SYSTEM SET work_mem = '64MB'", r, NULL),
+                 0);
     cr_assert_eq(tw_change_parse_set(a, "archive_command=", r, NULL), 0);
     cr_expect_str_eq(r->settings.items[0].value, "a=%m ");
     cr_expect_str_eq(r->settings.items[1].name, "work_mem");
@@ -51,7 +52,8 @@ Test(change_words, sweeps_double_or_step)
 
         cr_assert_eq(tw_change_parse_set(a, rows[i].text, r, NULL), 0);
         cr_assert_eq(tw_change_sweep(a, r, &all, NULL), 0, "%s", rows[i].text);
-        cr_assert_eq(all.list.count, rows[i].count, "%s: %zu", rows[i].text, all.list.count);
+        cr_assert_eq(all.list.count, rows[i].count, "%s: %zu", rows[i].text,
+                     all.list.count);
         cr_expect_str_eq(all.list.items[all.list.count - 1].settings.items[0].value,
                          rows[i].last);
     }

@@ -15,7 +15,9 @@ struct scene {
 
 static struct scene scene_new(void)
 {
-    struct scene s = {.a = tw_arena_new(), .impact.confidence = 0.95, .impact.risk_score = 20,
+    struct scene s = {.a = tw_arena_new(),
+                      .impact.confidence = 0.95,
+                      .impact.risk_score = 20,
                       .measured.pairs = 12};
 
     cr_assert(tw_policy_load(s.a, NULL, &s.policy, NULL) == 0);
@@ -32,7 +34,8 @@ static void effect(struct scene *s, const char *metric, double low, double high)
 
 static enum tw_verdict decide(struct scene *s)
 {
-    cr_assert(tw_decide(s->a, &s->policy, &s->impact, &s->measured, &s->decision, NULL) == 0);
+    cr_assert(tw_decide(s->a, &s->policy, &s->impact, &s->measured, &s->decision, NULL) ==
+              0);
     return s->decision.verdict;
 }
 
@@ -44,9 +47,10 @@ Test(decide_decide, intervals_against_margins)
         enum tw_verdict verdict;
     } rows[] = {
         {"throughput_per_s", 0.95, 1.05, TW_PROCEED},
-        {"throughput_per_s", 0.91, 0.93, TW_PROCEED}, /* worse, yet inside what is allowed */
-        {"throughput_per_s", 0.85, 1.05, TW_REVIEW},  /* inconclusive */
-        {"throughput_per_s", 0.82, 0.88, TW_REVIEW},  /* certainly past the margin */
+        {"throughput_per_s", 0.91, 0.93,
+         TW_PROCEED}, /* worse, yet inside what is allowed */
+        {"throughput_per_s", 0.85, 1.05, TW_REVIEW}, /* inconclusive */
+        {"throughput_per_s", 0.82, 0.88, TW_REVIEW}, /* certainly past the margin */
         {"throughput_per_s", 0.50, 0.70, TW_BLOCK},
         {"throughput_per_s", 1.20, 3.00, TW_PROCEED},
         {"p50_ms", 0.90, 1.24, TW_PROCEED},
@@ -78,7 +82,8 @@ Test(decide_decide, the_score_is_under_fifty_if_and_only_if_it_may_proceed)
             double sum = 0;
 
             s.impact.risk_score = score;
-            TW_PUSH(s.a, &s.impact.risk_parts, (struct tw_risk_part){"all", score, "why"});
+            TW_PUSH(s.a, &s.impact.risk_parts,
+                    (struct tw_risk_part){"all", score, "why"});
             tw_issue_add(s.a, &s.impact.issues, TW_HIGH, (enum tw_verdict)verdict, "x.y",
                          "found", NULL, NULL);
             tw_issue_add(s.a, &s.impact.issues, TW_HIGH, (enum tw_verdict)verdict, "x.z",
@@ -99,7 +104,8 @@ Test(decide_decide, the_level_follows_the_score)
 {
     struct scene s = scene_new();
 
-    tw_issue_add(s.a, &s.impact.issues, TW_CRITICAL, TW_BLOCK, "start.failed", "t", "e", "r");
+    tw_issue_add(s.a, &s.impact.issues, TW_CRITICAL, TW_BLOCK, "start.failed", "t", "e",
+                 "r");
     cr_assert(decide(&s) == TW_BLOCK);
     cr_expect_str_eq(s.impact.risk_level, "critical");
     cr_expect_str_eq(s.decision.reasons.items[0], "t");
@@ -111,7 +117,8 @@ Test(decide_decide, rules_raise_what_a_finding_means)
 {
     struct scene s = scene_new();
 
-    tw_issue_add(s.a, &s.impact.issues, TW_LOW, TW_PROCEED, "exposure.listen", "open", NULL, NULL);
+    tw_issue_add(s.a, &s.impact.issues, TW_LOW, TW_PROCEED, "exposure.listen", "open",
+                 NULL, NULL);
     cr_expect(decide(&s) == TW_REVIEW);
     tw_arena_free(s.a);
 }
@@ -120,8 +127,8 @@ Test(decide_decide, what_is_only_probable_is_for_a_person)
 {
     struct scene s = scene_new();
 
-    tw_issue_add(s.a, &s.impact.issues, TW_HIGH, TW_BLOCK, "x.y", "t", NULL, NULL)->probability =
-        0.6;
+    tw_issue_add(s.a, &s.impact.issues, TW_HIGH, TW_BLOCK, "x.y", "t", NULL, NULL)
+        ->probability = 0.6;
     cr_expect(decide(&s) == TW_REVIEW);
     tw_arena_free(s.a);
 }
@@ -145,8 +152,8 @@ Test(decide_decide, predicted_failures_weigh_by_their_probability)
         double probability, before;
         bool from_finding;
         enum tw_verdict verdict;
-    } rows[] = {{0.2, 0, false, TW_PROCEED}, {0.5, 0, false, TW_REVIEW},
-                {0.9, 0, false, TW_BLOCK},   {0.9, 0.85, false, TW_PROCEED},
+    } rows[] = {{0.2, 0, false, TW_PROCEED},  {0.5, 0, false, TW_REVIEW},
+                {0.9, 0, false, TW_BLOCK},    {0.9, 0.85, false, TW_PROCEED},
                 {0.9, 0.3, false, TW_REVIEW}, {1, 0, true, TW_PROCEED}};
 
     for (size_t i = 0; i < TW_COUNT_OF(rows); i++) {
@@ -175,7 +182,9 @@ Test(decide_decide, errors_that_rise_are_never_let_through)
         struct scene s = scene_new();
 
         TW_PUSH(s.a, &s.impact.performance,
-                (struct tw_effect){.metric = "errors_share", .before = 0, .after = rows[i].after,
+                (struct tw_effect){.metric = "errors_share",
+                                   .before = 0,
+                                   .after = rows[i].after,
                                    .verdict = rows[i].word});
         cr_expect(decide(&s) == rows[i].verdict, "row %zu", i);
         tw_arena_free(s.a);
@@ -200,11 +209,17 @@ Test(decide_decide, reasons_are_said_as_people_say_them)
         double low, high;
         const char *reason;
     } rows[] = {
-        {"throughput_per_s", 0.0005, 0.001, "throughput is lower by a factor of 1000 or more; the policy allows 10 %"},
-        {"throughput_per_s", 0.79, 0.87, "throughput is lower by 13 % or more; the policy allows 10 %"},
-        {"p95_ms", 1200, INFINITY, "p95 is higher by a factor of 1200 or more; the policy allows 50 %"},
-        {"p95_ms", 0.9, 1.63, "inconclusive: p95 may be higher by 63 %; the policy allows 50 %"},
-        {"p99_ms", 1.4, NAN, "inconclusive: p99 may be higher without a bound that is known; the policy allows 50 %"},
+        {"throughput_per_s", 0.0005, 0.001,
+         "throughput is lower by a factor of 1000 or more; the policy allows 10 %"},
+        {"throughput_per_s", 0.79, 0.87,
+         "throughput is lower by 13 % or more; the policy allows 10 %"},
+        {"p95_ms", 1200, INFINITY,
+         "p95 is higher by a factor of 1200 or more; the policy allows 50 %"},
+        {"p95_ms", 0.9, 1.63,
+         "inconclusive: p95 may be higher by 63 %; the policy allows 50 %"},
+        {"p99_ms", 1.4, NAN,
+         "inconclusive: p99 may be higher without a bound that is known; the policy "
+         "allows 50 %"},
         {"p99_ms", NAN, NAN, "what happens to p99 is unknown"},
     };
 
@@ -225,8 +240,9 @@ Test(decide_decide, a_proceed_says_what_was_shown)
     effect(&s, "throughput_per_s", 0.97, 1.1);
     effect(&s, "p95_ms", 0.5, 0.8);
     cr_assert(decide(&s) == TW_PROCEED);
-    cr_expect_str_eq(s.decision.reasons.items[0],
-                     "every effect stays inside the policy's margins: throughput at most 3.0 % "
-                     "lower, p95 better");
+    cr_expect_str_eq(
+        s.decision.reasons.items[0],
+        "every effect stays inside the policy's margins: throughput at most 3.0 % "
+        "lower, p95 better");
     tw_arena_free(s.a);
 }

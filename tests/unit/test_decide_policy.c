@@ -26,8 +26,8 @@ Test(decide_policy, the_built_in_policy_is_that_of_the_specification)
     struct tw_err err = {0};
 
     cr_assert(tw_policy_load(a, NULL, &p, &err) == 0, "%s", err.text);
-    cr_expect(p.margin_throughput == 0.10 && p.margin_p50 == 0.25 && p.margin_p95 == 0.5 &&
-              p.margin_p99 == 0.5 && p.margin_effect == 0.05);
+    cr_expect(p.margin_throughput == 0.10 && p.margin_p50 == 0.25 &&
+              p.margin_p95 == 0.5 && p.margin_p99 == 0.5 && p.margin_effect == 0.05);
     cr_expect(p.confidence_threshold == 0.85);
     cr_expect(p.min_pairs == 10 && p.min_requests == 5000);
     cr_expect(p.rules.count > 5 && p.cases.count == 3);
@@ -50,8 +50,11 @@ Test(decide_policy, a_policy_says_only_what_is_different)
     struct tw_policy p;
     struct tw_err err = {0};
 
-    cr_assert(load_text(a, "name: strict\nmargins: {p95: 20%}\nrules:\n"
-                           "  - {code: x.*, at_least: block}\n", &p, &err) == 0, "%s", err.text);
+    cr_assert(load_text(a,
+                        "name: strict\nmargins: {p95: 20%}\nrules:\n"
+                        "  - {code: x.*, at_least: block}\n",
+                        &p, &err) == 0,
+              "%s", err.text);
     cr_expect(p.margin_p95 == 0.2 && p.margin_p50 == 0.25);
     cr_expect(p.rules.count == 1 && p.cases.count == 3);
     cr_expect_str_eq(p.name, "strict");
@@ -62,12 +65,15 @@ Test(decide_policy, mistakes_are_errors_with_line_and_nearest_key)
     static const struct {
         const char *text, *error;
     } rows[] = {
-        {"margins:\n  p59: 20 %\n", "line 2, column 8: unknown key 'margins/p59'; did you mean 'margins/p50'?"},
+        {"margins:\n  p59: 20 %\n",
+         "line 2, column 8: unknown key 'margins/p59'; did you mean 'margins/p50'?"},
         {"margins: {p95: lots}\n", "expected a share, '10 %' or '0.1'"},
         {"margins: {throughput: 300 %}\n", "expected a number from 0 to 1"},
-        {"rules:\n  - {code: a, at_least: maybe}\n", "expected 'proceed', 'review' or 'block'"},
+        {"rules:\n  - {code: a, at_least: maybe}\n",
+         "expected 'proceed', 'review' or 'block'"},
         {"rules:\n  - {at_least: block}\n", "rule 1 has no code"},
-        {"cases:\n  - {risk_level: huge}\n", "expected 'low', 'medium', 'high' or 'critical'"},
+        {"cases:\n  - {risk_level: huge}\n",
+         "expected 'low', 'medium', 'high' or 'critical'"},
         {"confidence: 1\n", "unknown key 'confidence'"},
         {"confidence_threshold: 0.5\nconfidence_threshold: 0.6\n", "stands here twice"},
     };
@@ -97,8 +103,9 @@ Test(decide_policy, the_risk_level_sets_the_depth_and_the_tier_sets_the_risk_lev
         const char *risk_level;
         double budget_s;
     } rows[] = {
-        {TW_TIER_DEV, NULL, 3},       {TW_TIER_STAGING, NULL, 4}, {TW_TIER_PRODUCTION, NULL, 6},
-        {TW_TIER_DEV, "critical", 12}, {TW_TIER_PRODUCTION, "low", 3},
+        {TW_TIER_DEV, NULL, 3},         {TW_TIER_STAGING, NULL, 4},
+        {TW_TIER_PRODUCTION, NULL, 6},  {TW_TIER_DEV, "critical", 12},
+        {TW_TIER_PRODUCTION, "low", 3},
     };
 
     for (size_t i = 0; i < TW_COUNT_OF(rows); i++) {

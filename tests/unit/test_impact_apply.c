@@ -105,8 +105,9 @@ Test(impact_apply, fragments_are_included_and_the_include_is_undone)
 
     snapshot.config_file = "/srv/pg/postgresql.conf";
     TW_PUSH(a, &plan.steps,
-            (struct tw_plan_step){
-                .kind = TW_STEP_FRAGMENT, .value = "x = 1\n", .origin = "/home/dba/new.conf"});
+            (struct tw_plan_step){.kind = TW_STEP_FRAGMENT,
+                                  .value = "x = 1\n",
+                                  .origin = "/home/dba/new.conf"});
     judge(a, false);
     cr_expect_str_eq(ret.apply.commands.items[0], "cp /home/dba/new.conf /srv/pg/");
     cr_expect_str_eq(ret.apply.commands.items[1],

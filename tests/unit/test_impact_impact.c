@@ -262,10 +262,18 @@ Test(impact_impact, a_candidate_that_dies_under_load_is_blocked_whatever_was_mea
 Test(impact_impact, failures_below_the_threshold_are_not_told)
 {
     struct world *w = make();
-    const struct tw_failure oom = {.kind = "oom", .at_hours = 5, .low = 3, .high = 9,
-                                   .probability = 0.8, .evidence = "memory grows"},
-                            full = {.kind = "disk_full", .at_hours = 20, .low = 10, .high = 30,
-                                    .probability = 0.2, .evidence = "disk grows"};
+    const struct tw_failure oom = {.kind = "oom",
+                                   .at_hours = 5,
+                                   .low = 3,
+                                   .high = 9,
+                                   .probability = 0.8,
+                                   .evidence = "memory grows"},
+                            full = {.kind = "disk_full",
+                                    .at_hours = 20,
+                                    .low = 10,
+                                    .high = 30,
+                                    .probability = 0.2,
+                                    .evidence = "disk grows"};
 
     add_harmless(w);
     TW_PUSH(w->arena, &w->failures[TW_CANDIDATE].list, oom);
@@ -280,8 +288,12 @@ Test(impact_impact, failures_below_the_threshold_are_not_told)
 Test(impact_impact, a_failure_of_today_is_not_the_changes_risk)
 {
     struct world *w = make();
-    const struct tw_failure oom = {.kind = "oom", .at_hours = 5, .low = 3, .high = 9,
-                                   .probability = 0.8, .evidence = "memory grows"};
+    const struct tw_failure oom = {.kind = "oom",
+                                   .at_hours = 5,
+                                   .low = 3,
+                                   .high = 9,
+                                   .probability = 0.8,
+                                   .evidence = "memory grows"};
 
     add_harmless(w);
     TW_PUSH(w->arena, &w->failures[TW_CANDIDATE].list, oom);

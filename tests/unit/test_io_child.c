@@ -9,7 +9,8 @@
 
 Test(io_child, both_outputs_and_the_status_come_back)
 {
-    struct tw_child c = {.argv = ARGV("sh", "-c", "echo out; echo err >&2; exit 7"), SAME};
+    struct tw_child c = {.argv = ARGV("sh", "-c", "echo out; echo err >&2; exit 7"),
+                         SAME};
     struct tw_child_result r;
 
     cr_assert(tw_child_run(&c, &r, NULL) == 0);
@@ -69,7 +70,8 @@ Test(io_child, a_grandchild_that_keeps_the_pipe_does_not_hold_us)
 
 Test(io_child, output_past_the_maximum_is_dropped_and_said_so)
 {
-    struct tw_child c = {.argv = ARGV("sh", "-c", "head -c 300000 /dev/zero | tr '\\0' x"),
+    struct tw_child c = {.argv =
+                             ARGV("sh", "-c", "head -c 300000 /dev/zero | tr '\\0' x"),
                          .max_output = 1000,
                          SAME};
     struct tw_child_result r;
@@ -91,7 +93,8 @@ Test(io_child, a_signal_is_a_status)
 
 Test(io_child, privileges_are_dropped_with_all_groups)
 {
-    struct tw_child c = {.argv = ARGV("sh", "-c", "id -u; id -G"), .uid = 65534, .gid = 65534};
+    struct tw_child c = {
+        .argv = ARGV("sh", "-c", "id -u; id -G"), .uid = 65534, .gid = 65534};
     struct tw_child_result r;
 
     if (geteuid() != 0)

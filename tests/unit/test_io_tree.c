@@ -47,9 +47,9 @@ static int64_t copy(tw_copy_skip_fn *skip, void *arg)
     struct tw_err err = {0};
     int64_t bytes = -1;
 
-    cr_assert_eq(tw_copy_tree(from, to, (unsigned)-1, (unsigned)-1, skip, arg, &bytes,
-                                   &err),
-                 0, "%s", err.text);
+    cr_assert_eq(
+        tw_copy_tree(from, to, (unsigned)-1, (unsigned)-1, skip, arg, &bytes, &err), 0,
+        "%s", err.text);
     return bytes;
 }
 
@@ -85,7 +85,8 @@ Test(io_tree, contents_modes_and_times_are_kept)
 
 Test(io_tree, links_stay_links)
 {
-    tw_auto_free char *one = in(from, "one"), *two = in(from, "two"), *soft = in(from, "soft");
+    tw_auto_free char *one = in(from, "one"), *two = in(from, "two"),
+                      *soft = in(from, "soft");
     tw_auto_free char *copied = in(to, "soft");
     char target[64] = "";
 

@@ -10,8 +10,8 @@ Test(io_yaml, a_file_becomes_a_flat_list_in_its_order)
         int line, column, children;
         bool quoted;
     } rows[] = {
-        {"", NULL, 1, 1, 3, false},       {"/a", "1", 1, 4, 0, false},
-        {"/b~1c", NULL, 3, 3, 2, false},  {"/b~1c/0", "x", 3, 6, 0, true},
+        {"", NULL, 1, 1, 3, false},        {"/a", "1", 1, 4, 0, false},
+        {"/b~1c", NULL, 3, 3, 2, false},   {"/b~1c/0", "x", 3, 6, 0, true},
         {"/b~1c/1", NULL, 4, 5, 1, false}, {"/b~1c/1/k", "v", 4, 8, 0, false},
         {"/e", "", 5, 3, 0, false},
     };
@@ -19,8 +19,9 @@ Test(io_yaml, a_file_becomes_a_flat_list_in_its_order)
     struct tw_err err = {0};
     struct tw_yaml y;
 
-    cr_assert(tw_yaml_read(a, "a: 1\nb/c:\n  - \"x\"\n  - k: v\ne:\n", "f.yaml", &y, &err) == 0,
-              "%s", err.text);
+    cr_assert(
+        tw_yaml_read(a, "a: 1\nb/c:\n  - \"x\"\n  - k: v\ne:\n", "f.yaml", &y, &err) == 0,
+        "%s", err.text);
     cr_assert(y.list.count == TW_COUNT_OF(rows), "%zu", y.list.count);
     for (size_t i = 0; i < TW_COUNT_OF(rows); i++) {
         const struct tw_yaml_entry *e = &y.list.items[i];
@@ -40,10 +41,12 @@ Test(io_yaml, what_is_doubtful_is_an_error_with_its_place)
         const char *text, *error;
     } rows[] = {
         {"a: 1\nb: 2\na: 3\n", "f.yaml, line 3, column 1: the key 'a' stands here twice"},
-        {"a: &x 1\nb: *x\n", "f.yaml, line 2, column 5: aliases are not read; write the value out"},
+        {"a: &x 1\nb: *x\n",
+         "f.yaml, line 2, column 5: aliases are not read; write the value out"},
         {"a:\n  <<: {b: 1}\n",
          "f.yaml, line 2, column 3: merge keys are not read; write the values out"},
-        {"? [a]\n: 1\n", "f.yaml, line 1, column 3: a key is a text, not a mapping or a list"},
+        {"? [a]\n: 1\n",
+         "f.yaml, line 1, column 3: a key is a text, not a mapping or a list"},
         {"a: 1\n---\nb: 2\n", "a second document; one is expected"},
         {"a: [1, 2\n", "flow sequence without a closing bracket"},
     };

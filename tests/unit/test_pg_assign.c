@@ -13,8 +13,8 @@ Test(pg_assign, every_way_of_writing_a_setting)
         {"log_line_prefix 'a''b'", "log_line_prefix", "a'b"},
         {"ALTER SYSTEM SET max_connections = 500", "max_connections", "500"},
         {"alter system set work_mem to '64MB';", "work_mem", "64MB"},
-        {"ALTER SYSTEM SET shared_preload_libraries = 'a', 'b'", "shared_preload_libraries",
-         "a, b"},
+        {"ALTER SYSTEM SET shared_preload_libraries = 'a', 'b'",
+         "shared_preload_libraries", "a, b"},
         {"ALTER SYSTEM SET autovacuum = off", "autovacuum", "off"},
         {"ALTER SYSTEM SET random_page_cost = 1.1", "random_page_cost", "1.1"},
         {"ALTER SYSTEM RESET work_mem", "work_mem", NULL},
@@ -31,8 +31,8 @@ Test(pg_assign, every_way_of_writing_a_setting)
                      rows[i].text, err.text);
         cr_assert_eq(got.list.count, 1, "%s", rows[i].text);
         cr_expect_str_eq(got.list.items[0].name, rows[i].name);
-        cr_expect(tw_streq(got.list.items[0].value, rows[i].value), "%s: %s", rows[i].text,
-                  got.list.items[0].value);
+        cr_expect(tw_streq(got.list.items[0].value, rows[i].value), "%s: %s",
+                  rows[i].text, got.list.items[0].value);
     }
 }
 
@@ -41,7 +41,8 @@ Test(pg_assign, a_fragment_keeps_its_line_numbers)
     tw_auto(tw_arena) *a = tw_arena_new();
     struct tw_pg_assignments got;
 
-    cr_assert_eq(tw_pg_parse_assignments(a, "# one\n\na = 1\n  b = 'x'\n", &got, NULL), 0);
+    cr_assert_eq(tw_pg_parse_assignments(a, "# one\n\na = 1\n  b = 'x'\n", &got, NULL),
+                 0);
     cr_assert_eq(got.list.count, 2);
     cr_expect_eq(got.list.items[0].line, 3);
     cr_expect_eq(got.list.items[1].line, 4);
@@ -57,7 +58,8 @@ Test(pg_assign, mistakes_name_their_line)
         struct tw_pg_assignments got;
         struct tw_err err = {0};
 
-        cr_expect_eq(tw_pg_parse_assignments(a, texts[i], &got, &err), -EINVAL, "%s", texts[i]);
+        cr_expect_eq(tw_pg_parse_assignments(a, texts[i], &got, &err), -EINVAL, "%s",
+                     texts[i]);
         cr_expect(err.text[0], "%s", texts[i]);
     }
 }

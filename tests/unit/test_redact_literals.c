@@ -9,7 +9,8 @@ Test(redact_literals, values_go_and_statements_stay)
     static const struct {
         const char *in, *out;
     } rows[] = {
-        {"SELECT * FROM t WHERE name = 'O''Hara' AND id=42", "SELECT * FROM t WHERE name = '" DOTS "' AND id=?"},
+        {"SELECT * FROM t WHERE name = 'O''Hara' AND id=42",
+         "SELECT * FROM t WHERE name = '" DOTS "' AND id=?"},
         {"WHERE a BETWEEN 1 AND 20 LIMIT 5", "WHERE a BETWEEN ? AND ? LIMIT ?"},
         {"id IN (1, 2,3)", "id IN (?, ?,?)"},
         {"INSERT INTO t2 VALUES (7, 'x')", "INSERT INTO t2 VALUES (?, '" DOTS "')"},

@@ -9,13 +9,16 @@ Test(redact_text, secrets_are_found_by_what_stands_before_them)
         const char *in, *out;
     } rows[] = {
         {"host=db password=hunter2 user=x", "host=db password=[redacted] user=x"},
-        {"primary_conninfo = 'host=a password=geheim'", "primary_conninfo = 'host=a password=[redacted]'"},
+        {"primary_conninfo = 'host=a password=geheim'",
+         "primary_conninfo = 'host=a password=[redacted]'"},
         {"password = 'it''s secret' # c", "password = '[redacted]' # c"},
         {"{\"api_key\": \"abc\", \"n\": 1}", "{\"api_key\": \"[redacted]\", \"n\": 1}"},
         {"PGPASSWORD=abc psql", "PGPASSWORD=[redacted] psql"},
-        {"postgresql://app:s3cr%74@db/x?sslmode=require", "postgresql://app:[redacted]@db/x?sslmode=require"},
+        {"postgresql://app:s3cr%74@db/x?sslmode=require",
+         "postgresql://app:[redacted]@db/x?sslmode=require"},
         {"GET /x?token=abcd&y=1", "GET /x?token=[redacted]&y=1"},
-        {"CREATE ROLE a PASSWORD 'x y' LOGIN", "CREATE ROLE a PASSWORD '[redacted]' LOGIN"},
+        {"CREATE ROLE a PASSWORD 'x y' LOGIN",
+         "CREATE ROLE a PASSWORD '[redacted]' LOGIN"},
         {"Authorization: Bearer abcdefgh12345", "Authorization: Bearer [redacted]"},
         {"AKIAIOSFODNN7EXAMPLE is it", "[redacted] is it"},
         {"role md5d8578edf8458ce06fbc5bb76a58c5ca4", "role [redacted]"},
@@ -69,20 +72,22 @@ Test(redact_text, redacting_twice_changes_nothing_more)
     tw_auto(tw_arena) *a = tw_arena_new();
     const char *once = tw_redact_text(NULL, a, "password=x&token='y z' https://a:b@c/");
 
-    cr_expect_str_eq(once, "password=[redacted]&token='[redacted]' https://a:[redacted]@c/");
+    cr_expect_str_eq(once,
+                     "password=[redacted]&token='[redacted]' https://a:[redacted]@c/");
     cr_expect_str_eq(tw_redact_text(NULL, a, once), once);
 }
 
 Test(redact_text, json_is_redacted_in_place_by_its_keys)
 {
-    json_t *json = json_pack("{s:{s:s, s:[s, s]}, s:i}", "change", "db_password", "abc", "list",
-                             "host=a password=b", "plain", "token_count", 5);
+    json_t *json = json_pack("{s:{s:s, s:[s, s]}, s:i}", "change", "db_password", "abc",
+                             "list", "host=a password=b", "plain", "token_count", 5);
     char *text;
 
     tw_redact_json(NULL, json);
     text = json_dumps(json, JSON_COMPACT);
-    cr_expect_str_eq(text, "{\"change\":{\"db_password\":\"[redacted]\",\"list\":[\"host=a "
-                           "password=[redacted]\",\"plain\"]},\"token_count\":5}");
+    cr_expect_str_eq(text,
+                     "{\"change\":{\"db_password\":\"[redacted]\",\"list\":[\"host=a "
+                     "password=[redacted]\",\"plain\"]},\"token_count\":5}");
     free(text);
     json_decref(json);
 }

@@ -8,7 +8,8 @@
 #define HOSTILE "<script>alert(1)</script> \033[2J ]]> | `x` password=geheim"
 
 static const struct tw_report_style plain = {.columns = 80};
-static const struct tw_report_style rich = {.colour = true, .unicode = true, .columns = 100};
+static const struct tw_report_style rich = {
+    .colour = true, .unicode = true, .columns = 100};
 
 /* Everything that comes from outside is hostile. */
 static struct tw_simulation *simulation(void)
@@ -43,7 +44,8 @@ static struct tw_simulation *simulation(void)
                                .ratio = {1.4, 0.9, 1.63, 0.95, 12, "pairs"},
                                .verdict = "inconclusive",
                                .noise_floor = 0.02});
-    TW_PUSH(a, &s->impact.failures, (struct tw_failure){HOSTILE, 5, 4, 6, 0.9, HOSTILE, 0, false});
+    TW_PUSH(a, &s->impact.failures,
+            (struct tw_failure){HOSTILE, 5, 4, 6, 0.9, HOSTILE, 0, false});
     TW_PUSH(a, &s->impact.statements,
             (struct tw_statement_effect){.text = "SELECT 'geheim' " HOSTILE,
                                          .plan_before = HOSTILE,
@@ -171,8 +173,8 @@ Test(report_report, html_is_self_contained_and_escaped)
 {
     tw_auto(tw_simulation) *s = simulation();
     tw_auto_free char *text = written("html", s, &plain);
-    static const char *const forbidden[] = {"<script", "http://", "https://", "url(", "@import",
-                                            "<img", "<iframe", " onload"};
+    static const char *const forbidden[] = {"<script", "http://", "https://", "url(",
+                                            "@import", "<img",    "<iframe",  " onload"};
 
     for (size_t i = 0; i < TW_COUNT_OF(forbidden); i++)
         cr_expect(!strstr(text, forbidden[i]), "%s", forbidden[i]);
@@ -193,7 +195,8 @@ Test(report_report, junit_has_a_failure_for_each_thing_that_forces_the_decision)
         cases++;
     for (const char *p = text; (p = strstr(p, "<failure ")); p++)
         failures++;
-    (void)snprintf(expected, sizeof expected, "tests=\"%zu\" failures=\"%zu\"", cases, failures);
+    (void)snprintf(expected, sizeof expected, "tests=\"%zu\" failures=\"%zu\"", cases,
+                   failures);
     cr_expect(strstr(text, expected), "%s", expected);
     cr_expect(failures == 3, "%zu", failures); /* decision, finding, p95 */
     cr_expect(!strstr(text, "<script"));
@@ -226,8 +229,8 @@ Test(report_report, sarif_points_at_the_line_of_the_changed_file)
     cr_expect_str_eq(json_string_value(json_object_get(
                          json_object_get(place, "artifactLocation"), "uri")),
                      "new.conf");
-    cr_expect(json_integer_value(json_object_get(json_object_get(place, "region"),
-                                                 "startLine")) == 3);
+    cr_expect(json_integer_value(
+                  json_object_get(json_object_get(place, "region"), "startLine")) == 3);
     cr_expect_str_eq(json_string_value(json_object_get(result, "level")), "error");
     json_decref(json);
 }

@@ -71,8 +71,8 @@ Test(service_conf, setting_replaces_every_earlier_line_and_reset_removes)
 {
     tw_auto(tw_arena) *a = tw_arena_new();
 
-    cr_expect_str_eq(kind_pg_conf_set(a, "# auto\nwork_mem = '1MB'\nport = '5'\n", "work_mem",
-                                      "it's"),
-                     "# auto\nport = '5'\nwork_mem = 'it''s'\n");
+    cr_expect_str_eq(
+        kind_pg_conf_set(a, "# auto\nwork_mem = '1MB'\nport = '5'\n", "work_mem", "it's"),
+        "# auto\nport = '5'\nwork_mem = 'it''s'\n");
     cr_expect_str_eq(kind_pg_conf_set(a, "work_mem = '1MB'\n", "work_mem", NULL), "");
 }

@@ -9,14 +9,18 @@ static const struct tw_setting buffers = {.name = "shared_buffers",
                                           .type = "integer",
                                           .min = "16",
                                           .max = "1073741823"};
-static const struct tw_setting timeout = {
-    .name = "checkpoint_timeout", .unit = "s", .type = "integer", .min = "30", .max = "86400"};
+static const struct tw_setting timeout = {.name = "checkpoint_timeout",
+                                          .unit = "s",
+                                          .type = "integer",
+                                          .min = "30",
+                                          .max = "86400"};
 static const struct tw_setting plain = {
     .name = "max_connections", .type = "integer", .min = "1", .max = "262143"};
 static const struct tw_setting flag = {.name = "fsync", .type = "bool"};
 static const struct tw_setting level = {.name = "synchronous_commit",
                                         .type = "enum",
-                                        .enum_values = "local,remote_write,remote_apply,on,off"};
+                                        .enum_values =
+                                            "local,remote_write,remote_apply,on,off"};
 
 Test(service_settings, values_are_read_as_the_server_reads_them)
 {
@@ -24,15 +28,16 @@ Test(service_settings, values_are_read_as_the_server_reads_them)
         const struct tw_setting *s;
         const char *value;
         double want;
-    } rows[] = {{&buffers, "2GB", 262144}, {&buffers, "16384", 16384}, {&buffers, "128 MB", 16384},
-                {&timeout, "5min", 300},   {&timeout, "90000ms", 90},  {&plain, "0x64", 100},
-                {&plain, "1e2", 100},      {&timeout, "1.5min", 90}};
+    } rows[] = {{&buffers, "2GB", 262144},   {&buffers, "16384", 16384},
+                {&buffers, "128 MB", 16384}, {&timeout, "5min", 300},
+                {&timeout, "90000ms", 90},   {&plain, "0x64", 100},
+                {&plain, "1e2", 100},        {&timeout, "1.5min", 90}};
 
     for (size_t i = 0; i < TW_COUNT_OF(rows); i++) {
         double number = NAN;
 
-        cr_expect_eq(kind_pg_read_number(rows[i].s, rows[i].value, &number, NULL), 0, "%s",
-                     rows[i].value);
+        cr_expect_eq(kind_pg_read_number(rows[i].s, rows[i].value, &number, NULL), 0,
+                     "%s", rows[i].value);
         cr_expect_float_eq(number, rows[i].want, 1e-9, "%s", rows[i].value);
     }
 }

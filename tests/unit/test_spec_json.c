@@ -33,7 +33,10 @@ Test(spec_json, bytes_that_are_no_utf8_are_replaced)
     } rows[] = {
         {"plain", "plain"},
         {"gr\xc3\xbc\xc3\x9f", "gr\xc3\xbc\xc3\x9f"},
-        {"a\xff" "b", "a\xef\xbf\xbd" "b"},
+        {"a\xff"
+         "b",
+         "a\xef\xbf\xbd"
+         "b"},
         {"\xc0\xaf", "\xef\xbf\xbd\xef\xbf\xbd"},                 /* overlong */
         {"\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"}, /* surrogate */
         {"cut\xe2\x82", "cut\xef\xbf\xbd\xef\xbf\xbd"},
@@ -101,10 +104,12 @@ Test(spec_json, an_estimate_tells_everything_or_null)
     tw_auto_free char *first = tw_json_dump(known, JSON_COMPACT);
     tw_auto_free char *second = tw_json_dump(unknown, JSON_COMPACT);
 
-    cr_expect_str_eq(first, "{\"value\":1.5,\"low\":1.25,\"high\":2.0,\"level\":0.9,\"n\":10,"
-                            "\"method\":\"pair median\"}");
-    cr_expect_str_eq(second, "{\"value\":null,\"low\":null,\"high\":null,\"level\":null,\"n\":0,"
-                             "\"method\":null}");
+    cr_expect_str_eq(first,
+                     "{\"value\":1.5,\"low\":1.25,\"high\":2.0,\"level\":0.9,\"n\":10,"
+                     "\"method\":\"pair median\"}");
+    cr_expect_str_eq(second,
+                     "{\"value\":null,\"low\":null,\"high\":null,\"level\":null,\"n\":0,"
+                     "\"method\":null}");
     json_decref(known);
     json_decref(unknown);
 }

@@ -28,8 +28,8 @@ Test(spec_names, every_table_is_full)
 
 Test(spec_names, unknown_is_nan_everywhere)
 {
-    cr_expect(isnan(tw_unknown.value) && isnan(tw_unknown.low) && isnan(tw_unknown.high) &&
-              isnan(tw_unknown.level) && tw_unknown.n == 0);
+    cr_expect(isnan(tw_unknown.value) && isnan(tw_unknown.low) &&
+              isnan(tw_unknown.high) && isnan(tw_unknown.level) && tw_unknown.n == 0);
 }
 
 Test(spec_names, an_issue_keeps_copies_of_its_texts)

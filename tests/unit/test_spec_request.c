@@ -58,8 +58,8 @@ Test(spec_request, every_case_of_the_data_folder_comes_out_as_expected)
         tw_auto_free char *expect = read_case(entry->d_name, "expect");
         tw_auto_free char *found = outcome(input, JSON_SORT_KEYS);
 
-        cr_expect(tw_streq(found, expect), "%s\n  found  %s  expect %s", entry->d_name, found,
-                  expect);
+        cr_expect(tw_streq(found, expect), "%s\n  found  %s  expect %s", entry->d_name,
+                  found, expect);
         count++;
     }
     closedir(dir);
@@ -99,8 +99,9 @@ Test(spec_request, defaults_are_a_diurnal_day_on_the_load_map)
 
 Test(spec_request, a_setting_remembers_where_it_stood)
 {
-    const char *input = "{\"change_request\": {\"type\": \"config_change\", \"target\": \"pg\","
-                        "\"change\": {\"a~b\": 1}}}";
+    const char *input =
+        "{\"change_request\": {\"type\": \"config_change\", \"target\": \"pg\","
+        "\"change\": {\"a~b\": 1}}}";
     tw_auto(tw_arena) *a = tw_arena_new();
     struct tw_request r;
     json_t *json = NULL;

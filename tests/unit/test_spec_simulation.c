@@ -16,7 +16,8 @@ static struct tw_simulation *full(void)
     s->request.type = "config_change";
     s->request.target = "pg";
     s->request.metadata = "{\"ticket\":1}";
-    TW_PUSH(a, &s->request.settings, (struct tw_setting_change){.name = "jit", .value = "on"});
+    TW_PUSH(a, &s->request.settings,
+            (struct tw_setting_change){.name = "jit", .value = "on"});
     s->target = (struct tw_target){.environment = "e",
                                    .name = "pg",
                                    .type = "postgresql",
@@ -35,7 +36,8 @@ static struct tw_simulation *full(void)
     TW_PUSH(a, &s->decision.reasons, "p95 is worse");
     s->impact.risk_score = 85;
     s->impact.risk_level = "critical";
-    TW_PUSH(a, &s->impact.risk_parts, (struct tw_risk_part){"plans", 40, "one turned bad"});
+    TW_PUSH(a, &s->impact.risk_parts,
+            (struct tw_risk_part){"plans", 40, "one turned bad"});
     tw_issue_add(a, &s->impact.issues, TW_HIGH, TW_BLOCK, "plan.flip", "t", "e", "r");
     TW_PUSH(a, &s->impact.performance,
             (struct tw_effect){.metric = "p95_ms",
@@ -110,9 +112,9 @@ Test(spec_simulation, a_body_read_back_writes_the_same_body)
 Test(spec_simulation, the_contract_has_all_its_keys_in_every_status)
 {
     static const char *const keys[] = {
-        "id",          "schema",        "status",      "error",    "type",
-        "target",      "environment",   "horizon_hours", "plan_sha256", "snapshot",
-        "decision",    "approval_id",   "predicted_impact", "measured", "metadata",
+        "id",       "schema",      "status",           "error",       "type",
+        "target",   "environment", "horizon_hours",    "plan_sha256", "snapshot",
+        "decision", "approval_id", "predicted_impact", "measured",    "metadata",
     };
 
     for (int status = 0; status < TW_STATUS_COUNT; status++) {
@@ -123,7 +125,8 @@ Test(spec_simulation, the_contract_has_all_its_keys_in_every_status)
         json = tw_simulation_to_json(s);
         for (size_t i = 0; i < TW_COUNT_OF(keys); i++)
             cr_expect(json_object_get(json, keys[i]) != NULL, "%s", keys[i]);
-        cr_expect(json_is_string(json_object_get(json, "error")) == (status != TW_SUCCESS));
+        cr_expect(json_is_string(json_object_get(json, "error")) ==
+                  (status != TW_SUCCESS));
         json_decref(json);
     }
 }
@@ -131,14 +134,16 @@ Test(spec_simulation, the_contract_has_all_its_keys_in_every_status)
 Test(spec_simulation, the_impact_has_all_its_keys)
 {
     static const char *const keys[] = {
-        "risk_score", "risk_level",      "risk_parts", "issues",     "performance", "resources",
-        "failures",   "user_experience", "bottleneck", "cost",       "confidence",  "timeline",
-        "apply",      "twin_differences", "statements", "forecast",
+        "risk_score", "risk_level", "risk_parts",      "issues",           "performance",
+        "resources",  "failures",   "user_experience", "bottleneck",       "cost",
+        "confidence", "timeline",   "apply",           "twin_differences", "statements",
+        "forecast",
     };
     static const char *const effect_keys[] = {"before", "after", "ratio", "low",
                                               "high",   "level", "n",     "method"};
     tw_auto(tw_simulation) *s = full();
-    json_t *json = tw_simulation_to_json(s), *impact = json_object_get(json, "predicted_impact");
+    json_t *json = tw_simulation_to_json(s),
+           *impact = json_object_get(json, "predicted_impact");
     json_t *p95 = json_object_get(json_object_get(impact, "performance"), "p95_ms");
 
     for (size_t i = 0; i < TW_COUNT_OF(keys); i++)
@@ -170,13 +175,15 @@ Test(spec_simulation, a_failed_one_keeps_its_sentence_and_its_problem)
 
     cr_assert(tw_simulation_from_json(text, &back, NULL) == 0);
     cr_expect_str_eq(back->error, s->error);
-    cr_expect(back->problem.code == -EINVAL && tw_streq(back->problem.pointer, "/change"));
+    cr_expect(back->problem.code == -EINVAL &&
+              tw_streq(back->problem.pointer, "/change"));
     cr_expect(!back->has_impact);
 }
 
 Test(spec_simulation, text_that_is_no_simulation_is_refused)
 {
-    static const char *const rows[] = {"", "[]", "{}", "{\"schema\": 2, \"status\": \"success\"}",
+    static const char *const rows[] = {"", "[]", "{}",
+                                       "{\"schema\": 2, \"status\": \"success\"}",
                                        "{\"schema\": 1, \"status\": \"done\"}"};
 
     for (size_t i = 0; i < TW_COUNT_OF(rows); i++) {
@@ -190,10 +197,13 @@ Test(spec_simulation, text_that_is_no_simulation_is_refused)
 Test(spec_simulation, wrong_types_in_a_stored_body_are_unknown_not_a_crash)
 {
     static const char text[] =
-        "{\"schema\": 1, \"status\": \"success\", \"id\": 5, \"predicted_impact\": {\"issues\": 7,"
-        "\"performance\": [1], \"failures\": [null, 3, {\"kind\": 1}], \"timeline\": {\"a\": 1},"
+        "{\"schema\": 1, \"status\": \"success\", \"id\": 5, \"predicted_impact\": "
+        "{\"issues\": 7,"
+        "\"performance\": [1], \"failures\": [null, 3, {\"kind\": 1}], \"timeline\": "
+        "{\"a\": 1},"
         "\"risk_score\": \"high\", \"apply\": {\"commands\": [1]}}, \"measured\": null,"
-        "\"plan\": {\"sha256\": \"0123456789012345678901234567890123456789012345678901234567890123"
+        "\"plan\": {\"sha256\": "
+        "\"0123456789012345678901234567890123456789012345678901234567890123"
         "45678901234567890\"}}";
     tw_auto(tw_simulation) *s = NULL;
 

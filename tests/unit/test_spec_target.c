@@ -20,10 +20,11 @@ Test(spec_target, quantities_are_read_as_people_write_them)
     tw_auto(tw_arena) *a = tw_arena_new();
     struct tw_target t;
 
-    cr_assert(target_of(a,
-                        "{\"name\": \"pg\", \"type\": \"postgresql\", \"tier\": \"production\","
-                        "\"data\": \"clone\", \"memory\": \"16GB\", \"cpus\": \"2 cores\"}",
-                        &t, NULL) == 0);
+    cr_assert(
+        target_of(a,
+                  "{\"name\": \"pg\", \"type\": \"postgresql\", \"tier\": \"production\","
+                  "\"data\": \"clone\", \"memory\": \"16GB\", \"cpus\": \"2 cores\"}",
+                  &t, NULL) == 0);
     cr_expect(t.tier == TW_TIER_PRODUCTION && t.data == TW_DATA_CLONE);
     cr_expect(t.memory_bytes == INT64_C(16) << 30 && t.cpus == 2.0);
     cr_expect(t.dsn == NULL);
@@ -59,7 +60,8 @@ Test(spec_target, mistakes_name_the_field_and_what_was_expected)
         const char *text, *pointer, *error;
     } rows[] = {
         {"{\"type\": \"postgresql\"}", "/name", "'name' is missing"},
-        {"{\"name\": 1, \"type\": \"x\"}", "/name", "'name' is a number; expected a text"},
+        {"{\"name\": 1, \"type\": \"x\"}", "/name",
+         "'name' is a number; expected a text"},
         {"{\"name\": \"a\", \"type\": \"x\", \"tier\": \"prod\"}", "/tier",
          "'tier' is 'prod'; expected one of 'dev', 'staging', 'production'"},
         {"{\"name\": \"a\", \"type\": \"x\", \"memory\": \"lots\"}", "/memory",

@@ -31,7 +31,8 @@ static struct tw_store *open_store(void)
     return s;
 }
 
-static void put(struct tw_store *s, const char *id, const char *target, int64_t created_ns)
+static void put(struct tw_store *s, const char *id, const char *target,
+                int64_t created_ns)
 {
     tw_auto(tw_simulation) *sim = tw_simulation_new();
     struct tw_err err = {0};
@@ -123,7 +124,8 @@ Test(store_simulation, lists_are_newest_first_and_by_target)
     cr_assert(rows.list.count == 2);
     cr_expect_str_eq(rows.list.items[0].id, SECOND);
     cr_expect_str_eq(rows.list.items[0].decision, "review");
-    cr_expect(rows.list.items[0].risk_score == 12 && rows.list.items[0].created_wall_ns == 6);
+    cr_expect(rows.list.items[0].risk_score == 12 &&
+              rows.list.items[0].created_wall_ns == 6);
     cr_assert(tw_store_list(s, a, "one", 10, &rows, NULL) == 0);
     cr_assert(rows.list.count == 1);
     cr_expect_str_eq(rows.list.items[0].id, FIRST);
@@ -185,8 +187,8 @@ Test(store_simulation, a_newer_schema_is_refused)
 
     tw_store_close(s);
     cr_assert(sqlite3_open(path, &db) == SQLITE_OK);
-    cr_assert(sqlite3_exec(db, "INSERT INTO migration VALUES (99, '')", NULL, NULL, NULL) ==
-              SQLITE_OK);
+    cr_assert(sqlite3_exec(db, "INSERT INTO migration VALUES (99, '')", NULL, NULL,
+                           NULL) == SQLITE_OK);
     sqlite3_close(db);
     cr_expect(tw_store_open(dir, &s, &err) == -EPROTO);
     cr_expect(strstr(err.text, "newer twin"), "%s", err.text);

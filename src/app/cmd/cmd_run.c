@@ -188,7 +188,9 @@ static void wait_with_twins(void *arg, const char *where)
 {
     (void)arg;
     cmd_progress_end();
-    fprintf(stderr, "the twins stand; enter them with\n%sand press Ctrl-C to remove them\n", where);
+    fprintf(stderr,
+            "the twins stand; enter them with\n%sand press Ctrl-C to remove them\n",
+            where);
     while (!cmd_cancelled)
         tw_sleep_ns(100 * TW_MSEC_NS);
     cmd_cancelled = false;

@@ -5,8 +5,8 @@
 #include <math.h>
 #include <string.h>
 
-static void texts_from(struct report_view *v, struct report_texts *to, const char *const *items,
-                       size_t n)
+static void texts_from(struct report_view *v, struct report_texts *to,
+                       const char *const *items, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         if (*report_clean(v->a, items[i]))
@@ -64,10 +64,10 @@ static void add_bottleneck(struct report_view *v)
 {
     const struct tw_bottleneck *b = &v->s->impact.bottleneck;
     struct tw_arena *a = v->a;
-    const char *share = isnan(b->statement_share)
-                            ? ""
-                            : tw_arena_printf(a, " (%.0f %% of the time)",
-                                              b->statement_share * 100);
+    const char *share =
+        isnan(b->statement_share)
+            ? ""
+            : tw_arena_printf(a, " (%.0f %% of the time)", b->statement_share * 100);
 
     report_fact(a, &v->bottleneck, "saturates first", report_clean(a, b->resource));
     if (!isnan(b->saturates_at_per_s))
@@ -80,7 +80,8 @@ static void add_bottleneck(struct report_view *v)
     if (b->statement)
         report_fact(a, &v->bottleneck, "statement",
                     tw_arena_printf(a, "%s%s",
-                                    report_clean(a, tw_redact_literals(a, b->statement)), share));
+                                    report_clean(a, tw_redact_literals(a, b->statement)),
+                                    share));
     report_fact(a, &v->bottleneck, "plan node", report_clean(a, b->plan_node));
     report_fact(a, &v->bottleneck, "waits for", report_clean(a, b->wait_event));
     report_fact(a, &v->bottleneck, "next", report_clean(a, b->next));
@@ -110,13 +111,13 @@ static void add_cost(struct report_view *v)
     struct tw_arena *a = v->a;
 
     if (isnan(c->before_per_day) && isnan(c->after_per_day)) {
-        report_fact(a, &v->cost, "cost", c->basis ? report_clean(a, c->basis)
-                                                  : "unknown, no rates are given");
+        report_fact(a, &v->cost, "cost",
+                    c->basis ? report_clean(a, c->basis) : "unknown, no rates are given");
         return;
     }
     report_fact(a, &v->cost, "cost",
-                tw_arena_printf(a, "%.2f %s a day before, %.2f %s after", c->before_per_day,
-                                currency, c->after_per_day, currency));
+                tw_arena_printf(a, "%.2f %s a day before, %.2f %s after",
+                                c->before_per_day, currency, c->after_per_day, currency));
     if (!isnan(c->benefit_per_day))
         report_fact(a, &v->cost, "benefit",
                     tw_arena_printf(a, "%.2f %s a day", c->benefit_per_day, currency));
@@ -127,15 +128,16 @@ static void add_confidence(struct report_view *v)
 {
     const struct tw_impact *i = &v->s->impact;
     struct tw_arena *a = v->a;
-    const char *how = i->calibrated ? tw_arena_printf(a, "calibrated on %s cases",
-                                                      tw_show_count(a, (double)i->calibrated_n))
-                                    : "not calibrated by a table of real runs";
+    const char *how = i->calibrated
+                          ? tw_arena_printf(a, "calibrated on %s cases",
+                                            tw_show_count(a, (double)i->calibrated_n))
+                          : "not calibrated by a table of real runs";
 
     report_fact(a, &v->confidence, "confidence",
                 isnan(i->confidence)
                     ? "unknown"
-                    : tw_arena_printf(a, "%.2f that this decision is right, %s", i->confidence,
-                                      how));
+                    : tw_arena_printf(a, "%.2f that this decision is right, %s",
+                                      i->confidence, how));
     report_fact(a, &v->confidence, "because", report_clean(a, i->confidence_why));
 }
 
@@ -167,23 +169,24 @@ static void add_slots(struct report_view *v)
         return;
     }
     report_fact(a, &v->measured, "slots",
-                tw_arena_printf(a, "%d pairs, baseline and candidate in turn%s%s", m->pairs,
-                                m->pairs_dropped ? tw_arena_printf(a, ", %d more dropped",
-                                                                   m->pairs_dropped)
-                                                 : "",
-                                isnan(m->seconds)
-                                    ? ""
-                                    : tw_arena_printf(a, ", in %s",
-                                                      tw_show_seconds(a, m->seconds))));
+                tw_arena_printf(
+                    a, "%d pairs, baseline and candidate in turn%s%s", m->pairs,
+                    m->pairs_dropped
+                        ? tw_arena_printf(a, ", %d more dropped", m->pairs_dropped)
+                        : "",
+                    isnan(m->seconds)
+                        ? ""
+                        : tw_arena_printf(a, ", in %s", tw_show_seconds(a, m->seconds))));
     report_fact(a, &v->measured, "requests",
                 tw_arena_printf(a, "%s before, %s after",
                                 tw_show_count(a, (double)m->requests[TW_BASELINE]),
                                 tw_show_count(a, (double)m->requests[TW_CANDIDATE])));
     if (m->transactions[TW_BASELINE] || m->transactions[TW_CANDIDATE])
-        report_fact(a, &v->measured, "as the servers count",
-                    tw_arena_printf(a, "%s and %s transactions",
-                                    tw_show_count(a, (double)m->transactions[TW_BASELINE]),
-                                    tw_show_count(a, (double)m->transactions[TW_CANDIDATE])));
+        report_fact(
+            a, &v->measured, "as the servers count",
+            tw_arena_printf(a, "%s and %s transactions",
+                            tw_show_count(a, (double)m->transactions[TW_BASELINE]),
+                            tw_show_count(a, (double)m->transactions[TW_CANDIDATE])));
 }
 
 static void add_measured(struct report_view *v)
@@ -194,14 +197,16 @@ static void add_measured(struct report_view *v)
     add_slots(v);
     if (!isnan(m->noise_floor))
         report_fact(a, &v->measured, "noise floor",
-                    tw_arena_printf(a, "\xc2\xb1%.1f %% of p50, baseline against baseline",
+                    tw_arena_printf(a,
+                                    "\xc2\xb1%.1f %% of p50, baseline against baseline",
                                     (exp(m->noise_floor) - 1) * 100));
     report_fact(a, &v->measured, "ended", report_clean(a, m->stopped_because));
     if (m->capacity_per_s[TW_BASELINE] > 0 && m->capacity_per_s[TW_CANDIDATE] > 0)
-        report_fact(a, &v->measured, "capacity of the twin",
-                    tw_arena_printf(a, "%s before, %s after",
-                                    report_value(a, m->capacity_per_s[TW_BASELINE], "per s"),
-                                    report_value(a, m->capacity_per_s[TW_CANDIDATE], "per s")));
+        report_fact(
+            a, &v->measured, "capacity of the twin",
+            tw_arena_printf(a, "%s before, %s after",
+                            report_value(a, m->capacity_per_s[TW_BASELINE], "per s"),
+                            report_value(a, m->capacity_per_s[TW_CANDIDATE], "per s")));
     report_fact(a, &v->measured, "mix", report_clean(a, tw_redact_literals(a, m->mix)));
     if (!isnan(m->mix_coverage))
         report_fact(a, &v->measured, "mix covers",
@@ -219,11 +224,12 @@ static void add_engine(struct report_view *v)
 
     if (f->bins.count == 0 || !(f->engine_seconds > 0))
         return;
-    report_fact(a, &v->measured, "day simulated",
-                tw_arena_printf(a, "%s requests by the %s engine in %s, %s times real time",
-                                tw_show_count(a, f->requests), f->engine ? f->engine : "unknown",
-                                tw_show_seconds(a, f->engine_seconds),
-                                tw_show_count(a, f->acceleration)));
+    report_fact(
+        a, &v->measured, "day simulated",
+        tw_arena_printf(a, "%s requests by the %s engine in %s, %s times real time",
+                        tw_show_count(a, f->requests), f->engine ? f->engine : "unknown",
+                        tw_show_seconds(a, f->engine_seconds),
+                        tw_show_count(a, f->acceleration)));
 }
 
 /* What would be done: for a dry run. */
@@ -234,15 +240,18 @@ static void add_plan(struct report_view *v)
 
     for (size_t i = 0; i < p->steps.count; i++) {
         const struct tw_plan_step *step = &p->steps.items[i];
-        const char *what = step->name ? step->name : step->path ? step->path : step->origin;
+        const char *what = step->name   ? step->name
+                           : step->path ? step->path
+                                        : step->origin;
         const char *value = step->kind == TW_STEP_SETTING
                                 ? step->value ? tw_arena_printf(a, " = %s", step->value)
                                               : " to its default"
                                 : "";
 
-        report_fact(a, &v->plan, i ? "then" : "step",
-                    report_clean(a, tw_arena_printf(a, "%s %s%s", tw_step_kind_names[step->kind],
-                                                    what ? what : "", value)));
+        report_fact(
+            a, &v->plan, i ? "then" : "step",
+            report_clean(a, tw_arena_printf(a, "%s %s%s", tw_step_kind_names[step->kind],
+                                            what ? what : "", value)));
     }
     if (p->steps.count == 0)
         return;
@@ -253,7 +262,8 @@ static void add_plan(struct report_view *v)
                                     tw_show_bytes(a, (double)p->twin_memory_bytes),
                                     p->twin_cpus));
     report_fact(a, &v->plan, "measuring",
-                tw_arena_printf(a, "at most %s, at least %d pairs and %s requests per arm",
+                tw_arena_printf(a,
+                                "at most %s, at least %d pairs and %s requests per arm",
                                 tw_show_seconds(a, p->budget_s), p->min_pairs,
                                 tw_show_count(a, (double)p->min_requests)));
 }
@@ -270,7 +280,8 @@ static void add_as_of(struct report_view *v)
     tw_buf_init(&b, 1000);
     tw_buf_printf(&b, "%s", tw_iso_time(a, s->taken_wall_ns));
     if (s->version)
-        tw_buf_printf(&b, ", %s %s", s->type ? s->type : "version", report_clean(a, s->version));
+        tw_buf_printf(&b, ", %s %s", s->type ? s->type : "version",
+                      report_clean(a, s->version));
     if (s->data_bytes > 0)
         tw_buf_printf(&b, ", %s of data", tw_show_bytes(a, (double)s->data_bytes));
     if (s->how)
@@ -292,7 +303,8 @@ void report_view_facts(struct report_view *v)
         add_confidence(v);
         add_measured(v);
         add_engine(v);
-        texts_from(v, &v->differences, i->twin_differences.items, i->twin_differences.count);
+        texts_from(v, &v->differences, i->twin_differences.items,
+                   i->twin_differences.count);
         add_notes(v);
         v->safer = i->safer ? report_clean(a, i->safer) : NULL;
     }
@@ -306,6 +318,7 @@ void report_view_facts(struct report_view *v)
         report_fact(a, &v->measured, "seed",
                     tw_arena_printf(a, "%llu", (unsigned long long)v->s->plan.seed));
     if (*v->s->plan.sha256) /* enough to tell plans apart; all of it stands in the JSON */
-        report_fact(a, &v->measured, "plan", tw_arena_printf(a, "%.16s", v->s->plan.sha256));
+        report_fact(a, &v->measured, "plan",
+                    tw_arena_printf(a, "%.16s", v->s->plan.sha256));
     add_as_of(v);
 }

@@ -7,13 +7,16 @@
 
 static const char style_sheet[] =
     ":root{color-scheme:light dark;--bg:#f4f5f7;--card:#fff;--ink:#16191d;--soft:#5d6673;"
-    "--line:#e3e6ea;--code:#f4f5f7;--good:#127a3c;--warn:#a45a00;--bad:#b3261e;--base:#7a8594;"
+    "--line:#e3e6ea;--code:#f4f5f7;--good:#127a3c;--warn:#a45a00;--bad:#b3261e;--base:#"
+    "7a8594;"
     "--cand:#2457d6;--tint:#eef1f5}"
     "@media(prefers-color-scheme:dark){:root{--bg:#0e1116;--card:#171b22;--ink:#e8eaee;"
-    "--soft:#9aa4b2;--line:#2a303a;--code:#10141a;--good:#55c983;--warn:#f0ae4b;--bad:#ff7b72;"
+    "--soft:#9aa4b2;--line:#2a303a;--code:#10141a;--good:#55c983;--warn:#f0ae4b;--bad:#"
+    "ff7b72;"
     "--base:#8d98a8;--cand:#7aa5ff;--tint:#1d222b}}"
     "*{box-sizing:border-box}"
-    "body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.55 system-ui,-apple-system,"
+    "body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.55 "
+    "system-ui,-apple-system,"
     "\"Segoe UI\",Roboto,\"Helvetica Neue\",sans-serif;font-variant-numeric:tabular-nums}"
     "main,header>div,footer{max-width:1080px;margin:0 auto;padding:0 24px}"
     "header{background:var(--card);border-bottom:1px solid var(--line);"
@@ -21,9 +24,11 @@ static const char style_sheet[] =
     "header>div{display:flex;gap:32px;align-items:center;justify-content:space-between}"
     ".good{--tone:var(--good)}.warn{--tone:var(--warn)}.bad{--tone:var(--bad)}"
     ".plain{--tone:var(--ink)}.muted{--tone:var(--soft)}"
-    ".badge{display:inline-block;background:var(--tone);color:var(--card);font-weight:700;"
+    ".badge{display:inline-block;background:var(--tone);color:var(--card);font-weight:"
+    "700;"
     "letter-spacing:.08em;border-radius:6px;padding:3px 12px;font-size:14px}"
-    "h1{font-size:25px;line-height:1.3;margin:12px 0 8px;font-weight:650;text-wrap:balance;"
+    "h1{font-size:25px;line-height:1.3;margin:12px 0 "
+    "8px;font-weight:650;text-wrap:balance;"
     "overflow-wrap:anywhere}"
     ".change{font:600 15px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;"
     "margin-left:10px;overflow-wrap:anywhere}"
@@ -40,8 +45,10 @@ static const char style_sheet[] =
     ".two+section{margin-top:0}"
     ".scroll{overflow-x:auto}"
     "table{border-collapse:collapse;width:100%}"
-    "th{font-weight:500;color:var(--soft);font-size:13px;text-align:left;white-space:nowrap}"
-    "td,th{padding:7px 12px 7px 0;border-bottom:1px solid var(--line);vertical-align:middle}"
+    "th{font-weight:500;color:var(--soft);font-size:13px;text-align:left;white-space:"
+    "nowrap}"
+    "td,th{padding:7px 12px 7px 0;border-bottom:1px solid "
+    "var(--line);vertical-align:middle}"
     "tbody tr:last-child td,tbody tr:last-child th{border-bottom:0}"
     "tbody th{color:var(--ink);font-size:15px}"
     ".num{text-align:right;white-space:nowrap}"
@@ -57,7 +64,8 @@ static const char style_sheet[] =
     ".base{stroke:var(--base)}.cand{stroke:var(--cand)}"
     ".day path.base{stroke-width:6;opacity:.5}" /* seen also where the other lies upon it */
     ".day path.area{fill:var(--tint);stroke:var(--base);stroke-width:1}"
-    ".tick{font-size:12px;fill:var(--soft)}.title{font-size:13px;font-weight:600;fill:var(--ink)}"
+    ".tick{font-size:12px;fill:var(--soft)}.title{font-size:13px;font-weight:600;fill:"
+    "var(--ink)}"
     ".overload{fill:var(--bad);opacity:.1}"
     ".failure{stroke:var(--bad);stroke-width:1.6;stroke-dasharray:5 4}"
     ".failure-text{font-size:12px;font-weight:600;fill:var(--bad)}"
@@ -65,7 +73,8 @@ static const char style_sheet[] =
     ".finding:last-child{margin-bottom:0}"
     ".finding h3{font-size:15px;margin:0;font-weight:650}"
     ".finding p{margin:6px 0 0}"
-    "pre{background:var(--code);border:1px solid var(--line);border-radius:8px;padding:10px 12px;"
+    "pre{background:var(--code);border:1px solid "
+    "var(--line);border-radius:8px;padding:10px 12px;"
     "margin:8px 0 0;white-space:pre-wrap;overflow-wrap:anywhere;"
     "font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}"
     "code{font:13px ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}"
@@ -79,18 +88,23 @@ static const char style_sheet[] =
     "footer{color:var(--soft);font-size:13px;padding-bottom:40px}"
     "@media(max-width:720px){header>div{flex-direction:column;align-items:flex-start}"
     ".dial{flex:none}dl{grid-template-columns:1fr}dt{margin-top:6px}}"
-    "@media print{:root{--bg:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#ccc;--code:#fff;"
-    "--good:#127a3c;--warn:#a45a00;--bad:#b3261e;--base:#7a8594;--cand:#2457d6;--tint:#f0f0f0}"
+    "@media "
+    "print{:root{--bg:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#ccc;--code:#fff;"
+    "--good:#127a3c;--warn:#a45a00;--bad:#b3261e;--base:#7a8594;--cand:#2457d6;--tint:#"
+    "f0f0f0}"
     "body{font-size:12px}section{border-radius:0;margin:12px 0}"
-    ".badge,.bar,.span,.point{print-color-adjust:exact;-webkit-print-color-adjust:exact}}";
+    ".badge,.bar,.span,.point{print-color-adjust:exact;-webkit-print-color-adjust:exact}"
+    "}";
 
 /* ---- pieces ---- */
 
-static void element(struct tw_buf *b, const char *name, const char *class, const char *text)
+static void element(struct tw_buf *b, const char *name, const char *class,
+                    const char *text)
 {
     if (!*text)
         return;
-    tw_buf_printf(b, "<%s%s%s%s>", name, *class ? " class=\"" : "", class, *class ? "\"" : "");
+    tw_buf_printf(b, "<%s%s%s%s>", name, *class ? " class=\"" : "", class,
+                  *class ? "\"" : "");
     report_xml(b, text);
     tw_buf_printf(b, "</%s>", name);
 }
@@ -111,7 +125,8 @@ static void facts(struct tw_buf *b, const struct report_facts *f)
     tw_buf_puts(b, "</dl>");
 }
 
-static void facts_section(struct tw_buf *b, const char *title, const struct report_facts *f)
+static void facts_section(struct tw_buf *b, const char *title,
+                          const struct report_facts *f)
 {
     if (f->list.count == 0)
         return;
@@ -144,33 +159,36 @@ static void commands(struct tw_buf *b, const char *title, const struct report_te
 /* ---- head ---- */
 
 /* A half circle of radius 80 around (95, 95), from share a to share b. */
-static void arc(struct tw_buf *b, double from, double to, const char *colour, double opacity)
+static void arc(struct tw_buf *b, double from, double to, const char *colour,
+                double opacity)
 {
     double a0 = M_PI * (1 - from), a1 = M_PI * (1 - to);
 
     tw_buf_printf(b,
                   "<path d=\"M%.1f %.1f A80 80 0 0 1 %.1f %.1f\" fill=\"none\" "
                   "stroke=\"var(--%s)\" stroke-width=\"14\" opacity=\"%g\"/>",
-                  95 + 80 * cos(a0), 95 - 80 * sin(a0), 95 + 80 * cos(a1), 95 - 80 * sin(a1),
-                  colour, opacity);
+                  95 + 80 * cos(a0), 95 - 80 * sin(a0), 95 + 80 * cos(a1),
+                  95 - 80 * sin(a1), colour, opacity);
 }
 
 static void dial(struct tw_buf *b, const struct report_view *v)
 {
     double angle = M_PI * (1 - v->risk / 100);
 
-    tw_buf_puts(b, "<div class=\"dial\"><svg viewBox=\"0 0 190 112\" role=\"img\" aria-label=\"risk ");
+    tw_buf_puts(b, "<div class=\"dial\"><svg viewBox=\"0 0 190 112\" role=\"img\" "
+                   "aria-label=\"risk ");
     report_xml(b, v->risk_text);
     tw_buf_puts(b, "\">");
     arc(b, 0, 0.495, "good", 0.32);
     arc(b, 0.505, 0.795, "warn", 0.32);
     arc(b, 0.805, 1, "bad", 0.32);
-    tw_buf_printf(b,
-                  "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"9\" fill=\"var(--tone)\" "
-                  "stroke=\"var(--card)\" stroke-width=\"3\"/>"
-                  "<text class=\"number\" x=\"95\" y=\"88\" text-anchor=\"middle\">%.0f</text>"
-                  "<text class=\"of\" x=\"95\" y=\"106\" text-anchor=\"middle\">risk, ",
-                  95 + 80 * cos(angle), 95 - 80 * sin(angle), v->risk);
+    tw_buf_printf(
+        b,
+        "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"9\" fill=\"var(--tone)\" "
+        "stroke=\"var(--card)\" stroke-width=\"3\"/>"
+        "<text class=\"number\" x=\"95\" y=\"88\" text-anchor=\"middle\">%.0f</text>"
+        "<text class=\"of\" x=\"95\" y=\"106\" text-anchor=\"middle\">risk, ",
+        95 + 80 * cos(angle), 95 - 80 * sin(angle), v->risk);
     report_xml(b, v->s->impact.risk_level ? v->s->impact.risk_level : "of 100");
     tw_buf_puts(b, "</text></svg></div>");
 }
@@ -250,12 +268,13 @@ static void metrics(struct tw_buf *b, struct tw_arena *a, const char *title,
     if (n == 0)
         return;
     open_section(b, title);
-    tw_buf_printf(b,
-                  "<div class=\"scroll\"><table><thead><tr><th></th><th class=\"num\">before</th>"
-                  "<th class=\"num\">after</th><th class=\"num\">change</th>"
-                  "<th>less \xe2\x86\x90 the same \xe2\x86\x92 more (axis to %s)</th>"
-                  "<th>verdict, interval</th><th class=\"num\">noise</th></tr></thead><tbody>\n",
-                  edge);
+    tw_buf_printf(
+        b,
+        "<div class=\"scroll\"><table><thead><tr><th></th><th class=\"num\">before</th>"
+        "<th class=\"num\">after</th><th class=\"num\">change</th>"
+        "<th>less \xe2\x86\x90 the same \xe2\x86\x92 more (axis to %s)</th>"
+        "<th>verdict, interval</th><th class=\"num\">noise</th></tr></thead><tbody>\n",
+        edge);
     for (size_t i = 0; i < n; i++)
         metric_row(b, &items[i], span);
     tw_buf_puts(b, "</tbody></table></div></section>\n");
@@ -278,8 +297,9 @@ static void the_day(struct tw_buf *b, const struct report_view *v)
     open_section(b, "The time simulated");
     report_svg_day(b, v);
     if (is_overloaded(&v->day))
-        tw_buf_puts(b, "<p class=\"small\">Tinted: more is asked than can be done, the queue "
-                       "grows.</p>");
+        tw_buf_puts(
+            b, "<p class=\"small\">Tinted: more is asked than can be done, the queue "
+               "grows.</p>");
     if (v->notes.list.count)
         list(b, &v->notes);
     tw_buf_puts(b, "</section>\n");
@@ -349,11 +369,13 @@ static void failures(struct tw_buf *b, const struct report_view *v)
         return;
     open_section(b, "Failures to come");
     if (v->failures.count == 0) {
-        tw_buf_puts(b, "<p class=\"small\">None foreseen within the horizon.</p></section>\n");
+        tw_buf_puts(
+            b, "<p class=\"small\">None foreseen within the horizon.</p></section>\n");
         return;
     }
-    tw_buf_puts(b, "<div class=\"scroll\"><table><thead><tr><th>what</th><th>when</th>"
-                   "<th class=\"num\">probability</th><th>evidence</th></tr></thead><tbody>");
+    tw_buf_puts(
+        b, "<div class=\"scroll\"><table><thead><tr><th>what</th><th>when</th>"
+           "<th class=\"num\">probability</th><th>evidence</th></tr></thead><tbody>");
     for (size_t i = 0; i < v->failures.count; i++) {
         const struct report_failure *f = &v->failures.items[i];
 
@@ -394,11 +416,12 @@ static void risk_parts(struct tw_buf *b, const struct report_view *v)
 
         tw_buf_puts(b, "<tr><th scope=\"row\">");
         report_xml(b, part->name);
-        tw_buf_printf(b,
-                      "</th><td class=\"num\">%+.0f</td><td style=\"width:170px\"><div "
-                      "class=\"%s%s\" style=\"width:%.0f%%\"></div></td><td class=\"small\">",
-                      part->points, fabs(part->points) >= 0.5 ? "bar" : "",
-                      part->points < 0 ? " less" : "", fmin(fabs(part->points), 100));
+        tw_buf_printf(
+            b,
+            "</th><td class=\"num\">%+.0f</td><td style=\"width:170px\"><div "
+            "class=\"%s%s\" style=\"width:%.0f%%\"></div></td><td class=\"small\">",
+            part->points, fabs(part->points) >= 0.5 ? "bar" : "",
+            part->points < 0 ? " less" : "", fmin(fabs(part->points), 100));
         report_xml(b, part->why);
         tw_buf_puts(b, "</td></tr>\n");
     }
@@ -465,12 +488,13 @@ int report_write_html(const struct tw_simulation *s, const struct tw_report_styl
     report_auto_view *v = report_view_new(s);
 
     (void)style, (void)err;
-    tw_buf_puts(out,
-                "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-                "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; "
-                "style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'\">"
-                "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
-                "<link rel=\"icon\" href=\"data:,\"><title>");
+    tw_buf_puts(
+        out,
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; "
+        "style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'\">"
+        "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
+        "<link rel=\"icon\" href=\"data:,\"><title>");
     report_xml(out, v->word);
     tw_buf_puts(out, ": ");
     report_xml(out, v->change);

@@ -23,7 +23,8 @@ static void text(struct tw_buf *b, const char *s)
 }
 
 /* A block of code, fenced by more backticks than it has itself. */
-static void block(struct tw_buf *b, const char *indent, const char *language, const char *s)
+static void block(struct tw_buf *b, const char *indent, const char *language,
+                  const char *s)
 {
     size_t run = 0, most = 2;
 
@@ -51,8 +52,9 @@ static void metrics(struct tw_buf *b, const char *title, const struct report_met
 {
     if (n == 0)
         return;
-    tw_buf_printf(b, "\n### %s\n\n| | before | after | change | interval | verdict |\n"
-                     "| --- | ---: | ---: | ---: | --- | --- |\n",
+    tw_buf_printf(b,
+                  "\n### %s\n\n| | before | after | change | interval | verdict |\n"
+                  "| --- | ---: | ---: | ---: | --- | --- |\n",
                   title);
     for (size_t i = 0; i < n; i++) {
         const struct report_metric *m = &list[i];
@@ -155,7 +157,8 @@ static void failures(struct tw_buf *b, const struct report_view *v)
     if (v->failures.count == 0)
         tw_buf_puts(b, "None foreseen within the horizon.\n");
     else
-        tw_buf_puts(b, "| what | when | probability | evidence |\n| --- | --- | ---: | --- |\n");
+        tw_buf_puts(
+            b, "| what | when | probability | evidence |\n| --- | --- | ---: | --- |\n");
     for (size_t i = 0; i < v->failures.count; i++) {
         const struct report_failure *f = &v->failures.items[i];
         const char *const cells[] = {f->kind, f->when, f->probability, f->evidence};
@@ -204,8 +207,9 @@ static void commands(struct tw_buf *b, const char *title, const struct report_te
     tw_buf_done(&lines);
 }
 
-int report_write_markdown(const struct tw_simulation *s, const struct tw_report_style *style,
-                          struct tw_buf *out, struct tw_err *err)
+int report_write_markdown(const struct tw_simulation *s,
+                          const struct tw_report_style *style, struct tw_buf *out,
+                          struct tw_err *err)
 {
     report_auto_view *v = report_view_new(s);
 
@@ -227,7 +231,9 @@ int report_write_markdown(const struct tw_simulation *s, const struct tw_report_
     commands(out, "To make the change:", &v->commands);
     commands(out, "To undo it:", &v->undo);
     facts(out, "How sure", &v->confidence);
-    tw_buf_puts(out, "\n<details><summary>What the twin is not, and how it was measured</summary>\n");
+    tw_buf_puts(
+        out,
+        "\n<details><summary>What the twin is not, and how it was measured</summary>\n");
     facts(out, "What users notice", &v->experience);
     facts(out, "Cost", &v->cost);
     texts(out, "About the prediction", &v->notes);

@@ -54,7 +54,8 @@ static const char *signed_percent(struct tw_arena *a, double share)
 
     if (fabs(percent) < 0.05)
         return "0";
-    return tw_arena_printf(a, fabs(percent) < 9.95 ? "%s%.1f" : "%s%.0f", sign, fabs(percent));
+    return tw_arena_printf(a, fabs(percent) < 9.95 ? "%s%.1f" : "%s%.0f", sign,
+                           fabs(percent));
 }
 
 static const char *times(struct tw_arena *a, double ratio)
@@ -133,7 +134,8 @@ const char *report_value(struct tw_arena *a, double value, const char *unit)
         return tw_arena_printf(a, "%s /s", number(a, value));
     if (unit && tw_starts_with(unit, "bytes per "))
         return tw_arena_printf(a, "%s/%s", tw_show_bytes(a, value), unit + 10);
-    return unit && *unit ? tw_arena_printf(a, "%s %s", number(a, value), unit) : number(a, value);
+    return unit && *unit ? tw_arena_printf(a, "%s %s", number(a, value), unit)
+                         : number(a, value);
 }
 
 const char *report_when(struct tw_arena *a, double at_h, double low_h, double high_h)

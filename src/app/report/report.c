@@ -31,11 +31,12 @@ const struct tw_report_format *tw_report_format_find(const char *name, struct tw
         return tw_report_formats[i];
     near = tw_nearest(name, names, TW_COUNT_OF(names));
     if (near)
-        (void)tw_fail(err, -EINVAL, "unknown format '%s'; did you mean '%s'?", name, near);
+        (void)tw_fail(err, -EINVAL, "unknown format '%s'; did you mean '%s'?", name,
+                      near);
     else
-        (void)tw_fail(err, -EINVAL,
-                      "unknown format '%s'; expected text, json, markdown, html, junit or sarif",
-                      name);
+        (void)tw_fail(
+            err, -EINVAL,
+            "unknown format '%s'; expected text, json, markdown, html, junit or sarif",
+            name);
     return NULL;
 }
-

@@ -8,8 +8,8 @@
 
 static const char *level_of(enum tw_severity severity)
 {
-    static const char *const levels[TW_SEVERITY_COUNT] = {"note", "note", "warning", "error",
-                                                          "error"};
+    static const char *const levels[TW_SEVERITY_COUNT] = {"note", "note", "warning",
+                                                          "error", "error"};
 
     return levels[severity];
 }
@@ -28,7 +28,8 @@ static json_t *location(const struct report_view *v, const struct report_issue *
                                   tw_json_text(report_clean(v->a, issue->file)));
 
         if (issue->line)
-            json_object_set_new(place, "region", json_pack("{s:i}", "startLine", issue->line));
+            json_object_set_new(place, "region",
+                                json_pack("{s:i}", "startLine", issue->line));
         json_object_set_new(at, "physicalLocation", place);
     }
     json_object_set_new(
@@ -42,7 +43,8 @@ static json_t *location(const struct report_view *v, const struct report_issue *
 }
 
 /* Stable across runs: nothing measured is in it. */
-static const char *fingerprint(const struct report_view *v, const struct report_issue *issue)
+static const char *fingerprint(const struct report_view *v,
+                               const struct report_issue *issue)
 {
     const char *text = tw_arena_printf(v->a, "%s\n%s\n%s\n%s", issue->code,
                                        v->s->request.target ? v->s->request.target : "",
@@ -61,10 +63,10 @@ static json_t *result(const struct report_view *v, const struct report_issue *is
                                        *issue->remedy ? "\nRemedy: " : "", issue->remedy);
 
     return json_pack("{s:o, s:s, s:o, s:[o], s:{s:s}, s:{s:b}}", "ruleId",
-                     tw_json_text(issue->code), "level", level_of(issue->severity), "message",
-                     message(text), "locations", location(v, issue), "partialFingerprints",
-                     "twin/v1", fingerprint(v, issue), "properties", "forcesDecision",
-                     issue->forces);
+                     tw_json_text(issue->code), "level", level_of(issue->severity),
+                     "message", message(text), "locations", location(v, issue),
+                     "partialFingerprints", "twin/v1", fingerprint(v, issue),
+                     "properties", "forcesDecision", issue->forces);
 }
 
 static json_t *rules(const struct report_view *v)
@@ -78,10 +80,11 @@ static json_t *rules(const struct report_view *v)
         for (size_t k = 0; k < i; k++)
             seen |= tw_streq(v->issues.items[k].code, issue->code);
         if (!seen)
-            json_array_append_new(list, json_pack("{s:o, s:o, s:{s:s}}", "id",
-                                                  tw_json_text(issue->code), "shortDescription",
-                                                  message(issue->title), "defaultConfiguration",
-                                                  "level", level_of(issue->severity)));
+            json_array_append_new(list,
+                                  json_pack("{s:o, s:o, s:{s:s}}", "id",
+                                            tw_json_text(issue->code), "shortDescription",
+                                            message(issue->title), "defaultConfiguration",
+                                            "level", level_of(issue->severity)));
     }
     return list;
 }
@@ -98,15 +101,18 @@ int report_write_sarif(const struct tw_simulation *s, const struct tw_report_sty
     (void)style, (void)err;
     for (size_t i = 0; i < v->issues.count; i++)
         json_array_append_new(results, result(v, &v->issues.items[i]));
-    log = json_pack("{s:s, s:s, s:[{s:{s:{s:s, s:o}}, s:o, s:[{s:b, s:[{s:s, s:o}]}], "
-                    "s:{s:s, s:o, s:s}}]}",
-                    "$schema", SCHEMA, "version", "2.1.0", "runs", "tool", "driver", "name", "twin",
-                    "rules", rules(v), "results", results, "invocations", "executionSuccessful",
-                    s->status == TW_SUCCESS, "toolExecutionNotifications", "level",
-                    v->tone == REPORT_GOOD ? "note" : v->tone == REPORT_BAD ? "error" : "warning",
-                    "message", message(tw_arena_printf(v->a, "%s: %s", v->word, v->sentence)),
-                    "properties", "decision", decision, "riskScore", tw_json_real(v->risk),
-                    "simulation", s->id);
+    log = json_pack(
+        "{s:s, s:s, s:[{s:{s:{s:s, s:o}}, s:o, s:[{s:b, s:[{s:s, s:o}]}], "
+        "s:{s:s, s:o, s:s}}]}",
+        "$schema", SCHEMA, "version", "2.1.0", "runs", "tool", "driver", "name", "twin",
+        "rules", rules(v), "results", results, "invocations", "executionSuccessful",
+        s->status == TW_SUCCESS, "toolExecutionNotifications", "level",
+        v->tone == REPORT_GOOD  ? "note"
+        : v->tone == REPORT_BAD ? "error"
+                                : "warning",
+        "message", message(tw_arena_printf(v->a, "%s: %s", v->word, v->sentence)),
+        "properties", "decision", decision, "riskScore", tw_json_real(v->risk),
+        "simulation", s->id);
     text = tw_json_dump(log, JSON_INDENT(2));
     json_decref(log);
     tw_buf_puts(out, text);

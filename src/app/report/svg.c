@@ -31,13 +31,14 @@ static void point(struct tw_buf *b, double ratio, double span)
 void report_svg_interval(struct tw_buf *b, const struct report_metric *m, double span)
 {
     /* an end that nobody knows is the end of the axis */
-    double low = m->low > 0 ? m->low : 1 / span, high = isfinite(m->high) ? m->high : span;
+    double low = m->low > 0 ? m->low : 1 / span,
+           high = isfinite(m->high) ? m->high : span;
     bool known = m->low > 0 || isfinite(m->high);
     double from = place(low, span), to = place(high, span);
 
-    tw_buf_printf(b,
-                  "<svg class=\"interval %s\" viewBox=\"0 0 %g %g\" role=\"img\" aria-label=\"",
-                  report_tone_names[m->tone], INTERVAL_WIDTH, INTERVAL_HEIGHT);
+    tw_buf_printf(
+        b, "<svg class=\"interval %s\" viewBox=\"0 0 %g %g\" role=\"img\" aria-label=\"",
+        report_tone_names[m->tone], INTERVAL_WIDTH, INTERVAL_HEIGHT);
     report_xml(b, m->change);
     tw_buf_puts(b, *m->interval ? ", interval " : "");
     report_xml(b, m->interval);
@@ -46,10 +47,11 @@ void report_svg_interval(struct tw_buf *b, const struct report_metric *m, double
                   "<line class=\"same\" x1=\"%g\" x2=\"%g\" y1=\"1\" y2=\"23\"/>",
                   INTERVAL_WIDTH - 8, INTERVAL_WIDTH / 2, INTERVAL_WIDTH / 2);
     if (known && to >= from)
-        tw_buf_printf(b,
-                      "<rect class=\"span\" x=\"%.1f\" y=\"7\" width=\"%.1f\" height=\"10\" "
-                      "rx=\"5\"/>",
-                      from, fmax(to - from, 2));
+        tw_buf_printf(
+            b,
+            "<rect class=\"span\" x=\"%.1f\" y=\"7\" width=\"%.1f\" height=\"10\" "
+            "rx=\"5\"/>",
+            from, fmax(to - from, 2));
     if (isfinite(m->ratio) && m->ratio > 0)
         point(b, m->ratio, span);
     tw_buf_puts(b, "</svg>");
@@ -57,17 +59,17 @@ void report_svg_interval(struct tw_buf *b, const struct report_metric *m, double
 
 /* ---- the day ---- */
 
-#define LEFT   76.0
-#define WIDTH  1000.0
-#define RIGHT  16.0
-#define P95_TOP    34.0
-#define P95_HEIGHT 190.0
-#define BUSY_TOP   272.0
+#define LEFT        76.0
+#define WIDTH       1000.0
+#define RIGHT       16.0
+#define P95_TOP     34.0
+#define P95_HEIGHT  190.0
+#define BUSY_TOP    272.0
 #define BUSY_HEIGHT 90.0
-#define LOAD_TOP   410.0
+#define LOAD_TOP    410.0
 #define LOAD_HEIGHT 46.0
-#define HEIGHT 490.0
-#define MOST_BUSY 2.0
+#define HEIGHT      490.0
+#define MOST_BUSY   2.0
 
 struct panel {
     double top, height, low, high;
@@ -125,8 +127,8 @@ static void line(struct tw_buf *b, const struct report_view *v, const struct pan
             drawing = false;
             continue;
         }
-        tw_buf_printf(b, "%s%.1f %.1f", drawing ? " L" : " M", x_of(v, bin_middle(&v->day, i)),
-                      y_of(p, values[i]));
+        tw_buf_printf(b, "%s%.1f %.1f", drawing ? " L" : " M",
+                      x_of(v, bin_middle(&v->day, i)), y_of(p, values[i]));
         drawing = true;
     }
     tw_buf_puts(b, "\"/>");
@@ -135,17 +137,20 @@ static void line(struct tw_buf *b, const struct report_view *v, const struct pan
 static void area(struct tw_buf *b, const struct report_view *v, const struct panel *p,
                  const double *values)
 {
-    tw_buf_printf(b, "<path class=\"area\" d=\"M%.1f %.1f", x_of(v, 0), p->top + p->height);
+    tw_buf_printf(b, "<path class=\"area\" d=\"M%.1f %.1f", x_of(v, 0),
+                  p->top + p->height);
     for (size_t i = 0; i < v->day.bins; i++) {
         double end = i + 1 < v->day.bins ? v->day.from_h[i + 1] : v->day.hours;
         double y = isnan(values[i]) ? p->top + p->height : y_of(p, values[i]);
 
-        tw_buf_printf(b, " L%.1f %.1f L%.1f %.1f", x_of(v, v->day.from_h[i]), y, x_of(v, end), y);
+        tw_buf_printf(b, " L%.1f %.1f L%.1f %.1f", x_of(v, v->day.from_h[i]), y,
+                      x_of(v, end), y);
     }
     tw_buf_printf(b, " L%.1f %.1f Z\"/>", x_of(v, v->day.hours), p->top + p->height);
 }
 
-static void grid_line(struct tw_buf *b, const struct panel *p, double value, const char *label)
+static void grid_line(struct tw_buf *b, const struct panel *p, double value,
+                      const char *label)
 {
     double y = y_of(p, value);
 
@@ -199,14 +204,15 @@ static void hours_axis(struct tw_buf *b, const struct report_view *v)
     for (int i = 0; i <= 4; i++) {
         double x = x_of(v, step * i);
 
-        tw_buf_printf(b,
-                      "<line class=\"grid\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%g\" y2=\"%g\"/>"
-                      "<text class=\"tick\" x=\"%.1f\" y=\"%g\" text-anchor=\"%s\">%.3g h</text>",
-                      x, x, P95_TOP, LOAD_TOP + LOAD_HEIGHT, x, LOAD_TOP + LOAD_HEIGHT + 20,
-                      i == 0   ? "start"
-                      : i == 4 ? "end"
-                               : "middle",
-                      step * i);
+        tw_buf_printf(
+            b,
+            "<line class=\"grid\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%g\" y2=\"%g\"/>"
+            "<text class=\"tick\" x=\"%.1f\" y=\"%g\" text-anchor=\"%s\">%.3g h</text>",
+            x, x, P95_TOP, LOAD_TOP + LOAD_HEIGHT, x, LOAD_TOP + LOAD_HEIGHT + 20,
+            i == 0   ? "start"
+            : i == 4 ? "end"
+                     : "middle",
+            step * i);
     }
 }
 
@@ -227,7 +233,8 @@ static void overloads(struct tw_buf *b, const struct report_view *v, enum tw_arm
         tw_buf_printf(b,
                       "<rect class=\"overload\" x=\"%.1f\" y=\"%g\" width=\"%.1f\" "
                       "height=\"%g\"><title>overload, %s</title></rect>",
-                      x_of(v, day->from_h[from]), P95_TOP, x_of(v, end) - x_of(v, day->from_h[from]),
+                      x_of(v, day->from_h[from]), P95_TOP,
+                      x_of(v, end) - x_of(v, day->from_h[from]),
                       BUSY_TOP + BUSY_HEIGHT - P95_TOP,
                       arm == TW_BASELINE ? "before" : "after");
     }
@@ -242,11 +249,12 @@ static void failure_marks(struct tw_buf *b, const struct report_view *v)
 
         if (!(f->at_hours >= 0 && f->at_hours <= v->day.hours))
             continue;
-        tw_buf_printf(b,
-                      "<line class=\"failure\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%g\" y2=\"%g\"/>"
-                      "<text class=\"failure-text\" x=\"%.1f\" y=\"%g\" text-anchor=\"%s\">",
-                      x, x, P95_TOP - 4, LOAD_TOP + LOAD_HEIGHT, x + (late ? -6 : 6),
-                      P95_TOP + 12 + 16 * (double)(i % 3), late ? "end" : "start");
+        tw_buf_printf(
+            b,
+            "<line class=\"failure\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%g\" y2=\"%g\"/>"
+            "<text class=\"failure-text\" x=\"%.1f\" y=\"%g\" text-anchor=\"%s\">",
+            x, x, P95_TOP - 4, LOAD_TOP + LOAD_HEIGHT, x + (late ? -6 : 6),
+            P95_TOP + 12 + 16 * (double)(i % 3), late ? "end" : "start");
         report_xml(b, f->kind);
         tw_buf_puts(b, ", ");
         report_xml(b, f->probability);
@@ -280,11 +288,12 @@ void report_svg_day(struct tw_buf *b, const struct report_view *v)
     range_of(v->day.rate, v->day.bins, &unused, &load.high);
     load.high = load.high > 0 ? load.high * 1.05 : 1;
 
-    tw_buf_printf(b,
-                  "<svg class=\"day\" viewBox=\"0 0 %g %g\" role=\"img\" "
-                  "aria-label=\"The time simulated: latency p95, share of capacity in use and "
-                  "load, before and after the change\">",
-                  WIDTH, HEIGHT);
+    tw_buf_printf(
+        b,
+        "<svg class=\"day\" viewBox=\"0 0 %g %g\" role=\"img\" "
+        "aria-label=\"The time simulated: latency p95, share of capacity in use and "
+        "load, before and after the change\">",
+        WIDTH, HEIGHT);
     overloads(b, v, TW_BASELINE);
     overloads(b, v, TW_CANDIDATE);
     hours_axis(b, v);

@@ -25,7 +25,7 @@ static const char *const codes[REPORT_TONE_COUNT] = {
     [REPORT_BAD] = "31",  [REPORT_MUTED] = "2",
 };
 static const char *const badge_codes[REPORT_TONE_COUNT] = {
-    [REPORT_PLAIN] = "7", [REPORT_GOOD] = "1;30;42", [REPORT_WARN] = "1;30;43",
+    [REPORT_PLAIN] = "7",     [REPORT_GOOD] = "1;30;42", [REPORT_WARN] = "1;30;43",
     [REPORT_BAD] = "1;97;41", [REPORT_MUTED] = "2",
 };
 
@@ -93,7 +93,8 @@ static size_t fitting(const char *text, size_t room)
 }
 
 /* text from the cell where the line stands, wrapped to the same column. */
-static void wrapped(struct sheet *s, size_t column, enum report_tone tone, const char *text)
+static void wrapped(struct sheet *s, size_t column, enum report_tone tone,
+                    const char *text)
 {
     size_t room = s->columns > column + 20 ? s->columns - column : 20;
 
@@ -110,7 +111,8 @@ static void wrapped(struct sheet *s, size_t column, enum report_tone tone, const
     }
 }
 
-static void paragraph(struct sheet *s, size_t indent, enum report_tone tone, const char *text)
+static void paragraph(struct sheet *s, size_t indent, enum report_tone tone,
+                      const char *text)
 {
     if (!*text)
         return;
@@ -162,7 +164,8 @@ static void run_end(struct sheet *s, struct run *run)
     tw_buf_done(&run->b);
 }
 
-static void run_add(struct sheet *s, struct run *run, enum report_tone tone, const char *text)
+static void run_add(struct sheet *s, struct run *run, enum report_tone tone,
+                    const char *text)
 {
     if (tone != run->tone && run->b.len) {
         put(s, run->tone, tw_buf_text(&run->b));
@@ -201,7 +204,8 @@ static void measure(const struct table *t, size_t *widths)
     }
 }
 
-static void leave_out(const struct table *t, size_t room, const size_t *widths, bool *shown)
+static void leave_out(const struct table *t, size_t room, const size_t *widths,
+                      bool *shown)
 {
     for (;;) {
         size_t all = 0, worst = 0;
@@ -209,7 +213,8 @@ static void leave_out(const struct table *t, size_t room, const size_t *widths, 
         for (size_t c = 0; c < t->columns; c++) {
             all += shown[c] ? widths[c] + 2 : 0;
             if (shown[c] && t->priority[c] > 0 &&
-                (t->priority[worst] == 0 || !shown[worst] || t->priority[c] > t->priority[worst]))
+                (t->priority[worst] == 0 || !shown[worst] ||
+                 t->priority[c] > t->priority[worst]))
                 worst = c;
         }
         if (all <= room || t->priority[worst] == 0 || !shown[worst])
@@ -254,7 +259,7 @@ static void table(struct sheet *s, const struct table *t)
 static void metrics(struct sheet *s, struct tw_arena *a, const struct report_metric *list,
                     size_t n)
 {
-    static const char *const titles[] = {"",         "before",     "after",  "change",
+    static const char *const titles[] = {"",         "before",  "after", "change",
                                          "interval", "verdict", "noise"};
     static const bool right[] = {false, true, true, true, false, false, true};
     static const int priority[] = {0, 0, 0, 0, 1, 0, 2};
@@ -308,7 +313,9 @@ static const char *block(const struct scale *scale, double value)
     double share = high > low ? (at - low) / (high - low) : 0;
     long i = lround(share * (double)(TW_COUNT_OF(blocks) - 1));
 
-    return blocks[i < 0 ? 0 : i >= (long)TW_COUNT_OF(blocks) ? (long)TW_COUNT_OF(blocks) - 1 : i];
+    return blocks[i < 0                            ? 0
+                  : i >= (long)TW_COUNT_OF(blocks) ? (long)TW_COUNT_OF(blocks) - 1
+                                                   : i];
 }
 
 static size_t plot_width(const struct sheet *s)
@@ -415,8 +422,8 @@ static void the_day(struct sheet *s, const struct report_view *v)
         curve(s, day, day->p95[arm].label, day->p95[arm].values, day->overload[arm], &p95,
               arm == TW_CANDIDATE ? v->tone : tones[arm], day->p95[arm].range);
     for (int arm = 0; arm < TW_ARM_COUNT; arm++)
-        curve(s, day, day->busy[arm].label, day->busy[arm].values, day->overload[arm], &busy,
-              arm == TW_CANDIDATE ? v->tone : tones[arm], day->busy[arm].range);
+        curve(s, day, day->busy[arm].label, day->busy[arm].values, day->overload[arm],
+              &busy, arm == TW_CANDIDATE ? v->tone : tones[arm], day->busy[arm].range);
     day_failures(s, v);
     day_axis(s, day);
 }
@@ -485,17 +492,20 @@ static void risk_parts(struct sheet *s, const struct report_view *v)
 
 static void issues(struct sheet *s, const struct report_view *v)
 {
-    static const char *const marks[REPORT_TONE_COUNT] = {
-        [REPORT_PLAIN] = "\xc2\xb7", [REPORT_GOOD] = "\xc2\xb7", [REPORT_WARN] = "\xe2\x96\xb2",
-        [REPORT_BAD] = "\xe2\x97\x8f", [REPORT_MUTED] = "\xc2\xb7"};
+    static const char *const marks[REPORT_TONE_COUNT] = {[REPORT_PLAIN] = "\xc2\xb7",
+                                                         [REPORT_GOOD] = "\xc2\xb7",
+                                                         [REPORT_WARN] = "\xe2\x96\xb2",
+                                                         [REPORT_BAD] = "\xe2\x97\x8f",
+                                                         [REPORT_MUTED] = "\xc2\xb7"};
 
     if (v->issues.count == 0)
         return;
     heading(s, "Findings");
     for (size_t i = 0; i < v->issues.count; i++) {
         const struct report_issue *issue = &v->issues.items[i];
-        tw_auto_free char *place =
-            issue->file && issue->line ? tw_strf("%s line %d", issue->file, issue->line) : NULL;
+        tw_auto_free char *place = issue->file && issue->line
+                                       ? tw_strf("%s line %d", issue->file, issue->line)
+                                       : NULL;
 
         item(s, INDENT, marks[issue->tone], issue->tone, issue->title);
         spaces(s, INDENT + 2);
@@ -538,8 +548,8 @@ static void failures(struct sheet *s, const struct report_view *v)
         paragraph(s, INDENT, REPORT_MUTED, "none foreseen within the horizon");
     for (size_t i = 0; i < v->failures.count; i++) {
         const struct report_failure *f = &v->failures.items[i];
-        tw_auto_free char *text = tw_strf("%s %s, probability %s", f->kind, f->when,
-                                          f->probability);
+        tw_auto_free char *text =
+            tw_strf("%s %s, probability %s", f->kind, f->when, f->probability);
 
         item(s, INDENT, "\xe2\x96\xb2", f->tone, text);
         paragraph(s, INDENT + 2, REPORT_MUTED, f->evidence);
@@ -637,15 +647,15 @@ static void write_sheet(struct sheet *s, const struct report_view *v)
 static const struct fold {
     const char *from, *to;
 } folds[] = {
-    {"\xe2\x96\x81", "_"},  {"\xe2\x96\x82", "."},   {"\xe2\x96\x83", "-"},
-    {"\xe2\x96\x84", ":"},  {"\xe2\x96\x85", "="},   {"\xe2\x96\x86", "+"},
-    {"\xe2\x96\x87", "*"},  {"\xe2\x96\x88", "#"},   {"\xe2\x96\x91", "."},
-    {"\xe2\x96\xb2", "^"},  {"\xe2\x97\x8f", "*"},   {"\xe2\x94\x82", "|"},
-    {"\xe2\x86\x92", ">"},  {"\xe2\x88\x92", "-"},   {"\xe2\x80\xa6", "..."},
-    {"\xc2\xb7", "-"},      {"\xc2\xb1", "+-"},      {"\xc2\xb5", "u"},
-    {"\xe2\x80\x9c", "\""}, {"\xe2\x80\x9d", "\""},  {"\xe2\x80\x98", "'"},
-    {"\xe2\x80\x99", "'"},  {"\xe2\x80\x93", "-"},   {"\xe2\x80\x94", "-"},
-    {"\xc3\x97", "x"},      {"\xe2\x89\xa5", ">"},   {"\xe2\x89\xa4", "<="},
+    {"\xe2\x96\x81", "_"},  {"\xe2\x96\x82", "."},  {"\xe2\x96\x83", "-"},
+    {"\xe2\x96\x84", ":"},  {"\xe2\x96\x85", "="},  {"\xe2\x96\x86", "+"},
+    {"\xe2\x96\x87", "*"},  {"\xe2\x96\x88", "#"},  {"\xe2\x96\x91", "."},
+    {"\xe2\x96\xb2", "^"},  {"\xe2\x97\x8f", "*"},  {"\xe2\x94\x82", "|"},
+    {"\xe2\x86\x92", ">"},  {"\xe2\x88\x92", "-"},  {"\xe2\x80\xa6", "..."},
+    {"\xc2\xb7", "-"},      {"\xc2\xb1", "+-"},     {"\xc2\xb5", "u"},
+    {"\xe2\x80\x9c", "\""}, {"\xe2\x80\x9d", "\""}, {"\xe2\x80\x98", "'"},
+    {"\xe2\x80\x99", "'"},  {"\xe2\x80\x93", "-"},  {"\xe2\x80\x94", "-"},
+    {"\xc3\x97", "x"},      {"\xe2\x89\xa5", ">"},  {"\xe2\x89\xa4", "<="},
 };
 
 /* The bytes of text that were folded; what is not known becomes '?'. */

@@ -45,7 +45,8 @@ int tw_fail_errno(struct tw_err *err, int errnum, const char *fmt, ...)
         fill(err, -errnum, fmt, args);
         va_end(args);
         used = strlen(err->text);
-        (void)snprintf(err->text + used, sizeof err->text - used, ": %s", strerror(errnum));
+        (void)snprintf(err->text + used, sizeof err->text - used, ": %s",
+                       strerror(errnum));
     }
     return -errnum;
 }

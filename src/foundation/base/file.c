@@ -8,8 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-int tw_read_file(int dirfd, const char *path, size_t max, char **ret_text, size_t *ret_len,
-                 struct tw_err *err)
+int tw_read_file(int dirfd, const char *path, size_t max, char **ret_text,
+                 size_t *ret_len, struct tw_err *err)
 {
     tw_auto_close int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     tw_auto_buf b = {0};

@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 /* Every chunk is one malloc; an allocation larger than a chunk gets a chunk of its own. */
-#define CHUNK_SIZE  ((size_t)16 * 1024)
-#define ALIGNMENT   ((size_t)16)
+#define CHUNK_SIZE ((size_t)16 * 1024)
+#define ALIGNMENT  ((size_t)16)
 
 struct chunk {
     struct chunk *next;

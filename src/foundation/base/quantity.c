@@ -14,16 +14,16 @@ struct unit {
 };
 
 static const struct unit byte_units[] = {
-    {"", 1},          {"B", 1},           {"kB", 0x1p10},  {"K", 0x1p10},  {"KiB", 0x1p10},
-    {"MB", 0x1p20},   {"M", 0x1p20},      {"MiB", 0x1p20}, {"GB", 0x1p30}, {"G", 0x1p30},
-    {"GiB", 0x1p30},  {"TB", 0x1p40},     {"T", 0x1p40},   {"TiB", 0x1p40},
+    {"", 1},         {"B", 1},       {"kB", 0x1p10},  {"K", 0x1p10},   {"KiB", 0x1p10},
+    {"MB", 0x1p20},  {"M", 0x1p20},  {"MiB", 0x1p20}, {"GB", 0x1p30},  {"G", 0x1p30},
+    {"GiB", 0x1p30}, {"TB", 0x1p40}, {"T", 0x1p40},   {"TiB", 0x1p40},
 };
 static const struct unit core_units[] = {
     {"", 1}, {"core", 1}, {"cores", 1}, {"cpu", 1}, {"cpus", 1}, {"m", 1e-3},
 };
 
-static int parse_unit(const char *text, const struct unit *units, size_t n, const char *what,
-                      double *ret_value, struct tw_err *err)
+static int parse_unit(const char *text, const struct unit *units, size_t n,
+                      const char *what, double *ret_value, struct tw_err *err)
 {
     char *rest;
     double value = strtod(text, &rest);
@@ -37,8 +37,8 @@ static int parse_unit(const char *text, const struct unit *units, size_t n, cons
             return 0;
         }
     }
-    return tw_fail(err, -EINVAL, "'%s' has the unit '%s'; expected a number%s", text, rest,
-                   what);
+    return tw_fail(err, -EINVAL, "'%s' has the unit '%s'; expected a number%s", text,
+                   rest, what);
 }
 
 int tw_parse_bytes(const char *text, int64_t *ret_bytes, struct tw_err *err)
@@ -58,8 +58,8 @@ int tw_parse_bytes(const char *text, int64_t *ret_bytes, struct tw_err *err)
 int tw_parse_cores(const char *text, double *ret_cores, struct tw_err *err)
 {
     double value;
-    int r = parse_unit(text, core_units, TW_COUNT_OF(core_units), " of cores ('2', '500m')",
-                       &value, err);
+    int r = parse_unit(text, core_units, TW_COUNT_OF(core_units),
+                       " of cores ('2', '500m')", &value, err);
 
     if (r < 0)
         return r;
@@ -104,8 +104,9 @@ char *tw_show_bytes(struct tw_arena *a, double bytes)
         bytes /= 1024;
         i++;
     }
-    return tw_arena_printf(a, bytes == floor(bytes) || fabs(bytes) >= 100 ? "%.0f %s" : "%.1f %s",
-                           bytes, names[i]);
+    return tw_arena_printf(
+        a, bytes == floor(bytes) || fabs(bytes) >= 100 ? "%.0f %s" : "%.1f %s", bytes,
+        names[i]);
 }
 
 char *tw_show_seconds(struct tw_arena *a, double seconds)
@@ -113,7 +114,7 @@ char *tw_show_seconds(struct tw_arena *a, double seconds)
     static const struct {
         double from, divide;
         const char *name;
-    } rows[] = {{172800, 86400, "days"}, {5400, 3600, "h"},    {120, 60, "min"},
+    } rows[] = {{172800, 86400, "days"}, {5400, 3600, "h"},       {120, 60, "min"},
                 {0.9995, 1, "s"},        {0.9995e-3, 1e-3, "ms"}, {0, 1e-6, "µs"}};
 
     if (isnan(seconds))

@@ -21,9 +21,12 @@
 /* Why a child did not come to its program: written by it into a pipe that exec closes. */
 enum step { STEP_SETUP, STEP_GROUPS, STEP_GID, STEP_UID, STEP_CHDIR, STEP_EXEC };
 static const char *const step_texts[] = {
-    [STEP_SETUP] = "preparing",          [STEP_GROUPS] = "dropping groups of",
-    [STEP_GID] = "setting the group of", [STEP_UID] = "setting the user of",
-    [STEP_CHDIR] = "changing directory for", [STEP_EXEC] = "running",
+    [STEP_SETUP] = "preparing",
+    [STEP_GROUPS] = "dropping groups of",
+    [STEP_GID] = "setting the group of",
+    [STEP_UID] = "setting the user of",
+    [STEP_CHDIR] = "changing directory for",
+    [STEP_EXEC] = "running",
 };
 struct failure {
     int step, errnum;
@@ -34,7 +37,7 @@ struct pipes {
 
 static void pipes_close(struct pipes *p)
 {
-    int *const all[] = {&p->input, &p->out[0], &p->out[1],    &p->err[0],
+    int *const all[] = {&p->input,  &p->out[0],    &p->out[1],   &p->err[0],
                         &p->err[1], &p->failed[0], &p->failed[1]};
 
     for (size_t i = 0; i < TW_COUNT_OF(all); i++) {
@@ -99,7 +102,8 @@ static void become(const struct tw_child *c, const struct pipes *p, pid_t parent
     (void)setpgid(0, 0);
     if (dup2(p->input, 0) < 0 || dup2(p->out[1], 1) < 0 || dup2(p->err[1], 2) < 0)
         give_up(p, STEP_SETUP);
-    if ((c->uid != UNCHANGED || c->gid != UNCHANGED) && geteuid() == 0 && setgroups(0, NULL) < 0)
+    if ((c->uid != UNCHANGED || c->gid != UNCHANGED) && geteuid() == 0 &&
+        setgroups(0, NULL) < 0)
         give_up(p, STEP_GROUPS);
     if (c->gid != UNCHANGED && setresgid(c->gid, c->gid, c->gid) < 0)
         give_up(p, STEP_GID);
@@ -112,7 +116,8 @@ static void become(const struct tw_child *c, const struct pipes *p, pid_t parent
     if (c->cwd && chdir(c->cwd) < 0)
         give_up(p, STEP_CHDIR);
     if (c->env)
-        execvpe(c->argv[0], (char *const *)(uintptr_t)c->argv, (char *const *)(uintptr_t)c->env);
+        execvpe(c->argv[0], (char *const *)(uintptr_t)c->argv,
+                (char *const *)(uintptr_t)c->env);
     else
         execvp(c->argv[0], (char *const *)(uintptr_t)c->argv);
     give_up(p, STEP_EXEC);
@@ -148,7 +153,8 @@ static int milliseconds_until(int64_t deadline_ns)
 }
 
 /* Until the child has ended: 0, or -ETIMEDOUT. A grandchild may keep the pipes open for longer. */
-static int collect(struct pipes *p, int pidfd, int64_t deadline_ns, struct tw_child_result *r)
+static int collect(struct pipes *p, int pidfd, int64_t deadline_ns,
+                   struct tw_child_result *r)
 {
     struct pollfd fds[] = {{.fd = p->out[0], .events = POLLIN},
                            {.fd = p->err[0], .events = POLLIN},
@@ -186,7 +192,8 @@ static int wait_status(pid_t pid)
 static int parent_side(const struct tw_child *c, struct pipes *p, pid_t pid,
                        struct tw_child_result *ret, struct tw_err *err)
 {
-    int64_t deadline_ns = c->deadline_ns ? c->deadline_ns : tw_now_ns() + DEFAULT_DEADLINE_NS;
+    int64_t deadline_ns =
+        c->deadline_ns ? c->deadline_ns : tw_now_ns() + DEFAULT_DEADLINE_NS;
     tw_auto_close int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     struct failure failure;
     ssize_t n;
@@ -214,7 +221,8 @@ static int parent_side(const struct tw_child *c, struct pipes *p, pid_t pid,
     return 0;
 }
 
-int tw_child_run(const struct tw_child *child, struct tw_child_result *ret, struct tw_err *err)
+int tw_child_run(const struct tw_child *child, struct tw_child_result *ret,
+                 struct tw_err *err)
 {
     size_t max = child->max_output ? child->max_output : DEFAULT_OUTPUT;
     struct tw_child_result result = {0};

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <sys/sendfile.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define CHUNK ((size_t)64 << 20)
@@ -35,10 +35,11 @@ struct copy {
 static int fail(struct copy *c, int errnum, const char *relative)
 {
     if (errnum == ENOSPC || errnum == EDQUOT)
-        return tw_fail(c->err, -ENOSPC,
-                       "no room for '%s': %lld bytes were copied before it; make room or use "
-                       "another --state-dir",
-                       relative, (long long)c->bytes);
+        return tw_fail(
+            c->err, -ENOSPC,
+            "no room for '%s': %lld bytes were copied before it; make room or use "
+            "another --state-dir",
+            relative, (long long)c->bytes);
     return tw_fail_errno(c->err, errnum, "copying '%s'", relative);
 }
 
@@ -53,7 +54,8 @@ static int copy_range(int from, int to, off_t start, off_t end)
         off_t in = start, out = start;
         ssize_t n = copy_file_range(from, &in, to, &out, want, 0);
 
-        if (n < 0 && (errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP || errno == ENOSYS)) {
+        if (n < 0 && (errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP ||
+                      errno == ENOSYS)) {
             if (lseek(to, start, SEEK_SET) < 0)
                 return -errno;
             in = start;
@@ -151,8 +153,8 @@ static int copy_symlink(struct copy *c, const struct place *p)
     target[n] = '\0';
     if (symlinkat(target, p->to, p->name) < 0)
         return -errno;
-    if (fchownat(p->to, p->name, keep ? p->st->st_uid : c->uid, keep ? p->st->st_gid : c->gid,
-                 AT_SYMLINK_NOFOLLOW) < 0 &&
+    if (fchownat(p->to, p->name, keep ? p->st->st_uid : c->uid,
+                 keep ? p->st->st_gid : c->gid, AT_SYMLINK_NOFOLLOW) < 0 &&
         errno != EPERM)
         return -errno;
     return utimensat(p->to, p->name, times, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
@@ -255,9 +257,10 @@ static int copy_dir(struct copy *c, int from, int to, const char *relative, int 
 }
 
 int tw_copy_tree(const char *from, const char *to, unsigned uid, unsigned gid,
-                      tw_copy_skip_fn *skip, void *arg, int64_t *ret_bytes, struct tw_err *err)
+                 tw_copy_skip_fn *skip, void *arg, int64_t *ret_bytes, struct tw_err *err)
 {
-    struct copy c = {.uid = uid, .gid = gid, .skip = skip, .arg = arg, .to_root = -1, .err = err};
+    struct copy c = {
+        .uid = uid, .gid = gid, .skip = skip, .arg = arg, .to_root = -1, .err = err};
     tw_auto_close int in = open(from, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     tw_auto_close int out = -1;
     struct stat st;

@@ -13,7 +13,7 @@
 struct level {
     size_t entry; /* index in the list */
     bool mapping;
-    const char *key;       /* NULL: a key comes next */
+    const char *key; /* NULL: a key comes next */
     TW_ARRAY(const char *) keys;
 };
 struct reader {
@@ -48,7 +48,8 @@ static const char *escaped(struct tw_arena *a, const char *pointer, const char *
 }
 
 /* Adds an entry where the reader stands. */
-static int add(struct reader *rd, const char *value, const struct fy_mark *mark, bool quoted)
+static int add(struct reader *rd, const char *value, const struct fy_mark *mark,
+               bool quoted)
 {
     struct level *at = rd->depth ? &rd->levels[rd->depth - 1] : NULL;
     struct tw_yaml_entry entry = {.pointer = "",
@@ -62,9 +63,9 @@ static int add(struct reader *rd, const char *value, const struct fy_mark *mark,
     if (at) {
         struct tw_yaml_entry *parent = &rd->yaml->list.items[at->entry];
 
-        entry.pointer = escaped(rd->a, parent->pointer,
-                                at->mapping ? at->key
-                                            : tw_arena_printf(rd->a, "%d", parent->children));
+        entry.pointer = escaped(
+            rd->a, parent->pointer,
+            at->mapping ? at->key : tw_arena_printf(rd->a, "%d", parent->children));
         parent->children++;
         at->key = NULL;
     }
@@ -78,7 +79,8 @@ static int take_key(struct reader *rd, struct level *at, const char *key,
     if (!quoted && tw_streq(key, "<<"))
         return fail_at(rd, mark, "merge keys are not read; write the values out");
     if (tw_name_index(key, at->keys.items, at->keys.count) >= 0)
-        return fail_at(rd, mark, tw_arena_printf(rd->a, "the key '%s' stands here twice", key));
+        return fail_at(rd, mark,
+                       tw_arena_printf(rd->a, "the key '%s' stands here twice", key));
     TW_PUSH(rd->a, &at->keys, key);
     at->key = key;
     return 0;
@@ -151,8 +153,8 @@ static int stream_error(const struct reader *rd, struct fy_diag *diag)
 
     if (!error)
         return tw_fail(rd->err, -EINVAL, "%s is not YAML", rd->origin);
-    return tw_fail(rd->err, -EINVAL, "%s, line %d, column %d: %s", rd->origin, error->line,
-                   error->column, error->msg);
+    return tw_fail(rd->err, -EINVAL, "%s, line %d, column %d: %s", rd->origin,
+                   error->line, error->column, error->msg);
 }
 
 static int read_events(struct reader *rd, struct fy_parser *parser, struct fy_diag *diag)
@@ -167,8 +169,8 @@ static int read_events(struct reader *rd, struct fy_parser *parser, struct fy_di
     return r == 0 && fy_parser_get_stream_error(parser) ? stream_error(rd, diag) : r;
 }
 
-int tw_yaml_read(struct tw_arena *a, const char *text, const char *origin, struct tw_yaml *ret,
-                 struct tw_err *err)
+int tw_yaml_read(struct tw_arena *a, const char *text, const char *origin,
+                 struct tw_yaml *ret, struct tw_err *err)
 {
     struct tw_yaml yaml = {0};
     struct reader *rd = tw_arena_alloc(a, sizeof *rd);

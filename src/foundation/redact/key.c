@@ -11,17 +11,20 @@
 /* Secret wherever they stand in a name, also inside a longer word ("PGPASSWORD"). */
 static const char *const secret_parts[] = {"password", "passwd",     "passphrase",
                                            "secret",   "credential", "apikey"};
-static const char *const secret_words[] = {"pwd", "pass", "token", "tokens", "auth", "dsn"};
+static const char *const secret_words[] = {"pwd",    "pass", "token",
+                                           "tokens", "auth", "dsn"};
 /* "…_key" is a secret after these. */
-static const char *const key_owners[] = {"api",     "access", "private", "encryption", "signing",
-                                         "session", "master", "shared",  "account",    "secret",
-                                         "license", "deploy", "ssh",     "hmac",       "aes"};
+static const char *const key_owners[] = {"api",     "access",  "private", "encryption",
+                                         "signing", "session", "master",  "shared",
+                                         "account", "secret",  "license", "deploy",
+                                         "ssh",     "hmac",    "aes"};
 /* A last word that says that the value describes the secret, or where it is. */
 static const char *const harmless_ends[] = {
-    "file",     "files",  "dir",      "directory", "path",    "encryption", "timeout", "length",
-    "policy",   "type",   "expiry",   "ttl",       "enabled", "size",       "name",    "age",
-    "format",   "method", "lifetime", "count",     "limit",   "algorithm",  "hash",    "level",
-    "required", "min",    "max",      "id",        "url",     "location",   "user",    "rotation",
+    "file",      "files",    "dir",    "directory", "path",     "encryption", "timeout",
+    "length",    "policy",   "type",   "expiry",    "ttl",      "enabled",    "size",
+    "name",      "age",      "format", "method",    "lifetime", "count",      "limit",
+    "algorithm", "hash",     "level",  "required",  "min",      "max",        "id",
+    "url",       "location", "user",   "rotation",
 };
 
 struct words {
@@ -45,7 +48,8 @@ static void split(const char *name, size_t len, struct words *w)
 
     w->count = 0;
     for (const char *p = name; p < end; p++) {
-        bool hump = p > start && isupper((unsigned char)*p) && islower((unsigned char)p[-1]);
+        bool hump =
+            p > start && isupper((unsigned char)*p) && islower((unsigned char)p[-1]);
 
         if (hump || !isalnum((unsigned char)*p)) {
             add_word(w, start, p);
@@ -86,9 +90,9 @@ bool redact_key(const char *name, size_t len)
                                   TW_COUNT_OF(harmless_ends)))
         return false;
     for (size_t i = 0; i < w.count; i++) {
-        bool owned = i > 0 && (word_is(&w, i, "key") || word_is(&w, i, "keys")) &&
-                     is_one_of(w.start[i - 1], w.len[i - 1], key_owners,
-                               TW_COUNT_OF(key_owners));
+        bool owned =
+            i > 0 && (word_is(&w, i, "key") || word_is(&w, i, "keys")) &&
+            is_one_of(w.start[i - 1], w.len[i - 1], key_owners, TW_COUNT_OF(key_owners));
 
         if (owned || has_part(w.start[i], w.len[i]))
             return true;

@@ -28,8 +28,9 @@ static bool quoted(struct scan *s)
 {
     size_t len = 1;
 
-    if (s->text[s->at] != '\'' || (s->at > 0 && isalpha((unsigned char)s->text[s->at - 1]) &&
-                                   !strchr("EeBbXxNn", s->text[s->at - 1])))
+    if (s->text[s->at] != '\'' ||
+        (s->at > 0 && isalpha((unsigned char)s->text[s->at - 1]) &&
+         !strchr("EeBbXxNn", s->text[s->at - 1])))
         return false;
     for (; s->text[s->at + len]; len++) {
         if (s->text[s->at + len] != '\'')
@@ -111,9 +112,10 @@ static bool is_among(const char *word, size_t len, const char *const *list, size
 /* Figures of a plan, "cost=0.43..8.45 rows=1", are not literals. */
 static bool is_plan_figure(const char *text, size_t operator_at)
 {
-    static const char *const names[] = {"cost",    "rows", "width", "loops",   "time",
-                                        "hit",     "read", "dirtied", "written", "actual",
-                                        "memory",  "disk", "buffers", "batches", "query_id"};
+    static const char *const names[] = {"cost",    "rows",    "width",   "loops",
+                                        "time",    "hit",     "read",    "dirtied",
+                                        "written", "actual",  "memory",  "disk",
+                                        "buffers", "batches", "query_id"};
     const char *word;
     size_t len = word_before(text, operator_at, &word);
 
@@ -123,7 +125,8 @@ static bool is_plan_figure(const char *text, size_t operator_at)
 
 static bool follows_operator(const char *text, size_t at)
 {
-    static const char *const words[] = {"between", "and", "limit", "offset", "in", "values"};
+    static const char *const words[] = {"between", "and", "limit",
+                                        "offset",  "in",  "values"};
     size_t before = at;
     const char *word;
     size_t len;
@@ -155,8 +158,8 @@ static bool number(struct scan *s)
     const char *start = s->text + s->at;
     size_t len = 0;
 
-    if (!isdigit((unsigned char)*start) || (s->at > 0 && (is_word(start[-1]) || start[-1] == '$' ||
-                                                          start[-1] == '.')))
+    if (!isdigit((unsigned char)*start) ||
+        (s->at > 0 && (is_word(start[-1]) || start[-1] == '$' || start[-1] == '.')))
         return false;
     while (isalnum((unsigned char)start[len]) ||
            (start[len] == '.' && isdigit((unsigned char)start[len + 1])))

@@ -69,7 +69,8 @@ static struct redact_span find_after_word(const char *text, size_t at)
     static const struct {
         const char *word;
         bool quoted;
-    } rows[] = {{"password", true}, {"identified by", true}, {"bearer", false}, {"basic", false}};
+    } rows[] = {
+        {"password", true}, {"identified by", true}, {"bearer", false}, {"basic", false}};
 
     if (!starts_word(text, at))
         return nothing;
@@ -77,7 +78,8 @@ static struct redact_span find_after_word(const char *text, size_t at)
         size_t len = strlen(rows[i].word), v = at + len;
         struct redact_span value;
 
-        if (strncasecmp(text + at, rows[i].word, len) != 0 || !isblank((unsigned char)text[v]))
+        if (strncasecmp(text + at, rows[i].word, len) != 0 ||
+            !isblank((unsigned char)text[v]))
             continue;
         v += strspn(text + v, " \t");
         if (rows[i].quoted && (text[v] == 'E' || text[v] == 'e') && text[v + 1] == '\'')
@@ -254,8 +256,8 @@ static bool quotes_sql(const char *key)
     return tw_name_index(key, keys, TW_COUNT_OF(keys)) >= 0;
 }
 
-static json_t *redacted_member(const struct tw_redact *r, struct tw_arena *a, const char *key,
-                               const char *text)
+static json_t *redacted_member(const struct tw_redact *r, struct tw_arena *a,
+                               const char *key, const char *text)
 {
     if (quotes_sql(key))
         text = tw_redact_literals(a, text);
@@ -270,17 +272,18 @@ void tw_redact_json(const struct tw_redact *r, json_t *json)
     size_t i;
     void *next;
 
-    json_object_foreach_safe(json, next, key, value) {
+    json_object_foreach_safe(json, next, key, value)
+    {
         if (json_is_string(value))
             json_object_set_new(json, key,
                                 redacted_member(r, a, key, json_string_value(value)));
         else
             tw_redact_json(r, value);
     }
-    json_array_foreach(json, i, value) {
+    json_array_foreach (json, i, value) {
         if (json_is_string(value))
-            json_array_set_new(json, i, json_string(tw_redact_text(r, a,
-                                                                   json_string_value(value))));
+            json_array_set_new(
+                json, i, json_string(tw_redact_text(r, a, json_string_value(value))));
         else
             tw_redact_json(r, value);
     }

@@ -63,7 +63,8 @@ void spec_blank(const struct spec_shape *shape, void *to)
         const struct spec_field *f = &shape->fields[i];
         char *at = (char *)to + f->offset;
 
-        if ((f->kind == SPEC_REAL || f->kind == SPEC_CORES) && !(f->flags & SPEC_ZERO_UNKNOWN))
+        if ((f->kind == SPEC_REAL || f->kind == SPEC_CORES) &&
+            !(f->flags & SPEC_ZERO_UNKNOWN))
             *(double *)(void *)at = NAN;
         else if (f->kind == SPEC_INT && (f->flags & SPEC_MINUS_UNKNOWN))
             *(int *)(void *)at = -1;
@@ -146,7 +147,8 @@ static json_t *write_map(const struct spec_shape *shape, const struct any_array 
 
     for (size_t i = 0; i < array->count; i++) {
         const char *item = (const char *)array->items + i * shape->size;
-        const char *key = *(const char *const *)(const void *)(item + shape->fields[0].offset);
+        const char *key =
+            *(const char *const *)(const void *)(item + shape->fields[0].offset);
 
         json_object_set_new(map, key ? key : "", spec_write(&rest, item, brief));
     }
@@ -217,8 +219,8 @@ json_t *spec_write(const struct spec_shape *shape, const void *from, bool brief)
 /* ---- reading ----
  * A reader returns NULL, or what it expected. */
 
-static const char *read_text(const struct spec_field *f, struct tw_arena *a, const json_t *json,
-                             void *at)
+static const char *read_text(const struct spec_field *f, struct tw_arena *a,
+                             const json_t *json, void *at)
 {
     (void)f;
     if (!json_is_string(json))
@@ -237,8 +239,8 @@ static const char *read_chars(const struct spec_field *f, struct tw_arena *a,
     return NULL;
 }
 
-static const char *read_real(const struct spec_field *f, struct tw_arena *a, const json_t *json,
-                             void *at)
+static const char *read_real(const struct spec_field *f, struct tw_arena *a,
+                             const json_t *json, void *at)
 {
     (void)a;
     if (!json_is_number(json))
@@ -257,8 +259,8 @@ static const char *read_int64(const struct spec_field *f, struct tw_arena *a,
     return NULL;
 }
 
-static const char *read_int(const struct spec_field *f, struct tw_arena *a, const json_t *json,
-                            void *at)
+static const char *read_int(const struct spec_field *f, struct tw_arena *a,
+                            const json_t *json, void *at)
 {
     int64_t value, least = f->kind == SPEC_UINT ? 0 : INT32_MIN;
     int64_t most = f->kind == SPEC_UINT ? UINT32_MAX : INT32_MAX;
@@ -290,8 +292,8 @@ static const char *read_uint64(const struct spec_field *f, struct tw_arena *a,
     return errno ? "a number under 2^64" : NULL;
 }
 
-static const char *read_bool(const struct spec_field *f, struct tw_arena *a, const json_t *json,
-                             void *at)
+static const char *read_bool(const struct spec_field *f, struct tw_arena *a,
+                             const json_t *json, void *at)
 {
     (void)f, (void)a;
     if (!json_is_boolean(json))
@@ -300,8 +302,8 @@ static const char *read_bool(const struct spec_field *f, struct tw_arena *a, con
     return NULL;
 }
 
-static const char *read_name(const struct spec_field *f, struct tw_arena *a, const json_t *json,
-                             void *at)
+static const char *read_name(const struct spec_field *f, struct tw_arena *a,
+                             const json_t *json, void *at)
 {
     int index = json_is_string(json)
                     ? tw_name_index(json_string_value(json), f->names, f->size)
@@ -321,8 +323,8 @@ static const char *read_name(const struct spec_field *f, struct tw_arena *a, con
     return expected;
 }
 
-static const char *read_time(const struct spec_field *f, struct tw_arena *a, const json_t *json,
-                             void *at)
+static const char *read_time(const struct spec_field *f, struct tw_arena *a,
+                             const json_t *json, void *at)
 {
     const char *text = json_string_value(json), *end;
     struct tm tm = {0};
@@ -340,8 +342,9 @@ static const char *read_bytes(const struct spec_field *f, struct tw_arena *a,
 {
     if (json_is_string(json) && tw_parse_bytes(json_string_value(json), at, NULL) == 0)
         return NULL;
-    return read_int64(f, a, json, at) || *(int64_t *)at < 0 ? "bytes, or a text like '16GB'"
-                                                             : NULL;
+    return read_int64(f, a, json, at) || *(int64_t *)at < 0
+               ? "bytes, or a text like '16GB'"
+               : NULL;
 }
 
 static const char *read_cores(const struct spec_field *f, struct tw_arena *a,
@@ -350,7 +353,7 @@ static const char *read_cores(const struct spec_field *f, struct tw_arena *a,
     if (json_is_string(json) && tw_parse_cores(json_string_value(json), at, NULL) == 0)
         return NULL;
     return read_real(f, a, json, at) || *(double *)at < 0 ? "a number of cores, or '500m'"
-                                                           : NULL;
+                                                          : NULL;
 }
 
 static const char *read_texts(const struct spec_field *f, struct tw_arena *a,
@@ -363,7 +366,7 @@ static const char *read_texts(const struct spec_field *f, struct tw_arena *a,
     (void)f;
     if (!json_is_array(json))
         return "an array of texts";
-    json_array_foreach(json, i, item) {
+    json_array_foreach (json, i, item) {
         if (!json_is_string(item))
             return "an array of texts";
         TW_PUSH(a, &texts->list, tw_arena_strdup(a, json_string_value(item)));
@@ -380,8 +383,8 @@ static const char *read_object(const struct spec_field *f, struct tw_arena *a,
     return NULL;
 }
 
-static const char *read_list(const struct spec_field *f, struct tw_arena *a, const json_t *json,
-                             void *at)
+static const char *read_list(const struct spec_field *f, struct tw_arena *a,
+                             const json_t *json, void *at)
 {
     struct any_array *array = at;
 
@@ -395,10 +398,11 @@ static const char *read_list(const struct spec_field *f, struct tw_arena *a, con
     return NULL;
 }
 
-static const char *read_map(const struct spec_field *f, struct tw_arena *a, const json_t *json,
-                            void *at)
+static const char *read_map(const struct spec_field *f, struct tw_arena *a,
+                            const json_t *json, void *at)
 {
-    const struct spec_shape rest = {f->shape->fields + 1, f->shape->count - 1, f->shape->size};
+    const struct spec_shape rest = {f->shape->fields + 1, f->shape->count - 1,
+                                    f->shape->size};
     struct any_array *array = at;
     const char *key;
     json_t *value;
@@ -407,27 +411,29 @@ static const char *read_map(const struct spec_field *f, struct tw_arena *a, cons
     if (!json_is_object(json))
         return "an object";
     array->items = item = tw_arena_alloc(a, json_object_size(json) * f->shape->size);
-    json_object_foreach((json_t *)(uintptr_t)json, key, value) {
+    json_object_foreach ((json_t *)(uintptr_t)json, key, value) {
         spec_read(&rest, a, value, item);
-        *(const char **)(void *)(item + f->shape->fields[0].offset) = tw_arena_strdup(a, key);
+        *(const char **)(void *)(item + f->shape->fields[0].offset) =
+            tw_arena_strdup(a, key);
         item += f->shape->size;
         array->count++;
     }
     return NULL;
 }
 
-typedef const char *read_fn(const struct spec_field *f, struct tw_arena *a, const json_t *json,
-                            void *at);
+typedef const char *read_fn(const struct spec_field *f, struct tw_arena *a,
+                            const json_t *json, void *at);
 static read_fn *const readers[] = {
-    [SPEC_TEXT] = read_text,     [SPEC_CHARS] = read_chars, [SPEC_REAL] = read_real,
-    [SPEC_INT] = read_int,       [SPEC_UINT] = read_int,    [SPEC_INT64] = read_int64,
-    [SPEC_UINT64] = read_uint64, [SPEC_BOOL] = read_bool,   [SPEC_NAME] = read_name,
-    [SPEC_TIME] = read_time,     [SPEC_BYTES] = read_bytes, [SPEC_CORES] = read_cores,
+    [SPEC_TEXT] = read_text,     [SPEC_CHARS] = read_chars,   [SPEC_REAL] = read_real,
+    [SPEC_INT] = read_int,       [SPEC_UINT] = read_int,      [SPEC_INT64] = read_int64,
+    [SPEC_UINT64] = read_uint64, [SPEC_BOOL] = read_bool,     [SPEC_NAME] = read_name,
+    [SPEC_TIME] = read_time,     [SPEC_BYTES] = read_bytes,   [SPEC_CORES] = read_cores,
     [SPEC_TEXTS] = read_texts,   [SPEC_OBJECT] = read_object, [SPEC_LIST] = read_list,
     [SPEC_MAP] = read_map,
 };
 
-void spec_read(const struct spec_shape *shape, struct tw_arena *a, const json_t *json, void *to)
+void spec_read(const struct spec_shape *shape, struct tw_arena *a, const json_t *json,
+               void *to)
 {
     spec_blank(shape, to);
     for (size_t i = 0; i < shape->count; i++) {
@@ -439,9 +445,9 @@ void spec_read(const struct spec_shape *shape, struct tw_arena *a, const json_t 
     }
 }
 
-int spec_read_strict(const struct spec_shape *shape, struct tw_arena *a, const json_t *json,
-                     const char *pointer, const char *const *extra, size_t extra_count,
-                     void *to, struct tw_err *err)
+int spec_read_strict(const struct spec_shape *shape, struct tw_arena *a,
+                     const json_t *json, const char *pointer, const char *const *extra,
+                     size_t extra_count, void *to, struct tw_err *err)
 {
     size_t n = shape->count + extra_count;
     const char **known = tw_arena_alloc(a, n * sizeof *known);
@@ -468,8 +474,8 @@ int spec_read_strict(const struct spec_shape *shape, struct tw_arena *a, const j
                               "'%s' is missing", f->key);
         if (expected && json_is_string(value))
             return tw_fail_at(err, -EINVAL, spec_pointer(a, pointer, f->key),
-                              "'%s' is '%s'; expected %s", f->key, json_string_value(value),
-                              expected);
+                              "'%s' is '%s'; expected %s", f->key,
+                              json_string_value(value), expected);
         if (expected)
             return tw_fail_at(err, -EINVAL, spec_pointer(a, pointer, f->key),
                               "'%s' is %s; expected %s", f->key, spec_type_name(value),

@@ -18,15 +18,18 @@ static size_t sequence(const unsigned char *s)
     static const struct {
         unsigned char first, last, second_low, second_high, length;
     } rows[] = {
-        {0x01, 0x7f, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
-        {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
-        {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
+        {0x01, 0x7f, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2},
+        {0xe0, 0xe0, 0xa0, 0xbf, 3}, {0xe1, 0xec, 0x80, 0xbf, 3},
+        {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
+        {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4},
+        {0xf4, 0xf4, 0x80, 0x8f, 4},
     };
 
     for (size_t i = 0; i < TW_COUNT_OF(rows); i++) {
         if (s[0] < rows[i].first || s[0] > rows[i].last)
             continue;
-        if (rows[i].length > 1 && (s[1] < rows[i].second_low || s[1] > rows[i].second_high))
+        if (rows[i].length > 1 &&
+            (s[1] < rows[i].second_low || s[1] > rows[i].second_high))
             return 0;
         for (size_t k = 2; k < rows[i].length; k++)
             if ((s[k] & 0xc0) != 0x80)
@@ -84,13 +87,13 @@ static char *joined(const char *const *names, size_t n)
     return tw_buf_take(&b);
 }
 
-int tw_json_known_keys(const json_t *object, const char *pointer, const char *const *names,
-                       size_t n, struct tw_err *err)
+int tw_json_known_keys(const json_t *object, const char *pointer,
+                       const char *const *names, size_t n, struct tw_err *err)
 {
     const char *key, *near;
     json_t *value;
 
-    json_object_foreach((json_t *)(uintptr_t)object, key, value) {
+    json_object_foreach ((json_t *)(uintptr_t)object, key, value) {
         tw_auto(tw_arena) *a = NULL;
         tw_auto_free char *known = NULL;
 

@@ -31,7 +31,8 @@ struct tw_issue *tw_issue_add(struct tw_arena *a, struct tw_issues *issues,
     return &issues->list.items[issues->list.count - 1];
 }
 
-const struct tw_setting *tw_snapshot_setting(const struct tw_snapshot *s, const char *name)
+const struct tw_setting *tw_snapshot_setting(const struct tw_snapshot *s,
+                                             const char *name)
 {
     for (size_t i = 0; i < s->settings.count; i++)
         if (tw_streq(s->settings.items[i].name, name))

@@ -2,7 +2,10 @@
 #include "spec_internal.h"
 
 static const struct spec_field step_fields[] = {
-    {.key = "kind", .kind = SPEC_NAME, .names = tw_step_kind_names, .size = TW_STEP_KIND_COUNT,
+    {.key = "kind",
+     .kind = SPEC_NAME,
+     .names = tw_step_kind_names,
+     .size = TW_STEP_KIND_COUNT,
      SPEC_AT(tw_plan_step, kind)},
     {.key = "name", .kind = SPEC_TEXT, SPEC_AT(tw_plan_step, name)},
     {.key = "path", .kind = SPEC_TEXT, SPEC_AT(tw_plan_step, path)},
@@ -18,7 +21,9 @@ static const struct spec_field plan_fields[] = {
     {.key = "environment", .kind = SPEC_TEXT, SPEC_AT(tw_plan, environment)},
     {.key = "steps", .kind = SPEC_LIST, SPEC_AT(tw_plan, steps), .shape = &step_shape},
     {.key = "needs_restart", .kind = SPEC_BOOL, SPEC_AT(tw_plan, needs_restart)},
-    {.key = "twin_memory_bytes", .kind = SPEC_INT64, .flags = SPEC_ZERO_UNKNOWN,
+    {.key = "twin_memory_bytes",
+     .kind = SPEC_INT64,
+     .flags = SPEC_ZERO_UNKNOWN,
      SPEC_AT(tw_plan, twin_memory_bytes)},
     {.key = "twin_cpus", .kind = SPEC_REAL, SPEC_AT(tw_plan, twin_cpus)},
     {.key = "hours", .kind = SPEC_REAL, SPEC_AT(tw_plan, hours)},

@@ -16,7 +16,10 @@ typedef int part_fn(const struct reading *rd, const json_t *json, const char *po
 
 static const struct spec_field scalar_fields[] = {
     {.key = "type", .kind = SPEC_TEXT, .flags = SPEC_REQUIRED, SPEC_AT(tw_request, type)},
-    {.key = "target", .kind = SPEC_TEXT, .flags = SPEC_REQUIRED, SPEC_AT(tw_request, target)},
+    {.key = "target",
+     .kind = SPEC_TEXT,
+     .flags = SPEC_REQUIRED,
+     SPEC_AT(tw_request, target)},
     {.key = "environment", .kind = SPEC_TEXT, SPEC_AT(tw_request, environment)},
     {.key = "duration_hours", .kind = SPEC_REAL, SPEC_AT(tw_request, hours)},
     {.key = "load_scenario", .kind = SPEC_TEXT, SPEC_AT(tw_request, scenario)},
@@ -24,7 +27,9 @@ static const struct spec_field scalar_fields[] = {
     {.key = "rate_per_s", .kind = SPEC_REAL, SPEC_AT(tw_request, rate_per_s)},
     {.key = "risk_level", .kind = SPEC_TEXT, SPEC_AT(tw_request, risk_level)},
     {.key = "engine", .kind = SPEC_TEXT, SPEC_AT(tw_request, engine)},
-    {.key = "seed", .kind = SPEC_UINT64, .flags = SPEC_ZERO_UNKNOWN,
+    {.key = "seed",
+     .kind = SPEC_UINT64,
+     .flags = SPEC_ZERO_UNKNOWN,
      SPEC_AT(tw_request, seed)},
     {.key = "budget_seconds", .kind = SPEC_REAL, SPEC_AT(tw_request, budget_s)},
     {.key = "mixes", .kind = SPEC_TEXTS, SPEC_AT(tw_request, mixes)},
@@ -47,8 +52,11 @@ static const char *const engines[] = {"map", "full"};
 
 void tw_request_init(struct tw_request *r)
 {
-    *r = (struct tw_request){
-        .hours = 24, .scenario = "diurnal", .rate_per_s = NAN, .engine = "map", .budget_s = NAN};
+    *r = (struct tw_request){.hours = 24,
+                             .scenario = "diurnal",
+                             .rate_per_s = NAN,
+                             .engine = "map",
+                             .budget_s = NAN};
 }
 
 /* ---- values of settings ---- */
@@ -92,7 +100,7 @@ static const char *list_text(struct tw_arena *a, const json_t *list)
     size_t i;
 
     tw_buf_init(&b, TW_JSON_MAX_BYTES);
-    json_array_foreach(list, i, item) {
+    json_array_foreach (list, i, item) {
         text = scalar_text(a, item);
         if (!text)
             break;
@@ -127,10 +135,11 @@ static int read_setting(const struct reading *rd, const char *name, const json_t
     else
         change.value = scalar_text(rd->a, json);
     if (!change.value && !json_is_null(json))
-        return tw_fail_at(rd->err, -EINVAL, pointer,
-                          "the value of '%s' is %s; expected a text, a number, true, false, "
-                          "null for the default, or an array of these",
-                          name, spec_type_name(json));
+        return tw_fail_at(
+            rd->err, -EINVAL, pointer,
+            "the value of '%s' is %s; expected a text, a number, true, false, "
+            "null for the default, or an array of these",
+            name, spec_type_name(json));
     TW_PUSH(rd->a, &rd->r->settings, change);
     return 0;
 }
@@ -139,7 +148,8 @@ static int read_setting(const struct reading *rd, const char *name, const json_t
 
 static const char *const file_keys[] = {"content", "append", "origin"};
 
-static int check_content(const struct reading *rd, const json_t *json, const char *pointer)
+static int check_content(const struct reading *rd, const json_t *json,
+                         const char *pointer)
 {
     const char *key;
     json_t *value;
@@ -147,7 +157,7 @@ static int check_content(const struct reading *rd, const json_t *json, const cha
 
     if (r < 0)
         return r;
-    json_object_foreach((json_t *)(uintptr_t)json, key, value)
+    json_object_foreach ((json_t *)(uintptr_t)json, key, value)
         if (!json_is_string(value))
             return tw_fail_at(rd->err, -EINVAL, spec_pointer(rd->a, pointer, key),
                               "'%s' is %s; expected a text", key, spec_type_name(value));
@@ -164,21 +174,23 @@ static int read_file(const struct reading *rd, const char *path, const json_t *j
 
     if (!json_is_object(json))
         return tw_fail_at(rd->err, -EINVAL, pointer,
-                          "file '%s' is %s; expected {\"content\": …} or {\"append\": …}", path,
-                          spec_type_name(json));
+                          "file '%s' is %s; expected {\"content\": …} or {\"append\": …}",
+                          path, spec_type_name(json));
     r = check_content(rd, json, pointer);
     if (r < 0)
         return r;
     if (!content == !append)
-        return tw_fail_at(rd->err, -EINVAL, pointer,
-                          "file '%s' needs exactly one of 'content' (replaces it) and 'append'",
-                          path);
-    TW_PUSH(rd->a, &rd->r->files,
-            (struct tw_file_change){
-                .path = tw_arena_strdup(rd->a, path),
-                .content = tw_arena_strdup(rd->a, json_string_value(append ? append : content)),
-                .origin = tw_arena_strdup(rd->a, origin ? json_string_value(origin) : path),
-                .append = append != NULL});
+        return tw_fail_at(
+            rd->err, -EINVAL, pointer,
+            "file '%s' needs exactly one of 'content' (replaces it) and 'append'", path);
+    TW_PUSH(
+        rd->a, &rd->r->files,
+        (struct tw_file_change){
+            .path = tw_arena_strdup(rd->a, path),
+            .content =
+                tw_arena_strdup(rd->a, json_string_value(append ? append : content)),
+            .origin = tw_arena_strdup(rd->a, origin ? json_string_value(origin) : path),
+            .append = append != NULL});
     return 0;
 }
 
@@ -192,7 +204,7 @@ static int read_files(const struct reading *rd, const json_t *json, const char *
         return tw_fail_at(rd->err, -EINVAL, pointer,
                           "'files' is %s; expected {\"PATH\": {\"content\": …}}",
                           spec_type_name(json));
-    json_object_foreach((json_t *)(uintptr_t)json, path, value) {
+    json_object_foreach ((json_t *)(uintptr_t)json, path, value) {
         if (path[0] != '/')
             return tw_fail_at(rd->err, -EINVAL, spec_pointer(rd->a, pointer, path),
                               "'%s' is not an absolute path", path);
@@ -203,10 +215,11 @@ static int read_files(const struct reading *rd, const json_t *json, const char *
     return 0;
 }
 
-static int read_fragment(const struct reading *rd, const json_t *json, const char *pointer,
-                         const char *name)
+static int read_fragment(const struct reading *rd, const json_t *json,
+                         const char *pointer, const char *name)
 {
-    const json_t *content = json_is_object(json) ? json_object_get(json, "content") : json;
+    const json_t *content =
+        json_is_object(json) ? json_object_get(json, "content") : json;
     const json_t *origin = json_object_get(json, "origin");
     int r = json_is_object(json) ? check_content(rd, json, pointer) : 0;
 
@@ -215,23 +228,25 @@ static int read_fragment(const struct reading *rd, const json_t *json, const cha
     if (!json_is_string(content))
         return tw_fail_at(rd->err, -EINVAL, pointer,
                           "a fragment is a text or {\"content\": …, \"origin\": …}");
-    TW_PUSH(rd->a, &rd->r->files,
-            (struct tw_file_change){
-                .content = tw_arena_strdup(rd->a, json_string_value(content)),
-                .origin = tw_arena_strdup(rd->a, origin ? json_string_value(origin) : name)});
+    TW_PUSH(
+        rd->a, &rd->r->files,
+        (struct tw_file_change){
+            .content = tw_arena_strdup(rd->a, json_string_value(content)),
+            .origin = tw_arena_strdup(rd->a, origin ? json_string_value(origin) : name)});
     return 0;
 }
 
-static int read_fragments(const struct reading *rd, const json_t *json, const char *pointer)
+static int read_fragments(const struct reading *rd, const json_t *json,
+                          const char *pointer)
 {
     json_t *item;
     size_t i;
     int r;
 
     if (!json_is_array(json))
-        return tw_fail_at(rd->err, -EINVAL, pointer, "'fragments' is %s; expected an array",
-                          spec_type_name(json));
-    json_array_foreach(json, i, item) {
+        return tw_fail_at(rd->err, -EINVAL, pointer,
+                          "'fragments' is %s; expected an array", spec_type_name(json));
+    json_array_foreach (json, i, item) {
         const char *at = tw_arena_printf(rd->a, "%s/%zu", pointer, i);
 
         r = read_fragment(rd, item, at, tw_arena_printf(rd->a, "fragment %zu", i + 1));
@@ -252,10 +267,12 @@ static int read_sql(const struct reading *rd, const json_t *json, const char *po
     }
     if (!json_is_array(json))
         return tw_fail_at(rd->err, -EINVAL, pointer,
-                          "'sql' is %s; expected an array of statements", spec_type_name(json));
-    json_array_foreach(json, i, item) {
+                          "'sql' is %s; expected an array of statements",
+                          spec_type_name(json));
+    json_array_foreach (json, i, item) {
         if (!json_is_string(item))
-            return tw_fail_at(rd->err, -EINVAL, tw_arena_printf(rd->a, "%s/%zu", pointer, i),
+            return tw_fail_at(rd->err, -EINVAL,
+                              tw_arena_printf(rd->a, "%s/%zu", pointer, i),
                               "a statement is %s; expected a text", spec_type_name(item));
         TW_PUSH(rd->a, &rd->r->sql, tw_arena_strdup(rd->a, json_string_value(item)));
     }
@@ -302,7 +319,7 @@ static int read_change(const struct reading *rd, const json_t *json, const char 
                           "'change' is %s; expected an object of what changes, "
                           "{\"work_mem\": \"64MB\"}",
                           spec_type_name(json));
-    json_object_foreach((json_t *)(uintptr_t)json, key, value) {
+    json_object_foreach ((json_t *)(uintptr_t)json, key, value) {
         const struct part *part = part_find(key);
         const char *at = spec_pointer(rd->a, pointer, key);
 
@@ -317,7 +334,8 @@ static int read_change(const struct reading *rd, const json_t *json, const char 
 /* One of several changes; it may repeat type and target, which have to be those of the request. */
 static int read_one_of(const struct reading *rd, const json_t *json, const char *pointer)
 {
-    static const char *const known[] = {"type", "target", "change", "files", "fragments", "sql"};
+    static const char *const known[] = {"type",  "target",    "change",
+                                        "files", "fragments", "sql"};
     const char *const same[] = {rd->r->type, rd->r->target};
     int r;
 
@@ -334,10 +352,11 @@ static int read_one_of(const struct reading *rd, const json_t *json, const char 
         if (!value)
             continue;
         if (i < TW_COUNT_OF(same) && !tw_streq(json_string_value(value), same[i]))
-            return tw_fail_at(rd->err, -EINVAL, at,
-                              "the changes of one request share its %s, '%s'; send another "
-                              "request for a different one",
-                              known[i], same[i]);
+            return tw_fail_at(
+                rd->err, -EINVAL, at,
+                "the changes of one request share its %s, '%s'; send another "
+                "request for a different one",
+                known[i], same[i]);
         if (i >= TW_COUNT_OF(same) && (r = part_find(known[i])->read(rd, value, at)) < 0)
             return r;
     }
@@ -354,7 +373,7 @@ static int read_changes(const struct reading *rd, const json_t *json, const char
         return tw_fail_at(rd->err, -EINVAL, pointer,
                           "'changes' is %s; expected an array of at least one change",
                           json_is_array(json) ? "empty" : spec_type_name(json));
-    json_array_foreach(json, i, item) {
+    json_array_foreach (json, i, item) {
         r = read_one_of(rd, item, tw_arena_printf(rd->a, "%s/%zu", pointer, i));
         if (r < 0)
             return r;
@@ -362,11 +381,12 @@ static int read_changes(const struct reading *rd, const json_t *json, const char
     return 0;
 }
 
-static int read_metadata(const struct reading *rd, const json_t *json, const char *pointer)
+static int read_metadata(const struct reading *rd, const json_t *json,
+                         const char *pointer)
 {
     if (!json_is_object(json))
-        return tw_fail_at(rd->err, -EINVAL, pointer, "'metadata' is %s; expected an object",
-                          spec_type_name(json));
+        return tw_fail_at(rd->err, -EINVAL, pointer,
+                          "'metadata' is %s; expected an object", spec_type_name(json));
     rd->r->metadata = object_text(rd->a, json);
     return 0;
 }
@@ -400,9 +420,11 @@ static int check_scalars(const struct reading *rd, const char *pointer)
         double value, most;
         const char *expected;
     } rows[] = {
-        {"duration_hours", rd->r->hours, MAX_HOURS, "more than 0 and at most 720 (30 days)"},
+        {"duration_hours", rd->r->hours, MAX_HOURS,
+         "more than 0 and at most 720 (30 days)"},
         {"rate_per_s", rd->r->rate_per_s, 1e9, "more than 0 requests per second"},
-        {"budget_seconds", rd->r->budget_s, 86400, "more than 0 and at most 86400 seconds"},
+        {"budget_seconds", rd->r->budget_s, 86400,
+         "more than 0 and at most 86400 seconds"},
     };
     int r;
 
@@ -432,8 +454,8 @@ static int read_parts(const struct reading *rd, const json_t *json, const char *
             continue;
         if (parts[i].only_type && !tw_streq(parts[i].only_type, rd->r->type))
             return tw_fail_at(rd->err, -EINVAL, at,
-                              "'%s' belongs to changes of type '%s', not '%s'", parts[i].key,
-                              parts[i].only_type, rd->r->type);
+                              "'%s' belongs to changes of type '%s', not '%s'",
+                              parts[i].key, parts[i].only_type, rd->r->type);
         r = parts[i].read(rd, value, at);
         if (r < 0)
             return r;
@@ -441,7 +463,8 @@ static int read_parts(const struct reading *rd, const json_t *json, const char *
     return 0;
 }
 
-static int check_something(const struct reading *rd, const json_t *json, const char *pointer)
+static int check_something(const struct reading *rd, const json_t *json,
+                           const char *pointer)
 {
     const struct tw_request *r = rd->r;
     const char *at = spec_pointer(rd->a, pointer, "change");
@@ -475,8 +498,8 @@ static int read_body(const struct reading *rd, const json_t *json, const char *p
     return r < 0 ? r : check_something(rd, json, pointer);
 }
 
-int tw_request_from_json(struct tw_arena *a, const json_t *json, struct tw_request *ret_request,
-                         struct tw_err *err)
+int tw_request_from_json(struct tw_arena *a, const json_t *json,
+                         struct tw_request *ret_request, struct tw_err *err)
 {
     static const char *const extra[] = {"change_request", "metadata"};
     const json_t *inner = json_object_get(json, "change_request"), *metadata;
@@ -488,7 +511,8 @@ int tw_request_from_json(struct tw_arena *a, const json_t *json, struct tw_reque
     if (!inner) {
         r = read_body(&rd, json, "");
     } else {
-        r = spec_read_strict(&outer, a, json, "", extra, TW_COUNT_OF(extra), &request, err);
+        r = spec_read_strict(&outer, a, json, "", extra, TW_COUNT_OF(extra), &request,
+                             err);
         if (r == 0)
             r = check_scalars(&rd, "");
         metadata = json_object_get(json, "metadata");
@@ -575,8 +599,8 @@ char *tw_request_summary(struct tw_arena *a, const struct tw_request *r)
     for (size_t i = 0; i < r->settings.count; i++) {
         const struct tw_setting_change *s = &r->settings.items[i];
 
-        tw_buf_printf(&b, s->value ? "%s%s = %s" : "%sRESET %s%s", b.len ? ", " : "", s->name,
-                      s->value ? s->value : "");
+        tw_buf_printf(&b, s->value ? "%s%s = %s" : "%sRESET %s%s", b.len ? ", " : "",
+                      s->name, s->value ? s->value : "");
     }
     for (size_t i = 0; i < r->files.count; i++) {
         const struct tw_file_change *f = &r->files.items[i];

@@ -6,18 +6,42 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TEXT(type, member)  {.key = #member, .kind = SPEC_TEXT, SPEC_AT(type, member)}
-#define REAL(type, member)  {.key = #member, .kind = SPEC_REAL, SPEC_AT(type, member)}
-#define INT(type, member)   {.key = #member, .kind = SPEC_INT, SPEC_AT(type, member)}
-#define INT64(type, member) {.key = #member, .kind = SPEC_INT64, SPEC_AT(type, member)}
-#define BOOL(type, member)  {.key = #member, .kind = SPEC_BOOL, SPEC_AT(type, member)}
-#define TEXTS(type, member) {.key = #member, .kind = SPEC_TEXTS, SPEC_AT(type, member)}
+#define TEXT(type, member)                                                               \
+    {                                                                                    \
+        .key = #member, .kind = SPEC_TEXT, SPEC_AT(type, member)                         \
+    }
+#define REAL(type, member)                                                               \
+    {                                                                                    \
+        .key = #member, .kind = SPEC_REAL, SPEC_AT(type, member)                         \
+    }
+#define INT(type, member)                                                                \
+    {                                                                                    \
+        .key = #member, .kind = SPEC_INT, SPEC_AT(type, member)                          \
+    }
+#define INT64(type, member)                                                              \
+    {                                                                                    \
+        .key = #member, .kind = SPEC_INT64, SPEC_AT(type, member)                        \
+    }
+#define BOOL(type, member)                                                               \
+    {                                                                                    \
+        .key = #member, .kind = SPEC_BOOL, SPEC_AT(type, member)                         \
+    }
+#define TEXTS(type, member)                                                              \
+    {                                                                                    \
+        .key = #member, .kind = SPEC_TEXTS, SPEC_AT(type, member)                        \
+    }
 #define PART(key_, type, member, shape_)                                                 \
-    {.key = (key_), .kind = SPEC_OBJECT, SPEC_AT(type, member), .shape = &(shape_)}
+    {                                                                                    \
+        .key = (key_), .kind = SPEC_OBJECT, SPEC_AT(type, member), .shape = &(shape_)    \
+    }
 #define LIST(key_, type, member, shape_)                                                 \
-    {.key = (key_), .kind = SPEC_LIST, SPEC_AT(type, member), .shape = &(shape_)}
+    {                                                                                    \
+        .key = (key_), .kind = SPEC_LIST, SPEC_AT(type, member), .shape = &(shape_)      \
+    }
 #define MAP(key_, type, member, shape_)                                                  \
-    {.key = (key_), .kind = SPEC_MAP, SPEC_AT(type, member), .shape = &(shape_)}
+    {                                                                                    \
+        .key = (key_), .kind = SPEC_MAP, SPEC_AT(type, member), .shape = &(shape_)       \
+    }
 
 /* ---- impact ---- */
 
@@ -26,14 +50,20 @@ static const struct spec_field risk_fields[] = {
 static const struct spec_shape risk_part = SPEC_SHAPE(tw_risk_part, risk_fields);
 
 static const struct spec_field issue_fields[] = {
-    {.key = "severity", .kind = SPEC_NAME, .names = tw_severity_names,
-     .size = TW_SEVERITY_COUNT, SPEC_AT(tw_issue, severity)},
+    {.key = "severity",
+     .kind = SPEC_NAME,
+     .names = tw_severity_names,
+     .size = TW_SEVERITY_COUNT,
+     SPEC_AT(tw_issue, severity)},
     TEXT(tw_issue, code),
     TEXT(tw_issue, title),
     TEXT(tw_issue, evidence),
     TEXT(tw_issue, remedy),
     TEXT(tw_issue, reproduce),
-    {.key = "at_least", .kind = SPEC_NAME, .names = tw_verdict_names, .size = TW_VERDICT_COUNT,
+    {.key = "at_least",
+     .kind = SPEC_NAME,
+     .names = tw_verdict_names,
+     .size = TW_VERDICT_COUNT,
      SPEC_AT(tw_issue, at_least)},
     REAL(tw_issue, probability),
 };
@@ -65,35 +95,34 @@ static const struct spec_field experience_fields[] = {
 static const struct spec_shape experience = SPEC_SHAPE(tw_impact, experience_fields);
 
 static const struct spec_field failure_fields[] = {
-    TEXT(tw_failure, kind), REAL(tw_failure, at_hours),    REAL(tw_failure, low),
-    REAL(tw_failure, high), REAL(tw_failure, probability), TEXT(tw_failure, evidence),
+    TEXT(tw_failure, kind),   REAL(tw_failure, at_hours),     REAL(tw_failure, low),
+    REAL(tw_failure, high),   REAL(tw_failure, probability),  TEXT(tw_failure, evidence),
     REAL(tw_failure, before), BOOL(tw_failure, from_finding),
 };
 static const struct spec_shape failure = SPEC_SHAPE(tw_failure, failure_fields);
 
 static const struct spec_field bottleneck_fields[] = {
-    TEXT(tw_bottleneck, resource),
-    TEXT(tw_bottleneck, statement),
-    REAL(tw_bottleneck, statement_share),
-    TEXT(tw_bottleneck, plan_node),
-    TEXT(tw_bottleneck, wait_event),
-    REAL(tw_bottleneck, saturates_at_per_s),
-    REAL(tw_bottleneck, headroom),
-    TEXT(tw_bottleneck, next),
+    TEXT(tw_bottleneck, resource),        TEXT(tw_bottleneck, statement),
+    REAL(tw_bottleneck, statement_share), TEXT(tw_bottleneck, plan_node),
+    TEXT(tw_bottleneck, wait_event),      REAL(tw_bottleneck, saturates_at_per_s),
+    REAL(tw_bottleneck, headroom),        TEXT(tw_bottleneck, next),
     TEXT(tw_bottleneck, evidence),
 };
 static const struct spec_shape bottleneck = SPEC_SHAPE(tw_bottleneck, bottleneck_fields);
 
 static const struct spec_field cost_fields[] = {
-    REAL(tw_cost, before_per_day), REAL(tw_cost, after_per_day), REAL(tw_cost, benefit_per_day),
-    TEXT(tw_cost, currency),       TEXT(tw_cost, basis),
+    REAL(tw_cost, before_per_day),  REAL(tw_cost, after_per_day),
+    REAL(tw_cost, benefit_per_day), TEXT(tw_cost, currency),
+    TEXT(tw_cost, basis),
 };
 static const struct spec_shape cost = SPEC_SHAPE(tw_cost, cost_fields);
 
 static const struct spec_field apply_fields[] = {
     TEXT(tw_apply, how),
     {.key = "outage_seconds", .kind = SPEC_REAL, SPEC_AT(tw_apply, outage_s)},
-    {.key = "sessions_dropped", .kind = SPEC_INT, .flags = SPEC_MINUS_UNKNOWN,
+    {.key = "sessions_dropped",
+     .kind = SPEC_INT,
+     .flags = SPEC_MINUS_UNKNOWN,
      SPEC_AT(tw_apply, sessions_dropped)},
     {.key = "cold_seconds", .kind = SPEC_REAL, SPEC_AT(tw_apply, cold_s)},
     TEXTS(tw_apply, commands),
@@ -121,21 +150,29 @@ static const struct spec_field forecast_fields[] = {
 static const struct spec_shape forecast = SPEC_SHAPE(tw_forecast, forecast_fields);
 static const struct spec_field forecasts_fields[] = {
     {.key = "baseline", .kind = SPEC_OBJECT, .offset = 0, .shape = &forecast},
-    {.key = "candidate", .kind = SPEC_OBJECT, .offset = sizeof(struct tw_forecast),
+    {.key = "candidate",
+     .kind = SPEC_OBJECT,
+     .offset = sizeof(struct tw_forecast),
      .shape = &forecast},
 };
-static const struct spec_shape forecasts = {forecasts_fields, 2, 2 * sizeof(struct tw_forecast)};
+static const struct spec_shape forecasts = {forecasts_fields, 2,
+                                            2 * sizeof(struct tw_forecast)};
 
 static const struct spec_field statement_fields[] = {
     {.key = "statement", .kind = SPEC_TEXT, SPEC_AT(tw_statement_effect, text)},
     REAL(tw_statement_effect, share),
-    REAL(tw_statement_effect, before_ms),    REAL(tw_statement_effect, after_ms),
-    REAL(tw_statement_effect, rows),         TEXT(tw_statement_effect, plan_before),
-    TEXT(tw_statement_effect, plan_after),   REAL(tw_statement_effect, cost_before),
-    REAL(tw_statement_effect, cost_after),   BOOL(tw_statement_effect, plan_changed),
+    REAL(tw_statement_effect, before_ms),
+    REAL(tw_statement_effect, after_ms),
+    REAL(tw_statement_effect, rows),
+    TEXT(tw_statement_effect, plan_before),
+    TEXT(tw_statement_effect, plan_after),
+    REAL(tw_statement_effect, cost_before),
+    REAL(tw_statement_effect, cost_after),
+    BOOL(tw_statement_effect, plan_changed),
     BOOL(tw_statement_effect, plan_worse),
 };
-static const struct spec_shape statement = SPEC_SHAPE(tw_statement_effect, statement_fields);
+static const struct spec_shape statement =
+    SPEC_SHAPE(tw_statement_effect, statement_fields);
 
 static const struct spec_field impact_fields[] = {
     REAL(tw_impact, risk_score),
@@ -163,10 +200,14 @@ static const struct spec_shape impact = SPEC_SHAPE(tw_impact, impact_fields);
 /* ---- timeline: the bins of both arms side by side ---- */
 
 #define SHORT(member)                                                                    \
-    {.key = #member, .kind = SPEC_REAL, .flags = SPEC_SHORT, SPEC_AT(tw_bin, member)}
+    {                                                                                    \
+        .key = #member, .kind = SPEC_REAL, .flags = SPEC_SHORT, SPEC_AT(tw_bin, member)  \
+    }
 #define SHORT_MILLI(key_, member)                                                        \
-    {.key = (key_), .kind = SPEC_REAL, .flags = SPEC_SHORT, .scale = 1000,               \
-     SPEC_AT(tw_bin, member)}
+    {                                                                                    \
+        .key = (key_), .kind = SPEC_REAL, .flags = SPEC_SHORT, .scale = 1000,            \
+        SPEC_AT(tw_bin, member)                                                          \
+    }
 static const struct spec_field bin_fields[] = {
     SHORT(utilisation),
     SHORT_MILLI("p50_ms", p50_s),
@@ -182,7 +223,10 @@ static const struct spec_field bin_fields[] = {
 };
 static const struct spec_shape bin_shape = SPEC_SHAPE(tw_bin, bin_fields);
 static const struct spec_field bin_when_fields[] = {
-    {.key = "from_hours", .kind = SPEC_REAL, .flags = SPEC_SHORT, SPEC_AT(tw_bin, from_h)},
+    {.key = "from_hours",
+     .kind = SPEC_REAL,
+     .flags = SPEC_SHORT,
+     SPEC_AT(tw_bin, from_h)},
     SHORT(hours),
     SHORT(rate_per_s),
 };
@@ -194,24 +238,26 @@ static json_t *timeline_to_json(const struct tw_impact *i)
     size_t n[TW_ARM_COUNT] = {i->forecast[0].bins.count, i->forecast[1].bins.count};
 
     for (size_t k = 0; k < n[0] || k < n[1]; k++) {
-        json_t *bin = spec_write(&bin_when, &i->forecast[k < n[0] ? 0 : 1].bins.items[k], false);
+        json_t *bin =
+            spec_write(&bin_when, &i->forecast[k < n[0] ? 0 : 1].bins.items[k], false);
 
         for (int arm = 0; arm < TW_ARM_COUNT; arm++)
             if (k < n[arm])
-                json_object_set_new(bin, tw_arm_names[arm],
-                                    spec_write(&bin_shape, &i->forecast[arm].bins.items[k],
-                                               false));
+                json_object_set_new(
+                    bin, tw_arm_names[arm],
+                    spec_write(&bin_shape, &i->forecast[arm].bins.items[k], false));
         json_array_append_new(timeline, bin);
     }
     return timeline;
 }
 
-static void timeline_from_json(struct tw_arena *a, const json_t *timeline, struct tw_impact *i)
+static void timeline_from_json(struct tw_arena *a, const json_t *timeline,
+                               struct tw_impact *i)
 {
     json_t *item;
     size_t k;
 
-    json_array_foreach((json_t *)(uintptr_t)timeline, k, item) {
+    json_array_foreach ((json_t *)(uintptr_t)timeline, k, item) {
         for (int arm = 0; arm < TW_ARM_COUNT; arm++) {
             const json_t *values = json_object_get(item, tw_arm_names[arm]);
             struct tw_bin bin = {0};
@@ -280,9 +326,13 @@ static const struct spec_shape decision = SPEC_SHAPE(tw_decision, decision_field
 
 static const struct spec_field problem_fields[] = {
     INT(tw_err, code),
-    {.key = "pointer", .kind = SPEC_CHARS, .size = sizeof(((struct tw_err *)NULL)->pointer),
+    {.key = "pointer",
+     .kind = SPEC_CHARS,
+     .size = sizeof(((struct tw_err *)NULL)->pointer),
      SPEC_AT(tw_err, pointer)},
-    {.key = "text", .kind = SPEC_CHARS, .size = sizeof(((struct tw_err *)NULL)->text),
+    {.key = "text",
+     .kind = SPEC_CHARS,
+     .size = sizeof(((struct tw_err *)NULL)->text),
      SPEC_AT(tw_err, text)},
 };
 static const struct spec_shape problem = SPEC_SHAPE(tw_err, problem_fields);
@@ -292,13 +342,24 @@ static const struct spec_field target_fields[] = {
     TEXT(tw_target, environment),
     TEXT(tw_target, name),
     TEXT(tw_target, type),
-    {.key = "tier", .kind = SPEC_NAME, .names = tw_tier_names, .size = TW_TIER_COUNT,
+    {.key = "tier",
+     .kind = SPEC_NAME,
+     .names = tw_tier_names,
+     .size = TW_TIER_COUNT,
      SPEC_AT(tw_target, tier)},
-    {.key = "data", .kind = SPEC_NAME, .names = tw_data_mode_names, .size = TW_DATA_COUNT,
+    {.key = "data",
+     .kind = SPEC_NAME,
+     .names = tw_data_mode_names,
+     .size = TW_DATA_COUNT,
      SPEC_AT(tw_target, data)},
-    {.key = "memory", .kind = SPEC_BYTES, .flags = SPEC_ZERO_UNKNOWN,
+    {.key = "memory",
+     .kind = SPEC_BYTES,
+     .flags = SPEC_ZERO_UNKNOWN,
      SPEC_AT(tw_target, memory_bytes)},
-    {.key = "cpus", .kind = SPEC_CORES, .flags = SPEC_ZERO_UNKNOWN, SPEC_AT(tw_target, cpus)},
+    {.key = "cpus",
+     .kind = SPEC_CORES,
+     .flags = SPEC_ZERO_UNKNOWN,
+     SPEC_AT(tw_target, cpus)},
 };
 static const struct spec_shape target = SPEC_SHAPE(tw_target, target_fields);
 
@@ -358,8 +419,9 @@ static json_t *measured_to_json(const struct tw_measured *m)
 {
     json_t *json = spec_write(&measured, m, false);
 
-    json_object_set_new(json, "requests",
-                        json_integer(m->requests[TW_BASELINE] + m->requests[TW_CANDIDATE]));
+    json_object_set_new(
+        json, "requests",
+        json_integer(m->requests[TW_BASELINE] + m->requests[TW_CANDIDATE]));
     return json;
 }
 
@@ -372,8 +434,8 @@ json_t *tw_simulation_to_json(const struct tw_simulation *s)
 {
     json_t *json = spec_write(&id_shape, s, false), *part;
     bool decided = s->has_impact && s->status == TW_SUCCESS;
-    const char *environment = s->target.environment ? s->target.environment
-                                                    : s->request.environment;
+    const char *environment =
+        s->target.environment ? s->target.environment : s->request.environment;
 
     json_object_set_new(json, "schema", json_integer(TW_SCHEMA));
     json_object_set_new(json, "status", json_string(tw_status_names[s->status]));
@@ -409,7 +471,8 @@ json_t *tw_simulation_to_json(const struct tw_simulation *s)
     return json;
 }
 
-static int read_enum(const json_t *json, const char *key, const char *const *names, size_t n)
+static int read_enum(const json_t *json, const char *key, const char *const *names,
+                     size_t n)
 {
     return tw_name_index(json_string_value(json_object_get(json, key)), names, n);
 }
@@ -427,7 +490,8 @@ static int read_request(struct tw_simulation *s, const json_t *json, struct tw_e
     return 0;
 }
 
-static int read_simulation(struct tw_simulation *s, const json_t *json, struct tw_err *err)
+static int read_simulation(struct tw_simulation *s, const json_t *json,
+                           struct tw_err *err)
 {
     const json_t *part = json_object_get(json, "predicted_impact");
     int status = read_enum(json, "status", tw_status_names, TW_STATUS_COUNT);
@@ -441,14 +505,15 @@ static int read_simulation(struct tw_simulation *s, const json_t *json, struct t
     spec_read(&times, s->arena, json, s);
     spec_read(&decision, s->arena, json, &s->decision);
     spec_read(&target, s->arena, json_object_get(json, "target_info"), &s->target);
-    spec_read(&spec_snapshot_summary, s->arena, json_object_get(json, "snapshot"), &s->snapshot);
+    spec_read(&spec_snapshot_summary, s->arena, json_object_get(json, "snapshot"),
+              &s->snapshot);
     spec_read(&spec_plan, s->arena, json_object_get(json, "plan"), &s->plan);
     spec_read(&measured, s->arena, json_object_get(json, "measured"), &s->measured);
     spec_read(&problem, s->arena, json_object_get(json, "problem"), &s->problem);
     s->decision.verdict = verdict < 0 ? TW_REVIEW : (enum tw_verdict)verdict;
     if (final_error(s))
-        s->error = tw_arena_strdup(s->arena,
-                                   json_string_value(json_object_get(json, "error")));
+        s->error =
+            tw_arena_strdup(s->arena, json_string_value(json_object_get(json, "error")));
     s->has_impact = json_is_object(part);
     if (s->has_impact) {
         spec_read(&impact, s->arena, part, &s->impact);
@@ -458,7 +523,8 @@ static int read_simulation(struct tw_simulation *s, const json_t *json, struct t
     return r;
 }
 
-int tw_simulation_from_json(const char *json, struct tw_simulation **ret, struct tw_err *err)
+int tw_simulation_from_json(const char *json, struct tw_simulation **ret,
+                            struct tw_err *err)
 {
     tw_auto(tw_simulation) *s = tw_simulation_new();
     json_t *root = NULL;

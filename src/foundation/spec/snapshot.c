@@ -1,11 +1,26 @@
 /* Snapshots: everything sync stored, and the few lines of it that a simulation carries. */
 #include "spec_internal.h"
 
-#define TEXT(type, member)  {.key = #member, .kind = SPEC_TEXT, SPEC_AT(type, member)}
-#define INT(type, member)   {.key = #member, .kind = SPEC_INT, SPEC_AT(type, member)}
-#define INT64(type, member) {.key = #member, .kind = SPEC_INT64, SPEC_AT(type, member)}
-#define REAL(type, member)  {.key = #member, .kind = SPEC_REAL, SPEC_AT(type, member)}
-#define BOOL(type, member)  {.key = #member, .kind = SPEC_BOOL, SPEC_AT(type, member)}
+#define TEXT(type, member)                                                               \
+    {                                                                                    \
+        .key = #member, .kind = SPEC_TEXT, SPEC_AT(type, member)                         \
+    }
+#define INT(type, member)                                                                \
+    {                                                                                    \
+        .key = #member, .kind = SPEC_INT, SPEC_AT(type, member)                          \
+    }
+#define INT64(type, member)                                                              \
+    {                                                                                    \
+        .key = #member, .kind = SPEC_INT64, SPEC_AT(type, member)                        \
+    }
+#define REAL(type, member)                                                               \
+    {                                                                                    \
+        .key = #member, .kind = SPEC_REAL, SPEC_AT(type, member)                         \
+    }
+#define BOOL(type, member)                                                               \
+    {                                                                                    \
+        .key = #member, .kind = SPEC_BOOL, SPEC_AT(type, member)                         \
+    }
 
 static const struct spec_field setting_fields[] = {
     TEXT(tw_setting, name),
@@ -15,7 +30,10 @@ static const struct spec_field setting_fields[] = {
     TEXT(tw_setting, context),
     TEXT(tw_setting, source),
     TEXT(tw_setting, file),
-    {.key = "line", .kind = SPEC_INT, .flags = SPEC_ZERO_UNKNOWN, SPEC_AT(tw_setting, line)},
+    {.key = "line",
+     .kind = SPEC_INT,
+     .flags = SPEC_ZERO_UNKNOWN,
+     SPEC_AT(tw_setting, line)},
     TEXT(tw_setting, boot_value),
     TEXT(tw_setting, min),
     TEXT(tw_setting, max),
@@ -33,29 +51,36 @@ static const struct spec_field file_fields[] = {
 static const struct spec_shape file_shape = SPEC_SHAPE(tw_file, file_fields);
 
 static const struct spec_field hba_fields[] = {
-    INT(tw_hba_rule, line),      TEXT(tw_hba_rule, file),    TEXT(tw_hba_rule, type),
-    TEXT(tw_hba_rule, databases), TEXT(tw_hba_rule, users),  TEXT(tw_hba_rule, address),
-    TEXT(tw_hba_rule, method),   TEXT(tw_hba_rule, error),
+    INT(tw_hba_rule, line),       TEXT(tw_hba_rule, file),  TEXT(tw_hba_rule, type),
+    TEXT(tw_hba_rule, databases), TEXT(tw_hba_rule, users), TEXT(tw_hba_rule, address),
+    TEXT(tw_hba_rule, method),    TEXT(tw_hba_rule, error),
 };
 static const struct spec_shape hba_shape = SPEC_SHAPE(tw_hba_rule, hba_fields);
 
 static const struct spec_field table_fields[] = {
-    TEXT(tw_table, database),    TEXT(tw_table, schema),       TEXT(tw_table, name),
-    INT64(tw_table, bytes),      INT64(tw_table, index_bytes), INT64(tw_table, rows),
-    INT64(tw_table, seq_scans),  INT64(tw_table, seq_rows),    INT64(tw_table, idx_scans),
-    INT64(tw_table, inserts),    INT64(tw_table, updates),     INT64(tw_table, hot_updates),
-    INT64(tw_table, deletes),    INT64(tw_table, dead_rows),
+    TEXT(tw_table, database),     TEXT(tw_table, schema),
+    TEXT(tw_table, name),         INT64(tw_table, bytes),
+    INT64(tw_table, index_bytes), INT64(tw_table, rows),
+    INT64(tw_table, seq_scans),   INT64(tw_table, seq_rows),
+    INT64(tw_table, idx_scans),   INT64(tw_table, inserts),
+    INT64(tw_table, updates),     INT64(tw_table, hot_updates),
+    INT64(tw_table, deletes),     INT64(tw_table, dead_rows),
 };
 static const struct spec_shape table_shape = SPEC_SHAPE(tw_table, table_fields);
 
 static const struct spec_field statement_fields[] = {
-    TEXT(tw_statement, database),      TEXT(tw_statement, user),
-    TEXT(tw_statement, text),          INT64(tw_statement, query_id),
-    INT64(tw_statement, calls),        REAL(tw_statement, total_ms),
-    REAL(tw_statement, mean_ms),       REAL(tw_statement, rows_per_call),
+    TEXT(tw_statement, database),
+    TEXT(tw_statement, user),
+    TEXT(tw_statement, text),
+    INT64(tw_statement, query_id),
+    INT64(tw_statement, calls),
+    REAL(tw_statement, total_ms),
+    REAL(tw_statement, mean_ms),
+    REAL(tw_statement, rows_per_call),
     REAL(tw_statement, blocks_per_call),
 };
-static const struct spec_shape statement_shape = SPEC_SHAPE(tw_statement, statement_fields);
+static const struct spec_shape statement_shape =
+    SPEC_SHAPE(tw_statement, statement_fields);
 
 static const struct spec_field cost_fields[] = {
     {.key = "statements", .kind = SPEC_INT, SPEC_AT(tw_snapshot, cost.statements)},
@@ -94,7 +119,9 @@ static const struct spec_shape cost_shape = SPEC_SHAPE(tw_snapshot, cost_fields)
          .flags = SPEC_MINUS_UNKNOWN,                                                    \
          SPEC_AT(tw_snapshot, connections_used)},                                        \
         REAL(tw_snapshot, max_slot_lag_bytes),                                           \
-        {.key = "cost", .kind = SPEC_OBJECT, .offset = 0, .shape = &cost_shape}
+    {                                                                                    \
+        .key = "cost", .kind = SPEC_OBJECT, .offset = 0, .shape = &cost_shape            \
+    }
 
 static const struct spec_field summary_fields[] = {SUMMARY};
 const struct spec_shape spec_snapshot_summary = SPEC_SHAPE(tw_snapshot, summary_fields);
@@ -110,15 +137,25 @@ static const struct spec_field snapshot_fields[] = {
     TEXT(tw_snapshot, owner_name),
     INT(tw_snapshot, port),
     TEXT(tw_snapshot, socket_dir),
-    {.key = "settings", .kind = SPEC_LIST, SPEC_AT(tw_snapshot, settings),
+    {.key = "settings",
+     .kind = SPEC_LIST,
+     SPEC_AT(tw_snapshot, settings),
      .shape = &setting_shape},
-    {.key = "files", .kind = SPEC_LIST, SPEC_AT(tw_snapshot, files), .shape = &file_shape},
+    {.key = "files",
+     .kind = SPEC_LIST,
+     SPEC_AT(tw_snapshot, files),
+     .shape = &file_shape},
     {.key = "hba", .kind = SPEC_LIST, SPEC_AT(tw_snapshot, hba), .shape = &hba_shape},
     {.key = "extensions", .kind = SPEC_TEXTS, SPEC_AT(tw_snapshot, extensions)},
     {.key = "databases", .kind = SPEC_TEXTS, SPEC_AT(tw_snapshot, databases)},
     {.key = "tablespaces", .kind = SPEC_TEXTS, SPEC_AT(tw_snapshot, tablespaces)},
-    {.key = "tables", .kind = SPEC_LIST, SPEC_AT(tw_snapshot, tables), .shape = &table_shape},
-    {.key = "statements", .kind = SPEC_LIST, SPEC_AT(tw_snapshot, statements),
+    {.key = "tables",
+     .kind = SPEC_LIST,
+     SPEC_AT(tw_snapshot, tables),
+     .shape = &table_shape},
+    {.key = "statements",
+     .kind = SPEC_LIST,
+     SPEC_AT(tw_snapshot, statements),
      .shape = &statement_shape},
 };
 static const struct spec_shape snapshot_shape = SPEC_SHAPE(tw_snapshot, snapshot_fields);
@@ -128,7 +165,8 @@ json_t *tw_snapshot_to_json(const struct tw_snapshot *s)
     return spec_write(&snapshot_shape, s, false);
 }
 
-void tw_snapshot_from_json(struct tw_arena *a, const json_t *json, struct tw_snapshot *ret)
+void tw_snapshot_from_json(struct tw_arena *a, const json_t *json,
+                           struct tw_snapshot *ret)
 {
     *ret = (struct tw_snapshot){0};
     spec_blank(&snapshot_shape, ret);

@@ -23,10 +23,10 @@ struct tw_twin {
     struct tw_access access;
     const char *runtime, *log_path, *ask_path; /* on this host */
     const char *entrance;
-    int runtime_fd; /* owned */
-    char *log, *asked;                         /* owned */
-    int handle;                                /* of the running service; -1: none */
-    struct tw_launch launch;                   /* of what runs */
+    int runtime_fd;          /* owned */
+    char *log, *asked;       /* owned */
+    int handle;              /* of the running service; -1: none */
+    struct tw_launch launch; /* of what runs */
     int64_t started_ns;
     size_t log_from;
 };

@@ -18,7 +18,8 @@ struct decision {
     TW_ARRAY(const char *) inside; /* what was shown to be harmless */
 };
 
-static void force(struct decision *d, enum tw_verdict verdict, const char *name, const char *why)
+static void force(struct decision *d, enum tw_verdict verdict, const char *name,
+                  const char *why)
 {
     if (verdict > TW_PROCEED)
         TW_PUSH(d->a, &d->forces, (struct force){verdict, name, why});
@@ -35,7 +36,8 @@ static bool matches(const char *pattern, const char *code)
     return tw_streq(pattern, code);
 }
 
-static enum tw_verdict verdict_of_issue(const struct tw_policy *p, const struct tw_issue *issue)
+static enum tw_verdict verdict_of_issue(const struct tw_policy *p,
+                                        const struct tw_issue *issue)
 {
     enum tw_verdict verdict = issue->at_least;
 
@@ -116,21 +118,23 @@ static const char *by(struct decision *d, const struct tw_effect *e, double loss
 }
 
 static const char *uncertain_text(struct decision *d, const struct tw_effect *e,
-                                  const struct margin *m, double good, double bad, double margin)
+                                  const struct margin *m, double good, double bad,
+                                  double margin)
 {
     if (isnan(bad) && isnan(good))
         return tw_arena_printf(d->a, "what happens to %s is unknown", m->word);
     if (!isfinite(bad))
-        return tw_arena_printf(d->a,
-                               "inconclusive: %s may be %s without a bound that is known; the "
-                               "policy allows %s",
-                               m->word, e->higher_is_better ? "lower" : "higher",
-                               percent(d->a, margin));
-    return tw_arena_printf(d->a, "inconclusive: %s may be %s; the policy allows %s", m->word,
-                           by(d, e, bad), percent(d->a, margin));
+        return tw_arena_printf(
+            d->a,
+            "inconclusive: %s may be %s without a bound that is known; the "
+            "policy allows %s",
+            m->word, e->higher_is_better ? "lower" : "higher", percent(d->a, margin));
+    return tw_arena_printf(d->a, "inconclusive: %s may be %s; the policy allows %s",
+                           m->word, by(d, e, bad), percent(d->a, margin));
 }
 
-static void judge_effect(struct decision *d, const struct tw_effect *e, const struct margin *m)
+static void judge_effect(struct decision *d, const struct tw_effect *e,
+                         const struct margin *m)
 {
     double margin = *(const double *)(const void *)((const char *)d->policy + m->offset);
     double bad = loss(e, e->higher_is_better ? e->ratio.low : e->ratio.high);
@@ -148,12 +152,14 @@ static void judge_effect(struct decision *d, const struct tw_effect *e, const st
         force(d, TW_REVIEW, m->word, uncertain_text(d, e, m, good, bad, margin));
     else
         TW_PUSH(d->a, &d->inside,
-                bad > 0 ? tw_arena_printf(d->a, "%s at most %s %s", m->word, percent(d->a, bad),
+                bad > 0 ? tw_arena_printf(d->a, "%s at most %s %s", m->word,
+                                          percent(d->a, bad),
                                           e->higher_is_better ? "lower" : "higher")
                         : tw_arena_printf(d->a, "%s better", m->word));
 }
 
-static const struct tw_effect *effect_find(const struct tw_impact *impact, const char *metric)
+static const struct tw_effect *effect_find(const struct tw_impact *impact,
+                                           const char *metric)
 {
     for (size_t i = 0; i < impact->performance.count; i++)
         if (tw_streq(impact->performance.items[i].metric, metric))
@@ -169,7 +175,8 @@ static void judge_errors(struct decision *d)
     if (!e || !tw_streq(e->verdict, "worse") || !(more > d->policy->margin_errors))
         return;
     force(d, more > 10 * d->policy->margin_errors ? TW_BLOCK : TW_REVIEW, "errors",
-          tw_arena_printf(d->a, "%s of the requests fail, %s before; the policy allows %s more",
+          tw_arena_printf(d->a,
+                          "%s of the requests fail, %s before; the policy allows %s more",
                           percent(d->a, e->after), percent(d->a, e->before),
                           percent(d->a, d->policy->margin_errors)));
 }
@@ -191,7 +198,8 @@ static void judge_effects(struct decision *d, const struct tw_measured *measured
 
 /* What is to come without the change too is not its doing, but for what it adds; what a finding tells
  * is judged by the finding. */
-static enum tw_verdict verdict_of_failure(const struct tw_policy *p, const struct tw_failure *f)
+static enum tw_verdict verdict_of_failure(const struct tw_policy *p,
+                                          const struct tw_failure *f)
 {
     double added = f->probability - (f->before > 0 ? f->before : 0);
 
@@ -208,12 +216,14 @@ static void judge_failures(struct decision *d)
         const struct tw_failure *f = &d->impact->failures.items[i];
         enum tw_verdict verdict = verdict_of_failure(d->policy, f);
         const char *when =
-            isnan(f->at_hours)   ? "within the horizon"
-            : f->at_hours <= 0   ? "at once"
-                                 : tw_arena_printf(d->a, "after %s",
-                                                   tw_show_seconds(d->a, f->at_hours * 3600));
+            isnan(f->at_hours) ? "within the horizon"
+            : f->at_hours <= 0
+                ? "at once"
+                : tw_arena_printf(d->a, "after %s",
+                                  tw_show_seconds(d->a, f->at_hours * 3600));
 
-        force(d, verdict, tw_arena_printf(d->a, "failure.%s", f->kind ? f->kind : "unknown"),
+        force(d, verdict,
+              tw_arena_printf(d->a, "failure.%s", f->kind ? f->kind : "unknown"),
               tw_arena_printf(d->a, "it fails %s (%s), with probability %.2g", when,
                               f->kind ? f->kind : "unknown", f->probability));
     }
@@ -228,8 +238,8 @@ static void judge_confidence(struct decision *d)
     force(d, TW_REVIEW, "confidence",
           isnan(confidence)
               ? "how sure the answer is, is unknown"
-              : tw_arena_printf(d->a, "confidence is %.2f; the policy asks for %.2f", confidence,
-                                d->policy->confidence_threshold));
+              : tw_arena_printf(d->a, "confidence is %.2f; the policy asks for %.2f",
+                                confidence, d->policy->confidence_threshold));
 }
 
 /* ---- the score ---- */
@@ -240,7 +250,10 @@ static const struct band {
 
 static const char *level_of(double score)
 {
-    return score >= 80 ? "critical" : score >= 50 ? "high" : score >= 25 ? "medium" : "low";
+    return score >= 80   ? "critical"
+           : score >= 50 ? "high"
+           : score >= 25 ? "medium"
+                         : "low";
 }
 
 /* The score that impact gave, moved into the band of the verdict in the order it had; one that is in
@@ -269,7 +282,8 @@ static bool has_part(const struct tw_impact *impact, const char *name)
 static void tie_score(struct decision *d, enum tw_verdict verdict)
 {
     struct tw_impact *impact = d->impact;
-    double before = isnan(impact->risk_score) ? 0 : fmin(fmax(impact->risk_score, 0), 100);
+    double before =
+        isnan(impact->risk_score) ? 0 : fmin(fmax(impact->risk_score, 0), 100);
     double score = score_in_band(before, &bands[verdict]), raise = score - before;
     size_t forcing = 0;
 
@@ -280,14 +294,16 @@ static void tie_score(struct decision *d, enum tw_verdict verdict)
         double points = raise > 0 && f->verdict == verdict ? raise / (double)forcing : 0;
 
         if (points > 0 || !has_part(impact, f->name))
-            TW_PUSH(d->a, &impact->risk_parts, (struct tw_risk_part){f->name, points, f->why});
+            TW_PUSH(d->a, &impact->risk_parts,
+                    (struct tw_risk_part){f->name, points, f->why});
     }
     if (raise < 0)
-        TW_PUSH(d->a, &impact->risk_parts,
-                (struct tw_risk_part){"policy", raise,
-                                      verdict == TW_PROCEED
-                                          ? "nothing passes a margin of the policy"
-                                          : "nothing found forbids it; a person decides"});
+        TW_PUSH(
+            d->a, &impact->risk_parts,
+            (struct tw_risk_part){"policy", raise,
+                                  verdict == TW_PROCEED
+                                      ? "nothing passes a margin of the policy"
+                                      : "nothing found forbids it; a person decides"});
     impact->risk_score = score;
     impact->risk_level = level_of(score);
 }
@@ -315,13 +331,15 @@ static void give_reasons(struct decision *d, struct tw_decision *ret)
         return;
     if (d->inside.count)
         TW_PUSH(d->a, &ret->reasons,
-                tw_arena_printf(d->a, "every effect stays inside the policy's margins: %s",
+                tw_arena_printf(d->a,
+                                "every effect stays inside the policy's margins: %s",
                                 joined(d)));
     TW_PUSH(d->a, &ret->reasons, "no finding forbids it and no plan turned bad");
 }
 
-int tw_decide(struct tw_arena *a, const struct tw_policy *policy, struct tw_impact *impact,
-              const struct tw_measured *measured, struct tw_decision *ret, struct tw_err *err)
+int tw_decide(struct tw_arena *a, const struct tw_policy *policy,
+              struct tw_impact *impact, const struct tw_measured *measured,
+              struct tw_decision *ret, struct tw_err *err)
 {
     struct decision d = {.a = a, .policy = policy, .impact = impact};
     struct tw_decision decision = {.verdict = TW_PROCEED, .policy = policy->name};

@@ -33,9 +33,10 @@ static const struct field {
     {"/measure/min_requests", INT64, AT(min_requests), 0, 1e9},
 };
 /* What may stand in the file besides: containers and texts. */
-static const char *const other_paths[] = {"/name",     "/summary", "/margins",
-                                          "/measure",  "/rules",   "/cases"};
-static const char *const case_words[] = {"/tier", "/type", "/risk_level", "/margins", "/measure"};
+static const char *const other_paths[] = {"/name",    "/summary", "/margins",
+                                          "/measure", "/rules",   "/cases"};
+static const char *const case_words[] = {"/tier", "/type", "/risk_level", "/margins",
+                                         "/measure"};
 static const char *const rule_words[] = {"/code", "/at_least"};
 static const char *const risk_levels[] = {"low", "medium", "high", "critical"};
 
@@ -68,11 +69,13 @@ static int read_number(const struct reading *rd, entry_t *e, const struct field 
         }
     }
     if (!rest || rest == e->value || *rest || !isfinite(value))
-        return fail_at(rd, e, f->kind == SHARE ? "expected a share, '10 %' or '0.1'"
-                                               : "expected a number");
+        return fail_at(rd, e,
+                       f->kind == SHARE ? "expected a share, '10 %' or '0.1'"
+                                        : "expected a number");
     if (value < f->least || value > f->most)
-        return fail_at(rd, e, tw_arena_printf(rd->a, "expected a number from %g to %g", f->least,
-                                              f->most));
+        return fail_at(
+            rd, e,
+            tw_arena_printf(rd->a, "expected a number from %g to %g", f->least, f->most));
     *ret_value = value;
     return 0;
 }
@@ -109,8 +112,8 @@ static int fail_unknown(const struct reading *rd, entry_t *e, const char *path,
         known[count++] = others[i];
     near = tw_nearest(path, known, count);
     return fail_at(rd, e,
-                   near ? tw_arena_printf(rd->a, "unknown key '%s'; did you mean '%s'?", path + 1,
-                                          near + 1)
+                   near ? tw_arena_printf(rd->a, "unknown key '%s'; did you mean '%s'?",
+                                          path + 1, near + 1)
                         : tw_arena_printf(rd->a, "unknown key '%s'", path + 1));
 }
 
@@ -124,7 +127,8 @@ static int fail_unknown(const struct reading *rd, entry_t *e, const char *path,
 
 static int read_rule(const struct reading *rd, entry_t *e, size_t index, const char *rest)
 {
-    struct tw_policy_rule *rule = ITEM(rd, &rd->policy->rules, index, struct tw_policy_rule);
+    struct tw_policy_rule *rule =
+        ITEM(rd, &rd->policy->rules, index, struct tw_policy_rule);
     int verdict;
 
     if (!*rest)
@@ -154,7 +158,8 @@ static int read_case_word(const struct reading *rd, entry_t *e, struct tw_policy
     } rows[] = {
         {"/tier", offsetof(struct tw_policy_case, tier), tw_tier_names, TW_TIER_COUNT,
          "expected 'dev', 'staging' or 'production'"},
-        {"/type", offsetof(struct tw_policy_case, type), NULL, 0, "expected a change type"},
+        {"/type", offsetof(struct tw_policy_case, type), NULL, 0,
+         "expected a change type"},
         {"/risk_level", offsetof(struct tw_policy_case, risk_level), risk_levels,
          TW_COUNT_OF(risk_levels), "expected 'low', 'medium', 'high' or 'critical'"},
     };
@@ -162,7 +167,8 @@ static int read_case_word(const struct reading *rd, entry_t *e, struct tw_policy
     for (size_t i = 0; i < TW_COUNT_OF(rows); i++) {
         if (!tw_streq(rows[i].word, word))
             continue;
-        if (!e->value || (rows[i].names && tw_name_index(e->value, rows[i].names, rows[i].n) < 0))
+        if (!e->value ||
+            (rows[i].names && tw_name_index(e->value, rows[i].names, rows[i].n) < 0))
             return fail_at(rd, e, rows[i].expected);
         *(const char **)(void *)((char *)c + rows[i].offset) = e->value;
         return 0;

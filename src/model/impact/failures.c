@@ -86,8 +86,8 @@ static void add_findings(struct impact *i)
                 .low = at,
                 .high = at,
                 .probability = issue->probability,
-                .evidence = issue->evidence && *issue->evidence ? issue->evidence
-                                                                : issue->title,
+                .evidence =
+                    issue->evidence && *issue->evidence ? issue->evidence : issue->title,
                 .from_finding = true};
 
             if (issue->severity >= TW_HIGH &&
@@ -108,14 +108,15 @@ static void add_refusals(struct impact *i)
                                     .probability = 1,
                                     .evidence = "the changed service did not start"});
     else
-        add(i, &(struct tw_failure){
-                   .kind = "start",
-                   .at_hours = NAN,
-                   .low = NAN,
-                   .high = NAN,
-                   .probability = 1,
-                   .evidence = "the changed service does not start again: it fails at its "
-                               "next restart, whenever that is"});
+        add(i,
+            &(struct tw_failure){
+                .kind = "start",
+                .at_hours = NAN,
+                .low = NAN,
+                .high = NAN,
+                .probability = 1,
+                .evidence = "the changed service does not start again: it fails at its "
+                            "next restart, whenever that is"});
 }
 
 void impact_failures(struct impact *i)
@@ -123,11 +124,12 @@ void impact_failures(struct impact *i)
     add_findings(i);
     add_refusals(i);
     if (i->facts->candidate_stopped)
-        add(i, &(struct tw_failure){
-                   .kind = "crash",
-                   .high = i->facts->plan->hours,
-                   .probability = 1,
-                   .evidence = "the changed service stopped serving while it was measured; "
-                               "the unchanged one did not"});
+        add(i,
+            &(struct tw_failure){
+                .kind = "crash",
+                .high = i->facts->plan->hours,
+                .probability = 1,
+                .evidence = "the changed service stopped serving while it was measured; "
+                            "the unchanged one did not"});
     add_laws(i);
 }

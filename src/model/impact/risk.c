@@ -198,7 +198,8 @@ static void apply_part(struct impact *i)
     add(i, "applying", fmin(OUTAGE_MOST, RESTART_POINTS + outage),
         isnan(a->outage_s)
             ? "takes a restart, and how long it is without service is not known"
-            : tw_arena_printf(i->arena, "takes a restart, %.2g s without service", outage));
+            : tw_arena_printf(i->arena, "takes a restart, %.2g s without service",
+                              outage));
 }
 
 /* Each part then stands with what it adds to those before it, so that the parts add up. */

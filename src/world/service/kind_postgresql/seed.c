@@ -174,7 +174,8 @@ static int open_path_for_owner(const struct filling *f, struct tw_err *err)
             chmod(dir, (st.st_mode & 07777) | 0011) < 0)
             return tw_fail_errno(err, errno, "chmod '%s'", dir);
     }
-    return chmod(f->root, 0711) < 0 ? tw_fail_errno(err, errno, "chmod '%s'", f->root) : 0;
+    return chmod(f->root, 0711) < 0 ? tw_fail_errno(err, errno, "chmod '%s'", f->root)
+                                    : 0;
 }
 
 static int relink_tablespaces(const struct filling *f, struct tw_err *err)
