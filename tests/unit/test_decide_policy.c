@@ -103,9 +103,9 @@ Test(decide_policy, the_risk_level_sets_the_depth_and_the_tier_sets_the_risk_lev
         const char *risk_level;
         double budget_s;
     } rows[] = {
-        {TW_TIER_DEV, NULL, 3},         {TW_TIER_STAGING, NULL, 4},
-        {TW_TIER_PRODUCTION, NULL, 6},  {TW_TIER_DEV, "critical", 12},
-        {TW_TIER_PRODUCTION, "low", 3},
+        {TW_TIER_DEV, NULL, 1.5},       {TW_TIER_STAGING, NULL, 5},
+        {TW_TIER_PRODUCTION, NULL, 8},  {TW_TIER_DEV, "critical", 12},
+        {TW_TIER_PRODUCTION, "low", 1.5},
     };
 
     for (size_t i = 0; i < TW_COUNT_OF(rows); i++) {
