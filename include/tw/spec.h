@@ -463,6 +463,8 @@ int tw_simulation_from_json(const char *json, struct tw_simulation **ret, struct
 json_t *tw_json_real(double value);
 json_t *tw_json_text(const char *text); /* NULL becomes null; invalid UTF-8 is replaced */
 json_t *tw_estimate_to_json(const struct tw_estimate *e);
+/* pointer + "/" + key, escaped as RFC 6901 wants. */
+char *tw_json_pointer(struct tw_arena *a, const char *pointer, const char *key);
 /* Fails with the nearest known key when object has a key that is not among names. */
 int tw_json_known_keys(const json_t *object, const char *pointer, const char *const *names,
                        size_t n, struct tw_err *err);

@@ -186,3 +186,27 @@ Test(run_answers, two_at_once_wait_for_each_others_measuring, .timeout = 100)
     cr_expect_eq(live_leftovers(&l), 0);
     live_close(&l);
 }
+
+Test(run_answers, a_load_of_which_nothing_succeeds_measures_nothing, .timeout = 60)
+{
+    static const char script[] = "INSERT INTO pgbench_branches VALUES (1, 0);\n";
+    struct live l;
+    struct live_answer got;
+    tw_auto_free char *path = NULL;
+
+    live_open(&l, 54416, 1, NULL);
+    live_add(&l);
+    path = tw_strf("%s/always_fails.sql", l.top);
+    cr_assert_eq(tw_write_file(path, script, sizeof(script) - 1, 0644, NULL), 0);
+    live_twin(&l, &got, "run", "--target", "pg", "--set", "work_mem=5MB", "--mix", path, "-o",
+              "json");
+    cr_expect_eq(got.exit_code, 4, "exit %d: %s", got.exit_code, got.err);
+    cr_expect(strstr(live_text(json_object_get(got.json, "measured"), "stopped_because"),
+                     "duplicate key"),
+              "%s", got.out);
+    cr_expect_null(json_object_get(
+        json_object_get(json_object_get(got.json, "predicted_impact"), "performance"),
+        "throughput_per_s"));
+    live_answer_done(&got);
+    live_close(&l);
+}

@@ -422,6 +422,30 @@ static void keep_measured(struct run *r)
     run_clear_begin(r);
 }
 
+/* A load of which nothing succeeds even on the unchanged service measures nothing: rates and ratios of
+ * failures are no figures of the service. The server's words say what is wrong with the load. */
+static bool nothing_succeeds(struct run *r)
+{
+    const struct tw_load_failures *f = &r->v.trial.failures;
+    struct tw_measured *m = &r->v.trial.measured;
+
+    if (m->requests[TW_BASELINE] > 0)
+        return false;
+    for (size_t i = 0; i < f->list.count; i++) {
+        if (f->list.items[i].arm != TW_BASELINE)
+            continue;
+        r->v.not_measured = tw_arena_printf(
+            r->v.sim->arena,
+            "no request of the load succeeds on the unchanged service: %s (SQLSTATE %s)",
+            f->list.items[i].text, f->list.items[i].sqlstate);
+        m->pairs = 0;
+        m->noise_floor = NAN;
+        m->stopped_because = r->v.not_measured;
+        return true;
+    }
+    return false;
+}
+
 int run_trial(struct run *r, struct tw_err *err)
 {
     struct tw_simulation *sim = r->v.sim;
@@ -470,7 +494,7 @@ int run_trial(struct run *r, struct tw_err *err)
             *err = why;
         return rc;
     }
-    r->v.measured = true;
+    r->v.measured = !nothing_succeeds(r);
     judge_failures(r);
     keep_measured(r);
     return 0;

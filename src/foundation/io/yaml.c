@@ -1,6 +1,7 @@
 /* YAML as a flat list of pointers and values. Events only: no document is ever built, so that
  * nothing a file says is resolved, merged or expanded. */
 #include "tw/io.h"
+#include "tw/spec.h"
 
 #include <libfyaml.h>
 #include <string.h>
@@ -32,21 +33,6 @@ static int fail_at(const struct reader *rd, const struct fy_mark *mark, const ch
                    mark ? mark->line + 1 : 0, mark ? mark->column + 1 : 0, text);
 }
 
-static const char *escaped(struct tw_arena *a, const char *pointer, const char *key)
-{
-    tw_auto_buf b = {0};
-
-    tw_buf_init(&b, strlen(pointer) + 2 * strlen(key) + 2);
-    tw_buf_printf(&b, "%s/", pointer);
-    for (; *key; key++) {
-        if (*key == '~' || *key == '/')
-            tw_buf_puts(&b, *key == '~' ? "~0" : "~1");
-        else
-            tw_buf_add(&b, key, 1);
-    }
-    return tw_arena_strdup(a, tw_buf_text(&b));
-}
-
 /* Adds an entry where the reader stands. */
 static int add(struct reader *rd, const char *value, const struct fy_mark *mark,
                bool quoted)
@@ -63,7 +49,7 @@ static int add(struct reader *rd, const char *value, const struct fy_mark *mark,
     if (at) {
         struct tw_yaml_entry *parent = &rd->yaml->list.items[at->entry];
 
-        entry.pointer = escaped(
+        entry.pointer = tw_json_pointer(
             rd->a, parent->pointer,
             at->mapping ? at->key : tw_arena_printf(rd->a, "%d", parent->children));
         parent->children++;

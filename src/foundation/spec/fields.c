@@ -29,7 +29,7 @@ static const struct spec_field estimate_fields[] = {
 };
 const struct spec_shape spec_estimate = SPEC_SHAPE(tw_estimate, estimate_fields);
 
-char *spec_pointer(struct tw_arena *a, const char *pointer, const char *key)
+char *tw_json_pointer(struct tw_arena *a, const char *pointer, const char *key)
 {
     tw_auto_buf b = {0};
 
@@ -470,14 +470,14 @@ int spec_read_strict(const struct spec_shape *shape, struct tw_arena *a,
         if (value && !json_is_null(value))
             expected = readers[f->kind](f, a, value, (char *)to + f->offset);
         else if (f->flags & SPEC_REQUIRED)
-            return tw_fail_at(err, -EINVAL, spec_pointer(a, pointer, f->key),
+            return tw_fail_at(err, -EINVAL, tw_json_pointer(a, pointer, f->key),
                               "'%s' is missing", f->key);
         if (expected && json_is_string(value))
-            return tw_fail_at(err, -EINVAL, spec_pointer(a, pointer, f->key),
+            return tw_fail_at(err, -EINVAL, tw_json_pointer(a, pointer, f->key),
                               "'%s' is '%s'; expected %s", f->key,
                               json_string_value(value), expected);
         if (expected)
-            return tw_fail_at(err, -EINVAL, spec_pointer(a, pointer, f->key),
+            return tw_fail_at(err, -EINVAL, tw_json_pointer(a, pointer, f->key),
                               "'%s' is %s; expected %s", f->key, spec_type_name(value),
                               expected);
     }

@@ -102,10 +102,10 @@ int tw_json_known_keys(const json_t *object, const char *pointer,
         a = tw_arena_new();
         near = tw_nearest(key, names, n);
         if (near)
-            return tw_fail_at(err, -EINVAL, spec_pointer(a, pointer, key),
+            return tw_fail_at(err, -EINVAL, tw_json_pointer(a, pointer, key),
                               "unknown key '%s'; did you mean '%s'?", key, near);
         known = joined(names, n);
-        return tw_fail_at(err, -EINVAL, spec_pointer(a, pointer, key),
+        return tw_fail_at(err, -EINVAL, tw_json_pointer(a, pointer, key),
                           "unknown key '%s'; known are %s", key, known);
     }
     return 0;

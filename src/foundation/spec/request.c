@@ -159,7 +159,7 @@ static int check_content(const struct reading *rd, const json_t *json,
         return r;
     json_object_foreach ((json_t *)(uintptr_t)json, key, value)
         if (!json_is_string(value))
-            return tw_fail_at(rd->err, -EINVAL, spec_pointer(rd->a, pointer, key),
+            return tw_fail_at(rd->err, -EINVAL, tw_json_pointer(rd->a, pointer, key),
                               "'%s' is %s; expected a text", key, spec_type_name(value));
     return 0;
 }
@@ -206,9 +206,9 @@ static int read_files(const struct reading *rd, const json_t *json, const char *
                           spec_type_name(json));
     json_object_foreach ((json_t *)(uintptr_t)json, path, value) {
         if (path[0] != '/')
-            return tw_fail_at(rd->err, -EINVAL, spec_pointer(rd->a, pointer, path),
+            return tw_fail_at(rd->err, -EINVAL, tw_json_pointer(rd->a, pointer, path),
                               "'%s' is not an absolute path", path);
-        r = read_file(rd, path, value, spec_pointer(rd->a, pointer, path));
+        r = read_file(rd, path, value, tw_json_pointer(rd->a, pointer, path));
         if (r < 0)
             return r;
     }
@@ -321,7 +321,7 @@ static int read_change(const struct reading *rd, const json_t *json, const char 
                           spec_type_name(json));
     json_object_foreach ((json_t *)(uintptr_t)json, key, value) {
         const struct part *part = part_find(key);
-        const char *at = spec_pointer(rd->a, pointer, key);
+        const char *at = tw_json_pointer(rd->a, pointer, key);
 
         r = part && part->in_change ? part->read(rd, value, at)
                                     : read_setting(rd, key, value, at);
@@ -347,7 +347,7 @@ static int read_one_of(const struct reading *rd, const json_t *json, const char 
         return r;
     for (size_t i = 0; i < TW_COUNT_OF(known); i++) {
         const json_t *value = json_object_get(json, known[i]);
-        const char *at = spec_pointer(rd->a, pointer, known[i]);
+        const char *at = tw_json_pointer(rd->a, pointer, known[i]);
 
         if (!value)
             continue;
@@ -408,7 +408,7 @@ static int check_word(const struct reading *rd, const char *pointer, const char 
     if (!word || tw_name_index(word, words, n) >= 0)
         return 0;
     near = tw_nearest(word, words, n);
-    return tw_fail_at(rd->err, -EINVAL, spec_pointer(rd->a, pointer, key),
+    return tw_fail_at(rd->err, -EINVAL, tw_json_pointer(rd->a, pointer, key),
                       "%s '%s' is not known; did you mean '%s'?", key, word,
                       near ? near : words[0]);
 }
@@ -430,7 +430,8 @@ static int check_scalars(const struct reading *rd, const char *pointer)
 
     for (size_t i = 0; i < TW_COUNT_OF(rows); i++)
         if (rows[i].value <= 0 || rows[i].value > rows[i].most)
-            return tw_fail_at(rd->err, -EINVAL, spec_pointer(rd->a, pointer, rows[i].key),
+            return tw_fail_at(rd->err, -EINVAL,
+                              tw_json_pointer(rd->a, pointer, rows[i].key),
                               "'%s' is %.15g; expected %s", rows[i].key, rows[i].value,
                               rows[i].expected);
     r = check_word(rd, pointer, "risk_level", rd->r->risk_level, risk_levels,
@@ -448,7 +449,7 @@ static int read_parts(const struct reading *rd, const json_t *json, const char *
 
     for (size_t i = 0; i < TW_COUNT_OF(parts); i++) {
         const json_t *value = json_object_get(json, parts[i].key);
-        const char *at = spec_pointer(rd->a, pointer, parts[i].key);
+        const char *at = tw_json_pointer(rd->a, pointer, parts[i].key);
 
         if (!value || (json_is_null(value) && parts[i].read != read_change))
             continue;
@@ -467,10 +468,10 @@ static int check_something(const struct reading *rd, const json_t *json,
                            const char *pointer)
 {
     const struct tw_request *r = rd->r;
-    const char *at = spec_pointer(rd->a, pointer, "change");
+    const char *at = tw_json_pointer(rd->a, pointer, "change");
 
     if (json_object_get(json, "change") && json_object_get(json, "changes"))
-        return tw_fail_at(rd->err, -EINVAL, spec_pointer(rd->a, pointer, "changes"),
+        return tw_fail_at(rd->err, -EINVAL, tw_json_pointer(rd->a, pointer, "changes"),
                           "either 'change' or 'changes', not both");
     if (r->settings.count || r->files.count || r->sql.count)
         return 0;

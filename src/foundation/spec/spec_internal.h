@@ -66,7 +66,6 @@ int spec_read_strict(const struct spec_shape *shape, struct tw_arena *a, const j
                      void *to, struct tw_err *err);
 
 /* pointer + "/" + key, escaped by RFC 6901. */
-char *spec_pointer(struct tw_arena *a, const char *pointer, const char *key);
 const char *spec_type_name(const json_t *json); /* "a text", "an array" … */
 
 extern const struct spec_shape spec_snapshot_summary; /* as it stands in a simulation */

@@ -140,6 +140,9 @@ void impact_confidence(struct impact *i)
 
     if (e == IMPACT_DECIDED || e == IMPACT_INCONCLUSIVE)
         lower_by_measuring(&l, i->facts->measured);
+    if (e == IMPACT_UNMEASURED && i->facts->measured->stopped_because)
+        l.why = tw_arena_printf(i->arena, "%s: %s", l.why,
+                                i->facts->measured->stopped_because);
     i->ret->confidence = l.confidence;
     i->ret->calibrated = c->n > 0;
     i->ret->calibrated_n = c->n;
