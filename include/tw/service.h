@@ -18,7 +18,13 @@ struct tw_launch {
     TW_ARRAY(const char *) argv, env; /* NULL-terminated too */
     const char *cwd;
     int stop_signal;        /* clean stop: SIGINT for PostgreSQL ("fast") */
-    int reload_signal;
+    int reload_signal;      /* 0: this service cannot be reloaded */
+    int64_t nofile;         /* limit of open files; 0: inherited */
+    bool asks_stderr;       /* TW_START_ASK: what it prints on stderr counts too ("nginx -t") */
+    bool as_root;           /* begins as root of its sandbox and gives it up itself (nginx, HAProxy) */
+};
+struct tw_host_name {
+    const char *name, *address;
 };
 /* How the target's tree stands in the sandbox: each path is a directory (or file) of the clone's
  * root, bound at the same absolute path inside. */
@@ -26,7 +32,10 @@ struct tw_layout {
     TW_ARRAY(const char *) paths;
     const char *runtime_dir; /* inside: where the private socket and our hba file are: "/tw" */
     int64_t shm_bytes;
-    TW_ARRAY(const char *) addresses; /* addresses the service binds to */
+    TW_ARRAY(const char *) addresses; /* addresses the service binds to: on lo, and where there
+                                         is a link on that instead of lo unless they are 127.* */
+    TW_ARRAY(struct tw_host_name) hosts; /* names that it resolves: what /etc/hosts tells inside */
+    bool as_root;                     /* see struct tw_launch */
 };
 enum tw_start_mode {
     TW_START_PURE,   /* the target's own files, nothing of ours: what is judged */
@@ -37,6 +46,7 @@ enum tw_start_mode {
 /* A twin as a kind may touch it. */
 struct tw_access {
     const struct tw_snapshot *snapshot;
+    int netns;               /* descriptor of its network namespace; -1: none known */
     const char *root;        /* the clone's tree on this host: root + absolute path */
     const char *runtime;     /* host path of layout.runtime_dir: sockets, log, hba */
     const char *entrance;    /* a short path of the same directory, for sessions of this process */
@@ -55,9 +65,38 @@ struct tw_service_limits {
     double written_pages;        /* pages of the tables that the target writes to */
 };
 enum tw_ready { TW_NOT_YET, TW_READY, TW_REFUSED };
+/* What a service holds, counted: "keys in db0" 648. Compared across a restart. */
+struct tw_holding {
+    const char *what;
+    double count;
+};
+struct tw_holdings {
+    TW_ARRAY(struct tw_holding) list;
+};
+struct tw_certificates {
+    TW_ARRAY(struct tw_certificate) list;
+};
+/* A program that this kind needs on this host: for doctor, and for errors that say how to get it. */
+struct tw_service_program {
+    const char *name;       /* "nginx" */
+    const char *paths;      /* where it is looked for, colon-separated; a '*' matches versions */
+    const char *package;    /* of Debian */
+};
+/* The newest that there is, or NULL. */
+const char *tw_service_program_find(struct tw_arena *a, const struct tw_service_program *program);
 
+/* A callback that may be NULL says so; then that part of the sequence is left out. */
 struct tw_service_kind {
     const char *name, *summary;
+    const char *driver;     /* of room load: "postgresql" "http" "redis" "tcp" */
+    const char *protocol;   /* of its clients: see struct tw_client */
+    const struct tw_service_program *programs; /* ends with a NULL name; the first is the service */
+    bool holds_data;        /* data is cloned: its permission is asked for */
+    bool superuser_entrance; /* has conninfo: our own sessions enter as superuser */
+
+    /* -- where it is -- */
+    /* Does this declaration say enough? Paths are absolute already. */
+    int (*check_declaration)(const struct tw_target *t, struct tw_err *err);
 
     /* -- at the target -- */
     int (*snapshot)(struct tw_arena *a, const struct tw_target *t, struct tw_snapshot *ret,
@@ -81,15 +120,16 @@ struct tw_service_kind {
     int (*refresh)(struct tw_arena *a, const struct tw_target *t, const struct tw_snapshot *s,
                    const struct tw_plan *plan, const char *root, unsigned uid, unsigned gid,
                    struct tw_issues *differences, struct tw_err *err);
-    /* The seed serves (TW_START_SETTLE): makes our scratch role, drops what could act outside. */
+    /* The seed serves (TW_START_SETTLE): makes our scratch role, drops what could act outside.
+     * NULL: a seed needs no start. */
     int (*settle)(struct tw_arena *a, const struct tw_access *access,
                   struct tw_issues *differences, struct tw_err *err);
     /* How our own sessions reach a twin whose runtime directory stands at dir: conninfo without
-     * a database. */
+     * a database. NULL: it is no PostgreSQL. */
     const char *(*conninfo)(struct tw_arena *a, const struct tw_snapshot *s, const char *dir);
 
     /* What a target at rest could not tell (databases, tables, statements), asked of its baseline
-     * twin; nothing where it was running. */
+     * twin; nothing where it was running. NULL: nothing to ask. */
     int (*complete)(struct tw_arena *a, const struct tw_access *access, struct tw_snapshot *s,
                     struct tw_err *err);
 
@@ -100,10 +140,11 @@ struct tw_service_kind {
     int (*launch)(struct tw_arena *a, const struct tw_access *access, enum tw_start_mode mode,
                   struct tw_launch *ret, struct tw_err *err);
     enum tw_ready (*ready)(const struct tw_access *access);
+    /* NULL: it says nothing of its bounds. */
     int (*limits)(struct tw_arena *a, const struct tw_access *access,
                   struct tw_service_limits *ret, struct tw_err *err);
     /* Requests that the service itself counted in this database since it began; sessions that have
-     * ended are counted whole. Waits until deadline_ns for open ones to end. */
+     * ended are counted whole. Waits until deadline_ns for open ones to end. NULL: not counted. */
     int (*requests)(struct tw_arena *a, const struct tw_access *access, const char *database,
                     int64_t deadline_ns, int64_t *ret, struct tw_err *err);
     /* Applies one step of a plan to the files (the service is stopped or about to reload). */
@@ -119,6 +160,16 @@ struct tw_service_kind {
     /* Found without starting: arithmetic against limits, silent dangers, overridden lines. */
     void (*judge_files)(struct tw_arena *a, const struct tw_access *access,
                         const struct tw_plan *plan, struct tw_issues *issues);
+    /* What the log says since log_from that means something while it serves: dropped connections,
+     * limits reached, disk full. What both arms say is not the change's. NULL: its log says nothing. */
+    void (*judge_log)(struct tw_arena *a, const struct tw_access *access, size_t log_from,
+                      struct tw_issues *issues);
+    /* What it holds now, for a comparison across a restart. NULL: it holds nothing. */
+    int (*holdings)(struct tw_arena *a, const struct tw_access *access, struct tw_holdings *ret,
+                    struct tw_err *err);
+    /* Certificates that the configuration below access->root names. NULL: none known. */
+    void (*certificates)(struct tw_arena *a, const struct tw_access *access,
+                         struct tw_certificates *ret);
 };
 extern const struct tw_service_kind *const tw_service_kinds[];
 extern const size_t tw_service_kind_count;

@@ -70,6 +70,30 @@ json_t *tw_target_to_json(const struct tw_target *t); /* new reference */
 int tw_target_from_json(struct tw_arena *a, const json_t *json, struct tw_target *ret_target,
                         struct tw_err *err);
 
+/* ---- clients: who connects, as seen or as given; each is tried against both arms ---- */
+
+struct tw_client {
+    const char *name;       /* for findings: "app@shop from 10.0.3.7"; NULL: made from the rest */
+    const char *protocol;   /* "postgresql" "http" "redis" "tcp" "tls"; NULL: the service's own */
+    const char *source;     /* address it comes from; NULL: one of the twin network */
+    const char *address;    /* where it connects; NULL: where the service listens today */
+    int port;               /* 0: the service's own */
+    const char *user, *password, *database; /* password: of a clone, never of production */
+    const char *sslmode;    /* "disable" … "verify-full"; for http: NULL or "require" is https */
+    const char *tls_min, *tls_max, *ciphers, *server_name, *ca_file; /* NULL: its own defaults */
+    const char *method, *path, *host;       /* http */
+    int http_version;       /* 1 or 2; 0: 1 */
+    int64_t header_bytes, body_bytes;       /* largest it sends beside the rest; 0: none */
+    int64_t reply_header_bytes, reply_bytes; /* largest a stand-in behind the service answers it */
+    TW_ARRAY(const char *) send; /* statements, commands or bytes, one after the other */
+    const char *expect;     /* what the last answer has to contain; NULL: what the baseline says */
+    const char *options;    /* startup options (postgresql); NULL */
+    bool prepared;          /* it prepares its statements by name */
+    double think_s;         /* pause between two sends; also how long it stays idle */
+    int count;              /* as many of it at once; 0: 1 */
+    const char *origin;     /* "given" "statistics" "log" "configuration": where it was learned */
+};
+
 /* ---- change request (SPEC.md §3) ---- */
 
 struct tw_setting_change {
@@ -88,6 +112,8 @@ struct tw_request {
     TW_ARRAY(struct tw_setting_change) settings;
     TW_ARRAY(struct tw_file_change) files;
     TW_ARRAY(const char *) sql;
+    TW_ARRAY(struct tw_client) clients; /* beside those that the snapshot tells */
+    int connections;           /* peak of clients at once; 0: as the snapshot tells */
     double hours;              /* horizon */
     const char *scenario;      /* "diurnal" by default */
     const char *profile;       /* path of a CSV "hour,rate_per_s", or NULL */
@@ -144,6 +170,51 @@ struct tw_statement {         /* one per row of pg_stat_statements, by total tim
     int64_t query_id, calls;
     double total_ms, mean_ms, rows_per_call, blocks_per_call;
 };
+struct tw_endpoint {          /* where a service is reached */
+    const char *protocol;     /* "postgresql" "http" "https" "redis" "tcp" */
+    const char *address;      /* "0.0.0.0", "::", "127.0.0.1", "/run/x.sock" */
+    int port;                 /* 0: a socket */
+    const char *name;         /* server_name, frontend, database; NULL */
+};
+struct tw_neighbour {         /* what it calls itself: an upstream, a server, a database */
+    const char *protocol, *name, *address; /* address: a name or a number as configured */
+    int port;
+    const char *resolved;     /* addresses at the time of the snapshot, comma-separated; NULL: none */
+    bool reachable;           /* it took a connection then */
+};
+struct tw_sample_request {    /* one kind of request as its log or statistics tell */
+    const char *method, *path, *host; /* redis: method is the command */
+    int status;               /* 0 unknown */
+    int64_t count;
+    double bytes, request_bytes, mean_s; /* NaN unknown */
+    double upstream_s, upstream_bytes;   /* of what it calls; NaN */
+};
+struct tw_certificate {
+    const char *path, *key_path;  /* absolute, at the target; key NULL: none named */
+    const char *used_by;          /* "ssl_cert_file", "server shop:443" */
+    const char *subject, *issuer, *names; /* names: comma-separated */
+    int64_t not_before_wall_ns, not_after_wall_ns; /* 0 unknown */
+    int bits;                     /* 0 unknown */
+    const char *key_type;         /* "RSA" "EC" "ED25519" */
+    const char *problem;          /* NULL: none */
+};
+struct tw_role {                  /* of the service: who may log in */
+    const char *name;
+    bool login, superuser;
+    int connection_limit;         /* -1: none */
+    int connections_used;         /* at the time of the snapshot; -1 unknown */
+    int64_t valid_until_wall_ns;  /* 0: for ever */
+};
+/* A counter with an end: sequence, transaction ids, inodes, file descriptors. */
+struct tw_counter {
+    const char *kind;             /* "sequence" "xid" "mxid" "inodes" "disk" "files" "log" … */
+    const char *name;             /* which one: "public.orders_id_seq", "/var/lib/postgresql" */
+    double used, limit;           /* in units of its kind; NaN unknown */
+    double per_s;                 /* growth seen at the target; NaN unknown */
+    double per_request;           /* growth for each request; NaN unknown */
+    const char *cycles;           /* what happens at the end, when not a failure; NULL */
+    const char *source;           /* where it was read */
+};
 struct tw_snapshot {
     char sha256[65];          /* of the canonical JSON without taken_at */
     int64_t taken_wall_ns;
@@ -174,12 +245,26 @@ struct tw_snapshot {
     double commit_share;      /* commits / (commits + rollbacks); NaN */
     int connections_used;     /* at the time of the snapshot; -1 unknown */
     double max_slot_lag_bytes; /* WAL kept by slots; NaN unknown, 0 none */
+    int peak_connections;     /* most clients at once that were seen; -1 unknown */
+    int64_t nofile;           /* limit of open files of its process; 0 unknown */
+    double stop_timeout_s;    /* its supervisor kills it after that; NaN unknown */
+    int stop_signal;          /* that its supervisor sends; 0: the kind's own */
+    const char *unit, *program; /* systemd unit; path of the program; NULL unknown */
+    TW_ARRAY(struct tw_endpoint) endpoints;
+    TW_ARRAY(struct tw_neighbour) neighbours;
+    TW_ARRAY(struct tw_sample_request) requests; /* by count */
+    TW_ARRAY(struct tw_client) clients;
+    TW_ARRAY(struct tw_certificate) certificates;
+    TW_ARRAY(struct tw_role) roles;
+    TW_ARRAY(struct tw_counter) counters;
+    TW_ARRAY(const char *) trees; /* files and directories beside the configuration that belong to it */
     struct {                  /* what the sync did to production */
         int statements;
         int64_t bytes;
         double seconds;
     } cost;
 };
+void tw_snapshot_init(struct tw_snapshot *s); /* everything unknown */
 json_t *tw_snapshot_to_json(const struct tw_snapshot *s);
 /* What was written by it, read again; what is missing is unknown. */
 void tw_snapshot_from_json(struct tw_arena *a, const json_t *json, struct tw_snapshot *ret);
@@ -238,6 +323,8 @@ struct tw_plan {
     int min_pairs;             /* slot pairs at least: 10 */
     int64_t min_requests;      /* per arm at least: 5,000 */
     TW_ARRAY(const char *) mixes;
+    TW_ARRAY(struct tw_client) clients; /* given by the request */
+    int connections;           /* of the load at most; 0: as the snapshot tells */
     const char *risk_level;
 };
 json_t *tw_plan_to_json(const struct tw_plan *p);

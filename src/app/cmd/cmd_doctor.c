@@ -1,35 +1,36 @@
 #include "cmd_internal.h"
 
 #include "tw/priv.h"
+#include "tw/service.h"
 
-#include <glob.h>
 #include <stdio.h>
 #include <string.h>
 
-/* The server binaries of this host: a twin runs the same major version as its target. */
-static void add_postgresql(struct tw_arena *a, struct tw_capabilities *caps)
+/* The programs of each kind of service: a twin runs the same program as its target. None is
+ * needed by itself, but one kind of service has to be there. */
+static void add_services(struct tw_arena *a, struct tw_capabilities *caps)
 {
-    struct tw_capability c = {
-        .name = "postgresql",
-        .needed = true,
-        .detail = "no PostgreSQL server binaries under /usr/lib/postgresql",
-        .fix = "apt-get install postgresql-15 (the target's major version)"};
-    tw_auto_buf found = {0};
-    glob_t g;
+    bool any = false;
 
-    if (glob("/usr/lib/postgresql/*/bin/postgres", 0, NULL, &g) == 0) {
-        tw_buf_init(&found, 4096);
-        for (size_t i = 0; i < g.gl_pathc; i++)
-            tw_buf_printf(
-                &found, "%s%.*s", i ? ", " : "versions ",
-                (int)strcspn(g.gl_pathv[i] + strlen("/usr/lib/postgresql/"), "/"),
-                g.gl_pathv[i] + strlen("/usr/lib/postgresql/"));
-        c.available = true;
-        c.detail = tw_arena_strdup(a, tw_buf_text(&found));
-        c.fix = NULL;
-        globfree(&g);
+    for (size_t i = 0; i < tw_service_kind_count; i++) {
+        const struct tw_service_kind *kind = tw_service_kinds[i];
+
+        for (const struct tw_service_program *p = kind->programs; p && p->name; p++) {
+            const char *found = tw_service_program_find(a, p);
+            struct tw_capability c = {.name = p->name, .available = found != NULL};
+
+            any |= found != NULL;
+            c.detail = found ? found : tw_arena_printf(a, "for targets of type %s", kind->name);
+            c.fix = found ? NULL : tw_arena_printf(a, "apt-get install %s", p->package);
+            TW_PUSH(a, &caps->list, c);
+        }
     }
-    TW_PUSH(a, &caps->list, c);
+    if (!any)
+        TW_PUSH(a, &caps->list,
+                ((struct tw_capability){.name = "services",
+                                        .needed = true,
+                                        .detail = "no program of any kind of service",
+                                        .fix = "apt-get install postgresql-15"}));
 }
 
 static int print_json(struct cmd_args *args, const struct tw_capabilities *caps,
@@ -73,7 +74,7 @@ static int run(struct cmd_args *args, struct tw_err *err)
 
     if (r < 0)
         return r;
-    add_postgresql(args->arena, &caps);
+    add_services(args->arena, &caps);
     for (size_t i = 0; i < caps.list.count; i++)
         missing += caps.list.items[i].needed && !caps.list.items[i].available;
     if (cmd_is_json(args)) {

@@ -31,6 +31,10 @@ static int add(struct cmd_args *args, struct tw_err *err)
                               args->environment ? args->environment : "default",
                           .type = args->type,
                           .data_dir = args->data_dir,
+                          .config = args->config,
+                          .file = args->files.count ? args->files.items[0] : NULL,
+                          .project = args->project,
+                          .container = args->container,
                           .dsn = args->dsn,
                           .cpus = args->cpus};
     int tier, data;
@@ -79,7 +83,10 @@ static int list(struct cmd_args *args, struct tw_err *err)
 
         printf("%-20s %-12s %-10s %-11s %-9s %s\n", t->name, t->environment,
                tw_tier_names[t->tier], t->type, tw_data_mode_names[t->data],
-               t->data_dir ? t->data_dir : t->dsn);
+               t->data_dir ? t->data_dir
+               : t->config ? t->config
+               : t->dsn    ? t->dsn
+                           : t->file);
     }
     return 0;
 }
@@ -196,7 +203,7 @@ const struct cmd cmd_env = {
     .name = "env",
     .usage = "env add|list|show|sync|rm [NAME] [options]",
     .summary = "the targets: declare, look at, take their data",
-    .options = " env type tier data data-dir dsn memory cpus refresh-data output out ",
+    .options = " env type tier data data-dir dsn config file memory cpus refresh-data output out ",
     .examples = "examples\n"
                 "  twin env add pg-main --type postgresql --data clone --data-dir "
                 "/var/lib/postgresql/15/main\n"

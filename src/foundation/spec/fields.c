@@ -216,6 +216,11 @@ json_t *spec_write(const struct spec_shape *shape, const void *from, bool brief)
     return json;
 }
 
+json_t *spec_write_list(const struct spec_shape *shape, const void *array)
+{
+    return write_list(shape, array, true);
+}
+
 /* ---- reading ----
  * A reader returns NULL, or what it expected. */
 

@@ -36,6 +36,14 @@ static const struct spec_field plan_fields[] = {
     {.key = "min_pairs", .kind = SPEC_INT, SPEC_AT(tw_plan, min_pairs)},
     {.key = "min_requests", .kind = SPEC_INT64, SPEC_AT(tw_plan, min_requests)},
     {.key = "mixes", .kind = SPEC_TEXTS, SPEC_AT(tw_plan, mixes)},
+    {.key = "clients",
+     .kind = SPEC_LIST,
+     SPEC_AT(tw_plan, clients),
+     .shape = &spec_client},
+    {.key = "connections",
+     .kind = SPEC_INT,
+     .flags = SPEC_ZERO_UNKNOWN,
+     SPEC_AT(tw_plan, connections)},
     {.key = "risk_level", .kind = SPEC_TEXT, SPEC_AT(tw_plan, risk_level)},
 };
 const struct spec_shape spec_plan = SPEC_SHAPE(tw_plan, plan_fields);

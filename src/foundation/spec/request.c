@@ -33,6 +33,10 @@ static const struct spec_field scalar_fields[] = {
      SPEC_AT(tw_request, seed)},
     {.key = "budget_seconds", .kind = SPEC_REAL, SPEC_AT(tw_request, budget_s)},
     {.key = "mixes", .kind = SPEC_TEXTS, SPEC_AT(tw_request, mixes)},
+    {.key = "connections",
+     .kind = SPEC_INT,
+     .flags = SPEC_ZERO_UNKNOWN,
+     SPEC_AT(tw_request, connections)},
     {.key = "refresh_data", .kind = SPEC_BOOL, SPEC_AT(tw_request, refresh_data)},
     {.key = "keep", .kind = SPEC_BOOL, SPEC_AT(tw_request, keep)},
 };
@@ -279,6 +283,29 @@ static int read_sql(const struct reading *rd, const json_t *json, const char *po
     return 0;
 }
 
+static int read_clients(const struct reading *rd, const json_t *json, const char *pointer)
+{
+    json_t *item;
+    size_t i;
+
+    if (!json_is_array(json))
+        return tw_fail_at(rd->err, -EINVAL, pointer,
+                          "'clients' is %s; expected an array of who connects, "
+                          "[{\"user\": \"app\", \"database\": \"shop\"}]",
+                          spec_type_name(json));
+    json_array_foreach (json, i, item) {
+        struct tw_client client = {.origin = "given"};
+        int r = spec_read_strict(&spec_client, rd->a, item,
+                                 tw_arena_printf(rd->a, "%s/%zu", pointer, i), NULL, 0,
+                                 &client, rd->err);
+
+        if (r < 0)
+            return r;
+        TW_PUSH(rd->a, &rd->r->clients, client);
+    }
+    return 0;
+}
+
 /* ---- the change itself ---- */
 
 static part_fn read_change, read_changes, read_metadata, read_ahead;
@@ -294,6 +321,7 @@ static const struct part {
     {"files", NULL, read_files, true},
     {"fragments", NULL, read_fragments, true},
     {"sql", NULL, read_sql, true},
+    {"clients", NULL, read_clients, false},
     {"metadata", NULL, read_metadata, false},
     {"security_scan", "security", read_ahead, false},
     {"smoke", "deployment", read_ahead, false},
@@ -585,6 +613,8 @@ json_t *tw_request_to_json(const struct tw_request *r)
     if (json_array_size(sql))
         json_object_set(json, "sql", sql);
     json_decref(sql);
+    if (r->clients.count)
+        json_object_set_new(json, "clients", spec_write_list(&spec_client, &r->clients));
     metadata = r->metadata ? json_loads(r->metadata, 0, NULL) : NULL;
     if (metadata)
         json_object_set_new(json, "metadata", metadata);

@@ -22,6 +22,11 @@
         .key = #member, .kind = SPEC_BOOL, SPEC_AT(type, member)                         \
     }
 
+#define LIST(member, of)                                                                 \
+    {                                                                                    \
+        .key = #member, .kind = SPEC_LIST, SPEC_AT(tw_snapshot, member), .shape = &of    \
+    }
+
 static const struct spec_field setting_fields[] = {
     TEXT(tw_setting, name),
     TEXT(tw_setting, value),
@@ -81,6 +86,81 @@ static const struct spec_field statement_fields[] = {
 };
 static const struct spec_shape statement_shape =
     SPEC_SHAPE(tw_statement, statement_fields);
+
+static const struct spec_field endpoint_fields[] = {
+    TEXT(tw_endpoint, protocol),
+    TEXT(tw_endpoint, address),
+    INT(tw_endpoint, port),
+    TEXT(tw_endpoint, name),
+};
+static const struct spec_shape endpoint_shape = SPEC_SHAPE(tw_endpoint, endpoint_fields);
+
+static const struct spec_field neighbour_fields[] = {
+    TEXT(tw_neighbour, protocol),  TEXT(tw_neighbour, name),
+    TEXT(tw_neighbour, address),   INT(tw_neighbour, port),
+    TEXT(tw_neighbour, resolved),  BOOL(tw_neighbour, reachable),
+};
+static const struct spec_shape neighbour_shape =
+    SPEC_SHAPE(tw_neighbour, neighbour_fields);
+
+static const struct spec_field sample_fields[] = {
+    TEXT(tw_sample_request, method),
+    TEXT(tw_sample_request, path),
+    TEXT(tw_sample_request, host),
+    {.key = "status",
+     .kind = SPEC_INT,
+     .flags = SPEC_ZERO_UNKNOWN,
+     SPEC_AT(tw_sample_request, status)},
+    INT64(tw_sample_request, count),
+    REAL(tw_sample_request, bytes),
+    REAL(tw_sample_request, request_bytes),
+    REAL(tw_sample_request, mean_s),
+    REAL(tw_sample_request, upstream_s),
+    REAL(tw_sample_request, upstream_bytes),
+};
+static const struct spec_shape sample_shape =
+    SPEC_SHAPE(tw_sample_request, sample_fields);
+
+static const struct spec_field certificate_fields[] = {
+    TEXT(tw_certificate, path),
+    TEXT(tw_certificate, key_path),
+    TEXT(tw_certificate, used_by),
+    TEXT(tw_certificate, subject),
+    TEXT(tw_certificate, issuer),
+    TEXT(tw_certificate, names),
+    {.key = "not_before",
+     .kind = SPEC_TIME,
+     SPEC_AT(tw_certificate, not_before_wall_ns)},
+    {.key = "not_after", .kind = SPEC_TIME, SPEC_AT(tw_certificate, not_after_wall_ns)},
+    {.key = "bits",
+     .kind = SPEC_INT,
+     .flags = SPEC_ZERO_UNKNOWN,
+     SPEC_AT(tw_certificate, bits)},
+    TEXT(tw_certificate, key_type),
+    TEXT(tw_certificate, problem),
+};
+static const struct spec_shape certificate_shape =
+    SPEC_SHAPE(tw_certificate, certificate_fields);
+
+static const struct spec_field role_fields[] = {
+    TEXT(tw_role, name),
+    BOOL(tw_role, login),
+    BOOL(tw_role, superuser),
+    INT(tw_role, connection_limit),
+    {.key = "connections_used",
+     .kind = SPEC_INT,
+     .flags = SPEC_MINUS_UNKNOWN,
+     SPEC_AT(tw_role, connections_used)},
+    {.key = "valid_until", .kind = SPEC_TIME, SPEC_AT(tw_role, valid_until_wall_ns)},
+};
+static const struct spec_shape role_shape = SPEC_SHAPE(tw_role, role_fields);
+
+static const struct spec_field counter_fields[] = {
+    TEXT(tw_counter, kind),        TEXT(tw_counter, name),   REAL(tw_counter, used),
+    REAL(tw_counter, limit),       REAL(tw_counter, per_s),  REAL(tw_counter, per_request),
+    TEXT(tw_counter, cycles),      TEXT(tw_counter, source),
+};
+static const struct spec_shape counter_shape = SPEC_SHAPE(tw_counter, counter_fields);
 
 static const struct spec_field cost_fields[] = {
     {.key = "statements", .kind = SPEC_INT, SPEC_AT(tw_snapshot, cost.statements)},
@@ -157,6 +237,29 @@ static const struct spec_field snapshot_fields[] = {
      .kind = SPEC_LIST,
      SPEC_AT(tw_snapshot, statements),
      .shape = &statement_shape},
+    {.key = "peak_connections",
+     .kind = SPEC_INT,
+     .flags = SPEC_MINUS_UNKNOWN,
+     SPEC_AT(tw_snapshot, peak_connections)},
+    {.key = "nofile",
+     .kind = SPEC_INT64,
+     .flags = SPEC_ZERO_UNKNOWN,
+     SPEC_AT(tw_snapshot, nofile)},
+    REAL(tw_snapshot, stop_timeout_s),
+    {.key = "stop_signal",
+     .kind = SPEC_INT,
+     .flags = SPEC_ZERO_UNKNOWN,
+     SPEC_AT(tw_snapshot, stop_signal)},
+    TEXT(tw_snapshot, unit),
+    TEXT(tw_snapshot, program),
+    LIST(endpoints, endpoint_shape),
+    LIST(neighbours, neighbour_shape),
+    LIST(requests, sample_shape),
+    LIST(clients, spec_client),
+    LIST(certificates, certificate_shape),
+    LIST(roles, role_shape),
+    LIST(counters, counter_shape),
+    {.key = "trees", .kind = SPEC_TEXTS, SPEC_AT(tw_snapshot, trees)},
 };
 static const struct spec_shape snapshot_shape = SPEC_SHAPE(tw_snapshot, snapshot_fields);
 
@@ -165,10 +268,15 @@ json_t *tw_snapshot_to_json(const struct tw_snapshot *s)
     return spec_write(&snapshot_shape, s, false);
 }
 
+void tw_snapshot_init(struct tw_snapshot *s)
+{
+    *s = (struct tw_snapshot){0};
+    spec_blank(&snapshot_shape, s);
+}
+
 void tw_snapshot_from_json(struct tw_arena *a, const json_t *json,
                            struct tw_snapshot *ret)
 {
-    *ret = (struct tw_snapshot){0};
-    spec_blank(&snapshot_shape, ret);
+    tw_snapshot_init(ret);
     spec_read(&snapshot_shape, a, json, ret);
 }

@@ -57,6 +57,7 @@ struct spec_shape {
 void spec_blank(const struct spec_shape *shape, void *to);
 /* New reference. brief: unknown fields are left out rather than null. */
 json_t *spec_write(const struct spec_shape *shape, const void *from, bool brief);
+json_t *spec_write_list(const struct spec_shape *shape, const void *array); /* brief */
 /* Lenient, for bodies of our own: what is missing or of another type stays unknown. */
 void spec_read(const struct spec_shape *shape, struct tw_arena *a, const json_t *json, void *to);
 /* Strict, for bodies of users: keys outside the shape and extra are errors, so are other types.
@@ -70,6 +71,7 @@ const char *spec_type_name(const json_t *json); /* "a text", "an array" … */
 
 extern const struct spec_shape spec_snapshot_summary; /* as it stands in a simulation */
 extern const struct spec_shape spec_plan;
+extern const struct spec_shape spec_client;
 extern const struct spec_shape spec_estimate;
 
 #endif

@@ -49,6 +49,9 @@ static void fill_plan(struct tw_arena *a, const struct tw_snapshot *s,
     };
     for (size_t i = 0; i < r->mixes.count; i++)
         TW_PUSH(a, &plan->mixes, r->mixes.items[i]);
+    for (size_t i = 0; i < r->clients.count; i++)
+        TW_PUSH(a, &plan->clients, r->clients.items[i]);
+    plan->connections = r->connections;
 }
 
 /* What an approval binds is what will be done: not when, not how long it may take, not

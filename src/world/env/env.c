@@ -62,25 +62,33 @@ static int save(const char *state_dir, const struct tw_env_list *list, struct tw
 
 static int check_declaration(const struct tw_target *t, struct tw_err *err)
 {
+    static const struct {
+        const char *option;
+        size_t offset;
+    } paths[] = {{"--data-dir", offsetof(struct tw_target, data_dir)},
+                 {"--config", offsetof(struct tw_target, config)},
+                 {"--file", offsetof(struct tw_target, file)}};
+    const struct tw_service_kind *kind;
     const char *nearest = NULL;
 
     if (!t->type)
         return tw_fail(err, -EINVAL,
                        "target '%s' needs a type, for example --type postgresql",
                        t->name);
-    if (!tw_service_kind_find(t->type, &nearest))
+    kind = tw_service_kind_find(t->type, &nearest);
+    if (!kind)
         return tw_fail(err, -EINVAL, "unknown type '%s'%s%s%s", t->type,
                        nearest ? "; did you mean '" : "", nearest ? nearest : "",
                        nearest ? "'?" : "");
-    if (!t->data_dir && !t->dsn)
-        return tw_fail(
-            err, -EINVAL,
-            "target '%s' needs --data-dir DIR, or --dsn 'host=… dbname=…', or both",
-            t->name);
-    if (t->data_dir && *t->data_dir != '/')
-        return tw_fail(err, -EINVAL, "--data-dir '%s': an absolute path was expected",
-                       t->data_dir);
-    return 0;
+    for (size_t i = 0; i < TW_COUNT_OF(paths); i++) {
+        const char *path = *(const char *const *)(const void *)((const char *)t +
+                                                                paths[i].offset);
+
+        if (path && *path != '/')
+            return tw_fail(err, -EINVAL, "%s '%s': an absolute path was expected",
+                           paths[i].option, path);
+    }
+    return kind->check_declaration(t, err);
 }
 
 int tw_env_add(const char *state_dir, const struct tw_target *target, struct tw_err *err)
@@ -229,9 +237,10 @@ int tw_env_snapshot(struct tw_arena *a, const struct tw_target *target,
                     struct tw_snapshot *ret, struct tw_err *err)
 {
     const struct tw_service_kind *kind = tw_service_kind_find(target->type, NULL);
-    struct tw_snapshot s = {0};
+    struct tw_snapshot s;
     int r;
 
+    tw_snapshot_init(&s);
     if (!kind)
         return tw_fail(err, -EINVAL, "target '%s' has the unknown type '%s'",
                        target->name, target->type);

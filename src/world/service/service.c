@@ -3,6 +3,10 @@
 
 #include "list.h"
 
+#include <glob.h>
+#include <string.h>
+#include <unistd.h>
+
 #define DECLARE(kind) extern const struct tw_service_kind kind_##kind;
 TW_SERVICE_LIST(DECLARE)
 #define POINTER(kind) &kind_##kind,
@@ -21,4 +25,33 @@ const struct tw_service_kind *tw_service_kind_find(const char *name, const char 
     if (nearest)
         *nearest = name ? tw_nearest(name, names, tw_service_kind_count) : NULL;
     return NULL;
+}
+
+/* Versions in a path compare as numbers: "/usr/lib/x/9/bin" is older than ".../15/bin". */
+static const char *newest_of(struct tw_arena *a, const char *pattern)
+{
+    const char *best = NULL;
+    glob_t found;
+
+    if (glob(pattern, 0, NULL, &found) != 0)
+        return NULL;
+    for (size_t i = 0; i < found.gl_pathc; i++)
+        if (access(found.gl_pathv[i], X_OK) == 0 &&
+            (!best || strverscmp(found.gl_pathv[i], best) > 0))
+            best = found.gl_pathv[i];
+    best = tw_arena_strdup(a, best);
+    globfree(&found);
+    return best;
+}
+
+const char *tw_service_program_find(struct tw_arena *a,
+                                    const struct tw_service_program *program)
+{
+    tw_auto_free char *paths = strdup(program->paths);
+    char *rest = paths;
+    const char *path, *found = NULL;
+
+    while (!found && (path = strsep(&rest, ":")))
+        found = newest_of(a, path);
+    return found;
 }

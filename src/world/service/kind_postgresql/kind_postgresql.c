@@ -1,10 +1,33 @@
 /* The row "postgresql". */
 #include "kind_pg_internal.h"
 
+static const struct tw_service_program programs[] = {
+    {"postgres",
+     "/usr/lib/postgresql/*/bin/postgres:/usr/pgsql-*/bin/postgres:/usr/local/pgsql/bin/"
+     "postgres:/usr/libexec/postgresql*/postgres:/usr/bin/postgres",
+     "postgresql-15 (the target's major version)"},
+    {0}};
+
+static int check_declaration(const struct tw_target *t, struct tw_err *err)
+{
+    return t->data_dir || t->dsn
+               ? 0
+               : tw_fail(err, -EINVAL,
+                         "target '%s' needs --data-dir DIR, or --dsn 'host=… dbname=…', "
+                         "or both",
+                         t->name);
+}
+
 extern const struct tw_service_kind kind_postgresql;
 const struct tw_service_kind kind_postgresql = {
     .name = "postgresql",
     .summary = "a PostgreSQL cluster, versions 12 to 18",
+    .driver = "postgresql",
+    .protocol = "postgresql",
+    .programs = programs,
+    .holds_data = true,
+    .superuser_entrance = true,
+    .check_declaration = check_declaration,
     .snapshot = kind_pg_snapshot,
     .validate = kind_pg_validate,
     .plan = kind_pg_plan,
