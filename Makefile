@@ -5,13 +5,13 @@ CC       ?= gcc
 ifeq ($(origin CC),default)
 CC       := gcc
 endif
-PKGS     := jansson libpq libseccomp libnl-3.0 libnl-route-3.0 sqlite3 libfyaml libcurl libsodium libcrypto
+PKGS     := jansson libpq libseccomp libnl-3.0 libnl-route-3.0 sqlite3 libfyaml libcurl libsodium libcrypto libmicrohttpd
 WARN     := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla
 WERROR   ?= -Werror
 OPT      ?= -O2
 BASE     := -std=gnu11 -D_GNU_SOURCE -g -Iinclude -ffile-prefix-map=$(CURDIR)=. -fstack-protector-strong \
             -D_FORTIFY_SOURCE=2 -fPIE $(shell pkg-config --cflags $(PKGS))
-LIBS     := $(shell pkg-config --libs $(PKGS)) -lcgroup -lpg_query -lm -lpthread
+LIBS     := $(shell pkg-config --libs $(PKGS)) -lcgroup -lpg_query -lwslay -lm -lpthread
 SAN      ?=
 ifeq ($(SAN),asan)
 VARIANT  := build/asan
