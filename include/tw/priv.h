@@ -147,29 +147,47 @@ struct tw_root_row {
 int tw_priv_root_enter(const char *empty_dir, const char *trusted_dir,
                        const struct tw_root_row *rows, size_t count, struct tw_err *err);
 
-/* ---- net: veth pairs into a bridge that stands in a namespace of its own ---- */
+/* ---- net: veth pairs into bridges that stand in a namespace of their own ---- */
 
-/* eth0 in the network namespace of pid, its other end in the bridge. Dies with that
- * namespace. */
-int tw_priv_link_make(struct tw_priv *p, pid_t pid, struct tw_err *err);
-/* The namespace of the bridge; borrowed; -1 before the first link. */
+/* Networks of twins: a bridge each; nothing passes from one to another. */
+#define TW_NETWORKS 4
+struct tw_link {
+    int network;         /* 0 … TW_NETWORKS - 1 */
+    const char *address; /* IPv4, one of the twin network's /24 */
+    const char *const *more; /* further addresses of this link, v4 and v6 */
+    size_t more_count;
+};
+/* ethN in the network namespace of pid, its other end in the bridge of that network. Dies with
+ * that namespace. */
+int tw_priv_link_make(struct tw_priv *p, pid_t pid, int network, int number,
+                      struct tw_err *err);
+/* The namespace of the bridges; borrowed; -1 before the first link. */
 int tw_priv_bridge_fd(const struct tw_priv *p);
-/* In the child: lo up, further addresses on lo, eth0 up with address/24 (NULL: no eth0).
- */
-int tw_priv_net_configure(const char *address, const char *const *more, size_t more_count,
-                          struct tw_err *err);
+/* In the child: lo up with these addresses, ethN up with those of link N. Whatever else is looked for
+ * on the links too, so that a partner may have any address. Allocates nothing. */
+int tw_priv_net_configure(const struct tw_link *links, size_t link_count,
+                          const char *const *lo, size_t lo_count, struct tw_err *err);
 bool tw_priv_net_contains(const char *address); /* it is one of the twin network */
 
 /* ---- confine: in the child, for good. Nothing here allocates but tw_priv_filter. ----
  */
 
 struct tw_filter; /* a compiled seccomp program */
-int tw_priv_filter(const struct tw_filter **ret,
-                   struct tw_err *err); /* borrowed, for ever */
+/* root_inside: for a process that tw_priv_confine_root() made, which may chroot. Borrowed, for ever. */
+int tw_priv_filter(bool root_inside, const struct tw_filter **ret, struct tw_err *err);
 /* Session of its own, uid and gid, no groups, no capability in any of the five sets, no
  * new privileges, the filter (NULL: none), death with the parent. */
 int tw_priv_confine(unsigned uid, unsigned gid, const struct tw_filter *filter,
                     struct tw_err *err);
+/* The other way for a service that begins as root and gives it up itself: first a user namespace
+ * (its owner is told to write the maps, see tw_priv_map_users), then uid 0 of it with the few
+ * capabilities of a container's root over its own 65536 ids; none over network, mounts or processes
+ * outside. The namespaces it stands in belong to the host, so that it is root of nothing else. */
+int tw_priv_own_users(struct tw_err *err);
+int tw_priv_confine_root(const struct tw_filter *filter, struct tw_err *err);
+/* In the supervisor: 0 … TW_USER_RANGE - 1 inside are base + … outside. */
+#define TW_USER_RANGE 65536
+int tw_priv_map_users(pid_t pid, unsigned base, struct tw_err *err);
 /* Gives back the memory that a child shares with its parent and will not use: what lies
  * neither on the calling stack nor in a file or shared mapping is gone afterwards. */
 void tw_priv_drop_memory(void);

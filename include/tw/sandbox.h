@@ -12,6 +12,15 @@
 #include "tw/priv.h"
 #include "tw/spec.h"
 
+#define TW_SANDBOX_LINKS 4
+struct tw_sandbox_link {      /* eth0, eth1 … in their order */
+    int network;              /* see tw/priv.h: nothing passes between networks */
+    const char *address;      /* IPv4 in the twin network, "10.213.0.2" */
+    TW_ARRAY(const char *) more; /* further addresses of it, reached by all in that network */
+};
+struct tw_sandbox_host {      /* a line of /etc/hosts inside */
+    const char *name, *address;
+};
 struct tw_sandbox_mount {
     const char *from; /* path on the host as the supervisor sees it */
     const char *to;   /* absolute path inside; parents are made */
@@ -21,7 +30,9 @@ struct tw_sandbox_spec {
     const char *id;           /* simulation id: label of everything made */
     const char *name;         /* "baseline", "candidate", "client": short, [a-z0-9-] */
     unsigned uid, gid;        /* of the processes inside; never 0 */
-    const char *user_name;    /* for the synthetic /etc/passwd */
+    bool as_root;             /* uid is 0 inside, and uid + 1 … are 1 …: for services that begin as
+                                 root and give it up (only as root; uid begins a range of 65536) */
+    const char *user_name;    /* for the synthetic /etc/passwd; as_root: the host's system users too */
     const char *hostname;
     int64_t memory_bytes;     /* 0: no limit */
     double cpus;              /* quota; 0: none */
@@ -29,8 +40,10 @@ struct tw_sandbox_spec {
     int64_t cpu_weight;       /* v1 shares (2..262144); 0: default */
     int pids_max;             /* 0: default 4096 */
     int64_t shm_bytes, tmp_bytes; /* sizes of /dev/shm and /tmp */
-    const char *address;      /* IPv4 of eth0 in the twin network, "10.213.0.2"; NULL: lo only */
-    TW_ARRAY(const char *) more_addresses; /* put on lo too: what the service binds to */
+    TW_ARRAY(struct tw_sandbox_link) links; /* none: lo only; at most TW_SANDBOX_LINKS */
+    TW_ARRAY(const char *) more_addresses; /* what the service binds to: on eth0, without a link on
+                                              lo; a name among them means the sandbox itself */
+    TW_ARRAY(struct tw_sandbox_host) hosts; /* names and where they are */
     TW_ARRAY(struct tw_sandbox_mount) mounts; /* beside the fixed ones: /usr, /proc, /dev, /etc … */
     bool seccomp;             /* default policy of policies/; true except in tests */
 };
@@ -48,7 +61,7 @@ struct tw_process_spec {
     int stdin_fd, stdout_fd, stderr_fd; /* -1: /dev/null */
     const int *fds;
     int fd_count;
-    int64_t nofile;           /* RLIMIT_NOFILE; 0: inherited */
+    int64_t nofile, nofile_hard; /* RLIMIT_NOFILE; 0: inherited; hard 0: the same */
 };
 /* ret_handle names the process to the functions below. It is not a pid of this namespace. */
 int tw_sandbox_start(struct tw_sandbox *box, const struct tw_process_spec *spec,
@@ -72,6 +85,9 @@ int tw_sandbox_limit(struct tw_sandbox *box, int64_t memory_bytes, double cpus,
 /* It is measured from now on: on these cores, before everybody else on this host. -ENOTSUP where it
  * was opened without a cpuset. */
 int tw_sandbox_pin(struct tw_sandbox *box, const char *cpuset, struct tw_err *err);
+
+/* Descriptor of its network namespace, for sockets of ours inside it; -1 none. Borrowed. */
+int tw_sandbox_netns(const struct tw_sandbox *box);
 
 /* What could not be had on this host ("no limits without root"), for twin_differences. */
 size_t tw_sandbox_missing(const struct tw_sandbox *box, const char *const **ret_texts);

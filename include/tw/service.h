@@ -19,9 +19,8 @@ struct tw_launch {
     const char *cwd;
     int stop_signal;        /* clean stop: SIGINT for PostgreSQL ("fast") */
     int reload_signal;      /* 0: this service cannot be reloaded */
-    int64_t nofile;         /* limit of open files; 0: inherited */
+    int64_t nofile, nofile_hard; /* limit of open files; 0: inherited */
     bool asks_stderr;       /* TW_START_ASK: what it prints on stderr counts too ("nginx -t") */
-    bool as_root;           /* begins as root of its sandbox and gives it up itself (nginx, HAProxy) */
 };
 struct tw_host_name {
     const char *name, *address;
@@ -35,7 +34,9 @@ struct tw_layout {
     TW_ARRAY(const char *) addresses; /* addresses the service binds to: on lo, and where there
                                          is a link on that instead of lo unless they are 127.* */
     TW_ARRAY(struct tw_host_name) hosts; /* names that it resolves: what /etc/hosts tells inside */
-    bool as_root;                     /* see struct tw_launch */
+    bool as_root;                     /* begins as root of its sandbox and gives it up itself
+                                         (nginx, HAProxy): numbers of users inside are those at the
+                                         target, files of the clone are owned by uid + these */
 };
 enum tw_start_mode {
     TW_START_PURE,   /* the target's own files, nothing of ours: what is judged */
@@ -140,6 +141,8 @@ struct tw_service_kind {
     int (*launch)(struct tw_arena *a, const struct tw_access *access, enum tw_start_mode mode,
                   struct tw_launch *ret, struct tw_err *err);
     enum tw_ready (*ready)(const struct tw_access *access);
+    /* Where a signal is not how it is done. NULL: launch.reload_signal, or not at all. */
+    int (*reload)(struct tw_arena *a, const struct tw_access *access, struct tw_err *err);
     /* NULL: it says nothing of its bounds. */
     int (*limits)(struct tw_arena *a, const struct tw_access *access,
                   struct tw_service_limits *ret, struct tw_err *err);

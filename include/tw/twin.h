@@ -24,7 +24,9 @@ struct tw_twin_spec {
     int64_t memory_bytes;
     double cpus;
     const char *cpuset;
-    const char *address;              /* NULL: no link */
+    const char *address;              /* in the twin network; NULL: no link */
+    int network;                      /* of its arm */
+    TW_ARRAY(struct tw_sandbox_host) hosts; /* names of neighbours in that network */
 };
 int tw_twin_open(struct tw_priv *priv, const struct tw_twin_spec *spec, struct tw_twin **ret,
                  struct tw_err *err); /* owned: tw_twin_close */

@@ -154,13 +154,14 @@ static int one_run(struct tw_priv *priv, struct tw_pool *pool, const struct tw_s
     write_once(tw_clone_root(clone), run);
 
     struct tw_sandbox_mount mount = {tw_clone_root(clone), "/data", true};
+    struct tw_sandbox_link link = {.address = "10.213.0.2"};
     struct tw_sandbox_spec spec = {.id = id,
                                    .name = "bench",
                                    .uid = UID,
                                    .gid = UID,
                                    .memory_bytes = 1 << 30,
                                    .cpus = 2,
-                                   .address = "10.213.0.2",
+                                   .links = {&link, 1},
                                    .seccomp = true};
 
     spec.mounts.items = &mount;

@@ -54,12 +54,13 @@ static int one_arm(struct tw_priv *priv, struct tw_pool *pool, const struct tw_s
     if (r < 0)
         return r;
     struct tw_sandbox_mount mount = {tw_clone_root(clone), "/data", true};
+    struct tw_sandbox_link link = {.address = address};
     struct tw_sandbox_spec spec = {.id = id,
                                    .name = name,
                                    .uid = 23456,
                                    .gid = 23456,
                                    .memory_bytes = 64 << 20,
-                                   .address = address,
+                                   .links = {&link, 1},
                                    .seccomp = true};
 
     spec.mounts.items = &mount;

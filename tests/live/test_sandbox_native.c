@@ -41,6 +41,17 @@ static void tear_down(void)
 }
 TestSuite(sandbox_native, .init = set_up, .fini = tear_down, .timeout = 60);
 
+/* One link in the first network, kept until the test ends. */
+static struct tw_sandbox_link *link_at(const char *address)
+{
+    static struct tw_sandbox_link links[8];
+    static size_t used;
+
+    cr_assert_lt(used, TW_COUNT_OF(links));
+    links[used] = (struct tw_sandbox_link){.address = address};
+    return &links[used++];
+}
+
 static struct tw_sandbox_spec spec_of(const char *name)
 {
     return (struct tw_sandbox_spec){.id = id,
@@ -209,11 +220,12 @@ Test(sandbox_native, it_has_no_way_out)
     struct tw_sandbox_spec spec = spec_of("probe");
     struct tw_sandbox *box;
 
-    spec.address = "10.213.0.9";
+    spec.links.items = link_at("10.213.0.9");
+    spec.links.count = 1;
     box = open_box(&spec);
-    /* the only route is that of its own network */
+    /* its own link is all there is: whatever is not on it is nowhere */
     expect_says(box, "tail -n +2 /proc/net/route | tr -s '\\t ' ' ' | cut -d' ' -f1-3",
-                "eth0 0000D50A 00000000\n");
+                "eth0 00000000 00000000\neth0 0000D50A 00000000\n");
     expect_says(
         box,
         "for a in 8.8.8.8 169.254.169.254 172.17.0.1 10.213.0.1; do timeout 1 "
@@ -230,8 +242,10 @@ Test(sandbox_native, two_sandboxes_reach_each_other)
     struct tw_sandbox *server, *client;
     int handle;
 
-    one.address = "10.213.0.2";
-    two.address = "10.213.0.3";
+    one.links.items = link_at("10.213.0.2");
+    one.links.count = 1;
+    two.links.items = link_at("10.213.0.3");
+    two.links.count = 1;
     server = open_box(&one);
     client = open_box(&two);
     handle = start(
@@ -258,15 +272,85 @@ Test(sandbox_native, further_addresses_are_its_own)
     struct tw_sandbox_spec spec = spec_of("probe");
     struct tw_sandbox *box;
 
-    spec.address = "10.213.0.4";
+    spec.links.items = link_at("10.213.0.4");
+    spec.links.count = 1;
     spec.more_addresses.items = addresses;
     spec.more_addresses.count = TW_COUNT_OF(addresses);
     box = open_box(&spec);
-    expect_says(box, "ip -o -4 addr show dev lo | tr -s ' ' | cut -d' ' -f4",
-                "127.0.0.1/8\n192.0.2.7/32\n");
-    expect_says(box, "ip -o -6 addr show dev lo | tr -s ' ' | cut -d' ' -f4 | sort",
-                "2001:db8::7/128\n::1/128\n");
+    expect_says(box, "ip -o -4 addr show dev eth0 | tr -s ' ' | cut -d' ' -f4",
+                "10.213.0.4/24\n192.0.2.7/32\n");
+    expect_says(box,
+                "ip -o -6 addr show dev eth0 scope global | tr -s ' ' | cut -d' ' -f4",
+                "2001:db8::7/128\n");
     expect_says(box, "getent hosts db.internal | cut -d' ' -f1", "10.213.0.4\n");
+    tw_sandbox_close(box);
+}
+
+/* Who holds an address is found, whatever it is; but only in the same network. */
+Test(sandbox_native, networks_are_apart_and_any_address_is_found_in_one)
+{
+    const char *far[] = {"192.0.2.9", "2001:db8::9"};
+    struct tw_sandbox_spec one = spec_of("server"), two = spec_of("client");
+    struct tw_sandbox_link both[] = {{.network = 0, .address = "10.213.0.10"},
+                                     {.network = 1, .address = "10.213.0.10"}};
+    struct tw_sandbox *server, *client;
+    int handle;
+
+    one.links.items = link_at("10.213.0.2");
+    one.links.count = 1;
+    one.links.items[0].network = 1;
+    one.links.items[0].more.items = far;
+    one.links.items[0].more.count = TW_COUNT_OF(far);
+    two.links.items = both;
+    two.links.count = TW_COUNT_OF(both);
+    server = open_box(&one);
+    client = open_box(&two);
+    handle = start(server,
+                   "exec perl -MSocket -e 'socket(my $s, PF_INET, SOCK_STREAM, 0); "
+                   "setsockopt($s, SOL_SOCKET, SO_REUSEADDR, 1); bind($s, "
+                   "sockaddr_in(80, inet_aton(\"192.0.2.9\"))) or die $!; listen($s, 5); "
+                   "accept(my $c, $s); syswrite($c, \"hello\\n\");'",
+                   -1);
+    /* by the second link, which a socket chooses as the load does */
+    expect_says(client,
+                "perl -MSocket -e 'for (1 .. 50) { socket(my $s, PF_INET, SOCK_STREAM, 0); "
+                "setsockopt($s, SOL_SOCKET, 25, \"eth1\\0\") or die $!; "
+                "if (connect($s, sockaddr_in(80, inet_aton(\"192.0.2.9\")))) { print <$s>; "
+                "exit } select(undef, undef, undef, 0.1) } print \"no way\\n\"'",
+                "hello\n");
+    cr_expect_eq(finish(server, handle), 0);
+    expect_says(client,
+                "timeout 1 bash -c 'echo > /dev/tcp/10.213.0.2/80' 2>/dev/null || echo apart",
+                "apart\n");
+    tw_sandbox_close(client);
+    tw_sandbox_close(server);
+}
+
+/* It is root of its own users and of nothing else. */
+Test(sandbox_native, a_service_may_begin_as_root_of_its_own_users)
+{
+    struct tw_sandbox_spec spec = spec_of("probe");
+    struct tw_sandbox *box;
+
+    spec.uid = spec.gid = 2000000;
+    spec.as_root = true;
+    spec.links.items = link_at("10.213.0.5");
+    spec.links.count = 1;
+    box = open_box(&spec);
+    expect_says(box, "id -u; cat /proc/self/uid_map | tr -s ' '", "0\n 0 2000000 65536\n");
+    expect_says(box, "perl -e '$) = $( = 33; $< = $> = 33; print \"$< $>\\n\"; "
+                     "print +(open(my $f, \">\", \"/tmp/mine\") ? \"may\" : $!), \"\\n\"'",
+                "33 33\nmay\n");
+    expect_says(box, "stat -c %u /tmp/mine; chown 0:0 /tmp/mine && stat -c %u /tmp/mine",
+                "33\n0\n");
+    expect_says(box, "mkdir /tmp/jail && chroot /tmp/jail /x 2>&1 | grep -c 'No such file'",
+                "1\n");
+    expect_says(box,
+                "for c in 'mount -t tmpfs x /tmp' 'ip link set lo down' 'hostname x' "
+                "'unshare -m true' 'kill -0 1 && nsenter -t 1 -m true'; do "
+                "sh -c \"$c\" >/dev/null 2>&1 && echo \"may $c\"; done; echo done",
+                "done\n");
+    expect_says(box, "grep CapEff /proc/self/status | tr -d '\\t'", "CapEff:00000000000405fb\n");
     tw_sandbox_close(box);
 }
 
@@ -580,7 +664,8 @@ static void *open_and_close(void *arg)
     const char *name = arg;
     struct tw_sandbox_spec spec = spec_of(name);
 
-    spec.address = name[0] == 'o' ? "10.213.0.21" : "10.213.0.22";
+    spec.links.items = link_at(name[0] == 'o' ? "10.213.0.21" : "10.213.0.22");
+    spec.links.count = 1;
     for (int i = 0; i < 5; i++) {
         struct tw_err own = {0};
         struct tw_sandbox *box;
@@ -643,7 +728,8 @@ Test(sandbox_native, nothing_is_left_after_close)
     struct tw_sandbox *box;
     tw_auto_free char *own = NULL;
 
-    spec.address = "10.213.0.5";
+    spec.links.items = link_at("10.213.0.5");
+    spec.links.count = 1;
     box = open_box(&spec);
     (void)start(box, "sleep 100 & exec sleep 100", -1);
     tw_sandbox_close(box);
@@ -663,7 +749,8 @@ Test(sandbox_native, nothing_is_missing_here_as_root)
 
     spec.memory_bytes = 64 << 20;
     spec.cpus = 1;
-    spec.address = "10.213.0.6";
+    spec.links.items = link_at("10.213.0.6");
+    spec.links.count = 1;
     box = open_box(&spec);
     cr_expect_eq(tw_sandbox_missing(box, &texts), 0, "%s",
                  tw_sandbox_missing(box, &texts) ? texts[0] : "");
@@ -697,7 +784,8 @@ Test(sandbox_native, it_works_without_root_where_the_kernel_allows_it)
             _exit(9);
         tw_id_make(own_id);
         spec.memory_bytes = 64 << 20;
-        spec.address = "10.213.0.7";
+        spec.links.items = link_at("10.213.0.7");
+    spec.links.count = 1;
         r = tw_priv_open(mine, own_id, &p, &err);
         if (r == 0)
             r = tw_sandbox_open(p, &spec, &box, &err);

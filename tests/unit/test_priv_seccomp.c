@@ -74,7 +74,7 @@ static uint32_t judge(long number, uint64_t a0, uint64_t a1, uint64_t a2)
     const struct tw_filter *filter;
     struct tw_err err = {0};
 
-    cr_assert_eq(tw_priv_filter(&filter, &err), 0, "%s", err.text);
+    cr_assert_eq(tw_priv_filter(false, &filter, &err), 0, "%s", err.text);
     return run(filter, &data);
 }
 
@@ -183,7 +183,7 @@ Test(priv_seccomp, a_foreign_machine_is_not_there)
     struct seccomp_data data = {.nr = SYS_read, .arch = AUDIT_ARCH_PPC};
     const struct tw_filter *filter;
 
-    cr_assert_eq(tw_priv_filter(&filter, NULL), 0);
+    cr_assert_eq(tw_priv_filter(false, &filter, NULL), 0);
     cr_expect_eq(run(filter, &data), unknown);
 }
 

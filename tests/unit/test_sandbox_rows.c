@@ -15,12 +15,13 @@ static const struct tw_root_row *find(const struct native_rows *rows, const char
     return found;
 }
 
+static struct tw_sandbox_link one_link[] = {{.address = "10.213.0.2"}};
 static const struct tw_sandbox_spec plain = {.name = "baseline",
                                              .uid = 26,
                                              .gid = 27,
                                              .user_name = "postgres",
                                              .hostname = "db1",
-                                             .address = "10.213.0.2",
+                                             .links = {one_link, 1},
                                              .shm_bytes = 1 << 20};
 
 Test(sandbox_rows, etc_is_synthetic)
@@ -89,6 +90,7 @@ Test(sandbox_rows, a_bad_spec_is_refused_before_anything_is_made)
 {
     struct tw_sandbox_mount climbing = {"/srv/x", "/data/../../etc", true};
     struct tw_sandbox_mount relative = {"srv/x", "/data", true};
+    struct tw_sandbox_link elsewhere = {.address = "192.0.2.1"};
     struct tw_sandbox_spec specs[7];
     static const char *const words[] = {
         "'Base Line'", "root",     "'192.0.2.1'", "'/data/../../etc'",
@@ -98,7 +100,7 @@ Test(sandbox_rows, a_bad_spec_is_refused_before_anything_is_made)
         specs[i] = plain;
     specs[0].name = "Base Line";
     specs[1].uid = 0;
-    specs[2].address = "192.0.2.1";
+    specs[2].links.items = &elsewhere;
     specs[3].mounts.items = &climbing;
     specs[3].mounts.count = 1;
     specs[4].mounts.items = &relative;

@@ -8,6 +8,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <linux/securebits.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,26 +36,28 @@ static int become(unsigned uid, unsigned gid)
 
 /* Bounding first, as that takes a capability; then the securebits, which keep uid 0 from
  * meaning anything; inheritable, permitted and effective go with capset, and ambient with
- * them. */
-static int drop_bounding(void)
+ * them. keep: a mask of those that stay. */
+static int drop_bounding(unsigned keep)
 {
     for (unsigned long cap = 0; cap < 64; cap++)
-        if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL)
+        if (!(cap < 32 && (keep >> cap & 1)) &&
+            prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL)
             return -errno;
-    return prctl(PR_SET_SECUREBITS, LOCKED_BITS, 0, 0, 0) < 0 ? -errno : 0;
+    return 0;
 }
 
-static int drop_sets(void)
+static int drop_sets(unsigned keep)
 {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct data[2] = {{0}, {0}};
+    struct __user_cap_data_struct data[2] = {{.effective = keep, .permitted = keep}, {0}};
 
     if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0 && errno != EINVAL)
         return -errno;
     if (syscall(SYS_capset, &header, data) < 0 || syscall(SYS_capget, &header, data) < 0)
         return -errno;
     for (int i = 0; i < 2; i++)
-        if (data[i].effective | data[i].permitted | data[i].inheritable)
+        if ((data[i].effective | data[i].permitted | data[i].inheritable) &
+            ~(i == 0 ? keep : 0))
             return -EPERM;
     return 0;
 }
@@ -71,20 +74,11 @@ static int load(const struct tw_filter *filter)
     return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0 ? -errno : 0;
 }
 
-int tw_priv_confine(unsigned uid, unsigned gid, const struct tw_filter *filter,
-                    struct tw_err *err)
+/* What is the same for both ways, once the identity is the last one. */
+static int give_up_rest(const struct tw_filter *filter, struct tw_err *err)
 {
-    int r = drop_bounding();
+    int r;
 
-    if (r < 0)
-        return tw_fail_errno(err, -r, "dropping the bounding set of capabilities");
-    (void)setsid();
-    r = become(uid, gid);
-    if (r < 0)
-        return tw_fail_errno(err, -r, "becoming uid %u, gid %u", uid, gid);
-    r = drop_sets();
-    if (r < 0)
-        return tw_fail_errno(err, -r, "dropping capabilities");
     /* nobody of that uid may look into this process or take its descriptors */
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
@@ -94,6 +88,53 @@ int tw_priv_confine(unsigned uid, unsigned gid, const struct tw_filter *filter,
         return tw_fail_errno(err, errno, "asking to die with the parent");
     r = filter ? load(filter) : 0;
     return r < 0 ? tw_fail_errno(err, -r, "loading the filter of system calls") : 0;
+}
+
+int tw_priv_confine(unsigned uid, unsigned gid, const struct tw_filter *filter,
+                    struct tw_err *err)
+{
+    int r = drop_bounding(0);
+
+    if (r == 0 && prctl(PR_SET_SECUREBITS, LOCKED_BITS, 0, 0, 0) < 0)
+        r = -errno;
+    if (r < 0)
+        return tw_fail_errno(err, -r, "dropping the bounding set of capabilities");
+    (void)setsid();
+    r = become(uid, gid);
+    if (r < 0)
+        return tw_fail_errno(err, -r, "becoming uid %u, gid %u", uid, gid);
+    r = drop_sets(0);
+    if (r < 0)
+        return tw_fail_errno(err, -r, "dropping capabilities");
+    return give_up_rest(filter, err);
+}
+
+int tw_priv_own_users(struct tw_err *err)
+{
+    return unshare(CLONE_NEWUSER) < 0
+               ? tw_fail_errno(err, errno, "making a user namespace")
+               : 0;
+}
+
+/* A container engine's defaults, less raw sockets, devices and the audit log. A program that is
+ * started keeps them while it is uid 0 and loses them with it, as everywhere. */
+#define ROOT_INSIDE                                                                      \
+    ((1U << CAP_CHOWN) | (1U << CAP_DAC_OVERRIDE) | (1U << CAP_FOWNER) |                 \
+     (1U << CAP_FSETID) | (1U << CAP_KILL) | (1U << CAP_SETGID) | (1U << CAP_SETUID) |   \
+     (1U << CAP_SETPCAP) | (1U << CAP_NET_BIND_SERVICE) | (1U << CAP_SYS_CHROOT))
+
+int tw_priv_confine_root(const struct tw_filter *filter, struct tw_err *err)
+{
+    int r = drop_bounding(ROOT_INSIDE);
+
+    (void)setsid();
+    if (r == 0)
+        r = become(0, 0);
+    if (r == 0)
+        r = drop_sets(ROOT_INSIDE);
+    if (r < 0)
+        return tw_fail_errno(err, -r, "becoming root of the sandbox's own users");
+    return give_up_rest(filter, err);
 }
 
 /* ---- memory ---- */

@@ -1,15 +1,13 @@
-/* Links: one bridge in a network namespace of its own, a veth pair per sandbox. Nothing
+/* Links: bridges in a network namespace of its own, a veth pair per link of a sandbox. Nothing
  * ever stands in the host's namespace, where another program's packet filter would stop
  * the bridge's traffic (SANDBOX.md §9), and nothing has to be taken down: a pair dies
- * with the sandbox's namespace, some 30 ms later and waited for by nobody; the bridge
- * dies with the socket that made it. */
+ * with the sandbox's namespace, some 30 ms later and waited for by nobody; the bridges
+ * die with the socket that made them. */
 #include "priv_internal.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
-#include <linux/ipv6.h>
 #include <linux/pkt_sched.h>
-#include <linux/sockios.h>
 #include <net/if.h>
 #include <netlink/netlink.h>
 #include <netlink/route/link.h>
@@ -17,14 +15,11 @@
 #include <netlink/route/qdisc.h>
 #include <netlink/route/tc.h>
 #include <sched.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define BRIDGE       "twbr"
 #define NETWORK      0x0ad50000u /* 10.213.0.0/24 */
 #define NETWORK_MASK 0xffffff00u
 
@@ -71,23 +66,33 @@ static int add_link(struct nl_sock *sock, struct rtnl_link *link)
     return rtnl_link_add(sock, link, NLM_F_CREATE | NLM_F_EXCL);
 }
 
-/* In the new namespace: the socket and the descriptor keep it alive. */
-static int make_bridge(void *arg)
+static int add_bridge(struct tw_priv *p, int network)
 {
-    struct tw_priv *p = arg;
+    tw_auto_free char *name = tw_strf("twbr%d", network);
     struct rtnl_link *link = rtnl_link_alloc();
-    int r = open_socket(&p->net);
+    int r = -ENOMEM;
 
-    if (r == 0 && link) {
-        rtnl_link_set_name(link, BRIDGE);
+    if (link) {
+        rtnl_link_set_name(link, name);
         (void)rtnl_link_set_type(link, "bridge");
         rtnl_link_set_flags(link, IFF_UP);
         r = add_link(p->net, link) < 0 ? -EOPNOTSUPP : 0;
     }
     rtnl_link_put(link);
-    p->bridge_index = (int)if_nametoindex(BRIDGE);
+    p->bridge_index[network] = (int)if_nametoindex(name);
+    return r == 0 && p->bridge_index[network] == 0 ? -EIO : r;
+}
+
+/* In the new namespace: the socket and the descriptor keep it alive. */
+static int make_bridges(void *arg)
+{
+    struct tw_priv *p = arg;
+    int r = open_socket(&p->net);
+
+    for (int n = 0; n < TW_NETWORKS && r == 0; n++)
+        r = add_bridge(p, n);
     p->bridge_fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
-    return r == 0 && (p->bridge_index == 0 || p->bridge_fd < 0) ? -EIO : r;
+    return r == 0 && p->bridge_fd < 0 ? -EIO : r;
 }
 
 void priv_net_close(struct tw_priv *p)
@@ -98,7 +103,7 @@ void priv_net_close(struct tw_priv *p)
     p->bridge_fd = -1;
 }
 
-static int need_bridge(struct tw_priv *p, struct tw_err *err)
+static int need_bridges(struct tw_priv *p, struct tw_err *err)
 {
     int r;
 
@@ -106,28 +111,30 @@ static int need_bridge(struct tw_priv *p, struct tw_err *err)
         return 0;
     if (!p->root)
         return tw_fail(err, -EPERM, "links between sandboxes need root");
-    r = priv_in_new_netns(make_bridge, p);
+    r = priv_in_new_netns(make_bridges, p);
     if (r < 0) {
         priv_net_close(p);
-        return tw_fail_errno(err, -r, "making the bridge of the twin network");
+        return tw_fail_errno(err, -r, "making the bridges of the twin networks");
     }
     tw_step("priv.bridge.made");
     return 0;
 }
 
 /* Both ends in one request: the pair never stands anywhere but where it belongs. */
-static int make_pair(struct tw_priv *p, const char *name, pid_t pid)
+static int make_pair(struct tw_priv *p, const char *name, pid_t pid, int network,
+                     int number)
 {
+    tw_auto_free char *inside = tw_strf("eth%d", number);
     struct rtnl_link *link = rtnl_link_veth_alloc(), *peer;
     int r;
 
     if (!link)
         return -NLE_NOMEM;
     rtnl_link_set_name(link, name);
-    rtnl_link_set_master(link, p->bridge_index);
+    rtnl_link_set_master(link, p->bridge_index[network]);
     rtnl_link_set_flags(link, IFF_UP);
     peer = rtnl_link_veth_get_peer(link);
-    rtnl_link_set_name(peer, "eth0");
+    rtnl_link_set_name(peer, inside);
     rtnl_link_set_ns_pid(peer, pid);
     r = add_link(p->net, link);
     rtnl_link_put(peer);
@@ -135,17 +142,18 @@ static int make_pair(struct tw_priv *p, const char *name, pid_t pid)
     return r;
 }
 
-int tw_priv_link_make(struct tw_priv *p, pid_t pid, struct tw_err *err)
+int tw_priv_link_make(struct tw_priv *p, pid_t pid, int network, int number,
+                      struct tw_err *err)
 {
     tw_auto_free char *name = NULL;
     int r;
 
     (void)pthread_mutex_lock(&p->net_lock);
-    r = need_bridge(p, err);
+    r = need_bridges(p, err);
     if (r == 0) {
         /* never the same name twice: the old link of that name may still be dying */
         name = tw_strf("tw%u", ++p->links);
-        r = make_pair(p, name, pid);
+        r = make_pair(p, name, pid, network, number);
         if (r < 0)
             r = tw_fail(err, -EIO, "making link '%s': %s", name, nl_geterror(r));
     }
@@ -166,82 +174,6 @@ bool tw_priv_net_contains(const char *address)
 
     return inet_pton(AF_INET, address, &a) == 1 &&
            (ntohl(a.s_addr) & NETWORK_MASK) == NETWORK;
-}
-
-/* ---- in the child: plain ioctls, which need no memory ---- */
-
-static void set_name(struct ifreq *request, const char *name, unsigned alias)
-{
-    *request = (struct ifreq){0};
-    (void)snprintf(request->ifr_name, IFNAMSIZ, alias ? "%s:%u" : "%s", name, alias);
-}
-
-static int set_in(int sock, const char *name, unsigned alias, unsigned long what,
-                  struct in_addr address)
-{
-    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr = address};
-    struct ifreq request;
-
-    set_name(&request, name, alias);
-    memcpy(&request.ifr_addr, &in, sizeof in);
-    return ioctl(sock, what, &request) < 0 ? -errno : 0;
-}
-
-static int bring_up(int sock, const char *name)
-{
-    struct ifreq request;
-
-    set_name(&request, name, 0);
-    if (ioctl(sock, SIOCGIFFLAGS, &request) < 0)
-        return -errno;
-    request.ifr_flags = (short)(request.ifr_flags | IFF_UP);
-    return ioctl(sock, SIOCSIFFLAGS, &request) < 0 ? -errno : 0;
-}
-
-static int add_in(int sock, const char *name, unsigned alias, const char *text,
-                  uint32_t mask)
-{
-    struct in_addr address, netmask = {.s_addr = htonl(mask)};
-    int r;
-
-    if (inet_pton(AF_INET, text, &address) != 1)
-        return -EINVAL;
-    r = set_in(sock, name, alias, SIOCSIFADDR, address);
-    return r < 0 ? r : set_in(sock, name, alias, SIOCSIFNETMASK, netmask);
-}
-
-static int add_in6(const char *text)
-{
-    tw_auto_close int sock = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    struct in6_ifreq request = {.ifr6_prefixlen = 128, .ifr6_ifindex = 1};
-
-    if (sock < 0)
-        return -errno;
-    if (inet_pton(AF_INET6, text, &request.ifr6_addr) != 1)
-        return -EINVAL;
-    return ioctl(sock, SIOCSIFADDR, &request) < 0 && errno != EEXIST ? -errno : 0;
-}
-
-int tw_priv_net_configure(const char *address, const char *const *more, size_t more_count,
-                          struct tw_err *err)
-{
-    tw_auto_close int sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    int r = sock < 0 ? -errno : bring_up(sock, "lo");
-
-    if (r < 0)
-        return tw_fail_errno(err, -r, "bringing 'lo' up");
-    for (size_t i = 0; i < more_count; i++) {
-        r = strchr(more[i], ':') ? add_in6(more[i])
-                                 : add_in(sock, "lo", (unsigned)i + 1, more[i], ~0u);
-        if (r < 0)
-            return tw_fail_errno(err, -r, "adding address '%s'", more[i]);
-    }
-    if (!address)
-        return 0;
-    r = add_in(sock, "eth0", 0, address, NETWORK_MASK);
-    if (r == 0)
-        r = bring_up(sock, "eth0");
-    return r < 0 ? tw_fail_errno(err, -r, "giving 'eth0' the address '%s'", address) : 0;
 }
 
 /* ---- for the probe ---- */

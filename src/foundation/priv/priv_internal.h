@@ -38,9 +38,9 @@ struct tw_priv {
     bool group_intended; /* the control group of the run; under the library's lock */
     int64_t group_token;
 
-    pthread_mutex_t net_lock; /* the bridge and its socket */
+    pthread_mutex_t net_lock; /* the bridges and their socket */
     struct nl_sock *net;
-    int bridge_fd, bridge_index;
+    int bridge_fd, bridge_index[TW_NETWORKS];
     unsigned links;
 };
 

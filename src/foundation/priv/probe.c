@@ -181,7 +181,7 @@ static void look_seccomp(struct probe *p)
     const struct tw_filter *filter;
 
     p->available =
-        prctl(PR_GET_SECCOMP, 0, 0, 0, 0) >= 0 && tw_priv_filter(&filter, NULL) == 0;
+        prctl(PR_GET_SECCOMP, 0, 0, 0, 0) >= 0 && tw_priv_filter(false, &filter, NULL) == 0;
     p->detail = p->available
                     ? tw_arena_printf(p->a, "a filter of %u instructions", filter->len)
                     : "not in the kernel";

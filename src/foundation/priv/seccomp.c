@@ -138,13 +138,15 @@ static const struct argument_row {
     {"personality", PRIV_ALLOW, 0, ~UINT64_C(0), 0xffffffff},
 };
 
-static int add_group(scmp_filter_ctx filter, const struct priv_seccomp_group *group)
+static int add_group(scmp_filter_ctx filter, const struct priv_seccomp_group *group,
+                     bool root_inside)
 {
-    uint32_t action =
-        group->verdict == PRIV_ALLOW ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EPERM);
     int r = 0;
 
     for (const char *const *call = group->calls; r == 0 && *call; call++) {
+        bool good = group->verdict == PRIV_ALLOW ||
+                    (root_inside && tw_streq(*call, "chroot"));
+        uint32_t action = good ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EPERM);
         int number = seccomp_syscall_resolve_name(*call);
 
         /* not of this machine, or newer than the library: stays with the default */
@@ -209,18 +211,28 @@ static int export(scmp_filter_ctx filter, struct tw_filter *ret)
     return pread(fd, ret->code, size, 0) == (ssize_t)size ? 0 : -EIO;
 }
 
-static struct tw_filter compiled;
-static int compile_result;
+static struct tw_filter compiled[2]; /* the second for root of a sandbox's own users */
 
-static void compile(void)
+/* A root of its own users may chroot, as the services do that begin as root; the groups
+ * refuse it to all others. */
+static int add_groups(scmp_filter_ctx filter, bool root_inside)
+{
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < priv_seccomp_group_count; i++)
+        r = add_group(filter, &priv_seccomp_groups[i], root_inside);
+    return r;
+}
+
+static int compile_one(bool root_inside)
 {
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
     int r =
         filter ? seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS))
                : -ENOMEM;
 
-    for (size_t i = 0; r == 0 && i < priv_seccomp_group_count; i++)
-        r = add_group(filter, &priv_seccomp_groups[i]);
+    if (r == 0)
+        r = add_groups(filter, root_inside);
     if (r == 0)
         r = add_argument_rows(filter);
     if (r == 0)
@@ -229,22 +241,34 @@ static void compile(void)
         /* a binary tree: tens of comparisons less for each call; older libraries refuse
          * it */
         (void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-        r = export(filter, &compiled);
+        r = export(filter, &compiled[root_inside]);
     }
     if (filter)
         seccomp_release(filter);
-    compile_result = r;
+    return r;
+}
+
+static int results[2];
+
+static void compile_plain(void)
+{
+    results[false] = compile_one(false);
+}
+
+static void compile_root(void)
+{
+    results[true] = compile_one(true);
 }
 
 /* Compiled once: it depends on nothing that differs between sandboxes. */
-int tw_priv_filter(const struct tw_filter **ret, struct tw_err *err)
+int tw_priv_filter(bool root_inside, const struct tw_filter **ret, struct tw_err *err)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    static pthread_once_t once[2] = {PTHREAD_ONCE_INIT, PTHREAD_ONCE_INIT};
 
-    (void)pthread_once(&once, compile);
-    if (compile_result < 0)
-        return tw_fail_errno(err, -compile_result,
+    (void)pthread_once(&once[root_inside], root_inside ? compile_root : compile_plain);
+    if (results[root_inside] < 0)
+        return tw_fail_errno(err, -results[root_inside],
                              "compiling the filter of system calls");
-    *ret = &compiled;
+    *ret = &compiled[root_inside];
     return 0;
 }

@@ -107,6 +107,16 @@ static int write_maps(const struct tw_spawn *spawn, pid_t pid)
     return r == 0 ? write_proc(pid, "uid_map", uids) : r;
 }
 
+int tw_priv_map_users(pid_t pid, unsigned base, struct tw_err *err)
+{
+    tw_auto_free char *map = tw_strf("0 %u %d\n", base, TW_USER_RANGE);
+    int r = write_proc(pid, "gid_map", map);
+
+    if (r == 0)
+        r = write_proc(pid, "uid_map", map);
+    return r < 0 ? tw_fail_errno(err, -r, "mapping the users of process %d", (int)pid) : 0;
+}
+
 static void reap_child(int pidfd)
 {
     siginfo_t info;

@@ -30,6 +30,7 @@ struct native {
     struct native_board *board;
     int control, events, poll_fd; /* poll_fd: events and pidfd in one */
     int pidfd;                    /* of init; -1: none */
+    int netns;                    /* its network namespace; -1: none */
     int64_t token;                /* of init in the journal */
     bool frozen;
     uint32_t generation[NATIVE_SLOTS]; /* a handle is generation * slots + slot */
@@ -182,43 +183,94 @@ static int spawn_init(struct native *n, struct native_plan *plan, bool own_users
     return r < 0 ? r : watch(n, err);
 }
 
-/* The link is made while init builds its root; then both go on together. */
-static int finish_init(struct native *n, pid_t pid, bool link, struct tw_err *err)
+static int send_go(struct native *n, struct tw_err *err)
 {
     struct native_request go = {.op = NATIVE_GO, .size = sizeof go};
+
+    return send(n->control, &go, sizeof go, MSG_NOSIGNAL) < 0 && errno != EPIPE
+               ? tw_fail_errno(err, errno, "telling the sandbox to go on")
+               : 0;
+}
+
+/* The links are made while init builds its root; then both go on together. */
+static int finish_init(struct native *n, pid_t pid, const struct native_plan *plan,
+                       const struct tw_sandbox_spec *spec, struct tw_err *err)
+{
     int32_t result = 0;
     int r = 0;
 
-    if (link) {
-        r = tw_priv_link_make(n->priv, pid, err);
-        if (r < 0)
-            return prefer_its_word(n, r, err);
+    for (size_t i = 0; i < plan->link_count && r == 0; i++)
+        r = tw_priv_link_make(n->priv, pid, spec->links.items[i].network, (int)i, err);
+    if (r < 0)
+        return prefer_its_word(n, r, err);
+    if (plan->link_count)
         tw_step("sandbox.link.made");
+    r = send_go(n, err);
+    if (r == 0)
+        r = await_reply(n, &result, err);
+    if (r == 0 && result == NATIVE_WANTS_MAPS) {
+        r = tw_priv_map_users(pid, plan->uid, err);
+        if (r == 0)
+            r = send_go(n, err);
+        if (r == 0)
+            r = await_reply(n, &result, err);
     }
-    if (send(n->control, &go, sizeof go, MSG_NOSIGNAL) < 0 && errno != EPIPE)
-        return tw_fail_errno(err, errno, "telling the sandbox to go on");
-    r = await_reply(n, &result, err);
     if (r == 0)
         tw_step("sandbox.init.ready");
     return r;
 }
 
 /* Those that a service binds to and that are neither the link's nor there anyway. */
-static size_t lo_addresses(struct tw_arena *a, const struct tw_sandbox_spec *spec,
-                           const char *const **ret)
+static bool is_own_address(const char *text)
 {
-    TW_ARRAY(const char *) list = {0};
+    return native_is_address(text) && !tw_starts_with(text, "127.") &&
+           !tw_streq(text, "::1") && !tw_streq(text, "0.0.0.0") &&
+           !tw_streq(text, "::") && !tw_priv_net_contains(text);
+}
 
-    for (size_t i = 0; i < spec->more_addresses.count; i++) {
-        const char *text = spec->more_addresses.items[i];
+struct addresses {
+    TW_ARRAY(const char *) list;
+};
 
-        if (native_is_address(text) && !tw_starts_with(text, "127.") &&
-            !tw_streq(text, "::1") && !tw_streq(text, "0.0.0.0") &&
-            !tw_streq(text, "::") && !tw_priv_net_contains(text))
-            TW_PUSH(a, &list, text);
+static void own_addresses(struct tw_arena *a, const struct tw_sandbox_spec *spec,
+                          struct addresses *ret)
+{
+    for (size_t i = 0; i < spec->more_addresses.count; i++)
+        if (is_own_address(spec->more_addresses.items[i]))
+            TW_PUSH(a, &ret->list, spec->more_addresses.items[i]);
+}
+
+/* What a service binds to stands where others can reach it: on the first link, if there is one. */
+static void plan_network(struct tw_arena *a, const struct tw_sandbox_spec *spec,
+                         bool linked, struct native_plan *plan)
+{
+    struct addresses own = {0};
+
+    own_addresses(a, spec, &own);
+    if (!linked) {
+        plan->lo = own.list.items;
+        plan->lo_count = own.list.count;
+        return;
     }
-    *ret = list.items;
-    return list.count;
+    plan->link_count = spec->links.count;
+    for (size_t i = 0; i < spec->links.count; i++) {
+        const struct tw_sandbox_link *link = &spec->links.items[i];
+        struct addresses more = {0};
+
+        for (size_t k = 0; k < link->more.count; k++)
+            TW_PUSH(a, &more.list, link->more.items[k]);
+        for (size_t k = 0; i == 0 && k < own.list.count; k++)
+            TW_PUSH(a, &more.list, own.list.items[k]);
+        plan->links[i] = (struct tw_link){link->network, link->address, more.list.items,
+                                          more.list.count};
+    }
+}
+
+static void open_netns(struct native *n, pid_t pid)
+{
+    tw_auto_free char *path = tw_strf("/proc/%d/ns/net", (int)pid);
+
+    n->netns = open(path, O_RDONLY | O_CLOEXEC);
 }
 
 static int make_init(struct native *n, const struct tw_sandbox_spec *spec,
@@ -226,29 +278,31 @@ static int make_init(struct native *n, const struct tw_sandbox_spec *spec,
 {
     tw_auto(tw_arena) *a = tw_arena_new();
     tw_auto_close int init_end = -1;
-    bool root = tw_priv_is_root(n->priv), link = spec->address && root;
+    bool root = tw_priv_is_root(n->priv), linked = spec->links.count && root;
     const char *state = tw_priv_state_dir(n->priv);
     struct native_plan plan = {.cgroup = n->cgroup,
                                .hostname = spec->hostname ? spec->hostname : spec->name,
                                .empty_dir = tw_arena_printf(a, "%s/empty", state),
                                .trusted_dir = state,
-                               .address = link ? spec->address : NULL,
+                               .as_root = spec->as_root && root,
                                .uid = spec->uid,
                                .gid = spec->gid};
     struct native_rows rows;
     pid_t pid;
-    int r = spec->seccomp ? tw_priv_filter(&plan.filter, err) : 0;
+    int r = spec->seccomp ? tw_priv_filter(plan.as_root, &plan.filter, err) : 0;
 
     if (r == 0)
         r = open_channels(n, &init_end, err);
     if (r < 0)
         return r;
-    if (spec->address && !root)
+    if (spec->links.count && !root)
         note_missing(n, "no link to other sandboxes without root: only its own loopback");
-    native_rows_make(a, spec, link, &rows);
+    if (spec->as_root && !root)
+        note_missing(n, "one user only without root: the service cannot change to another");
+    native_rows_make(a, spec, linked, &rows);
     plan.rows = rows.list.items;
     plan.row_count = rows.list.count;
-    plan.more_count = lo_addresses(a, spec, &plan.more_addresses);
+    plan_network(a, spec, linked, &plan);
     plan.control = init_end;
     plan.events = n->events;
     plan.board = n->board;
@@ -256,7 +310,11 @@ static int make_init(struct native *n, const struct tw_sandbox_spec *spec,
     r = spawn_init(n, &plan, !root, &pid, err);
     /* from here on the only other end is init's, and its death is seen */
     (void)close(tw_take_fd(&init_end));
-    return r < 0 ? r : finish_init(n, pid, link, err);
+    if (r == 0) {
+        open_netns(n, pid);
+        r = finish_init(n, pid, &plan, spec, err);
+    }
+    return r;
 }
 
 static int native_open(struct tw_priv *priv, const struct tw_sandbox_spec *spec,
@@ -268,7 +326,7 @@ static int native_open(struct tw_priv *priv, const struct tw_sandbox_spec *spec,
     n->box.backend = &sandbox_backend_native;
     n->priv = priv;
     n->name = tw_strf("%s", spec->name);
-    n->control = n->events = n->poll_fd = n->pidfd = -1;
+    n->control = n->events = n->poll_fd = n->pidfd = n->netns = -1;
     r = open_cgroup(n, spec, err);
     if (r == 0)
         r = make_init(n, spec, err);
@@ -297,6 +355,7 @@ static void native_close(struct tw_sandbox *box)
     tw_close_p(&n->control);
     tw_close_p(&n->events);
     tw_close_p(&n->poll_fd);
+    tw_close_p(&n->netns);
     if (n->board)
         (void)munmap(n->board, sizeof *n->board);
     free(n->name);
@@ -388,7 +447,9 @@ static int native_start(struct tw_sandbox *box, const struct tw_process_spec *sp
 {
     struct native *n = native_of(box);
     const int stdio[3] = {spec->stdin_fd, spec->stdout_fd, spec->stderr_fd};
-    struct native_request q = {.op = NATIVE_START, .nofile = spec->nofile};
+    struct native_request q = {.op = NATIVE_START,
+                               .nofile = spec->nofile,
+                               .nofile_hard = spec->nofile_hard};
     int fds[NATIVE_FDS_MAX + 3], r = check_awake(n, err);
     size_t fd_count = 0;
     tw_auto_buf strings = {0};
@@ -515,6 +576,11 @@ static int native_pin(struct tw_sandbox *box, const char *cpuset, struct tw_err 
     return tw_priv_cgroup_pin(native_of(box)->cgroup, cpuset, err);
 }
 
+static int native_netns(const struct tw_sandbox *box)
+{
+    return ((const struct native *)(const void *)box)->netns;
+}
+
 static size_t native_missing(const struct tw_sandbox *box, const char *const **ret_texts)
 {
     const struct native *n = (const struct native *)(const void *)box;
@@ -536,5 +602,6 @@ const struct sandbox_backend sandbox_backend_native = {
     .usage = native_usage,
     .limit = native_limit,
     .pin = native_pin,
+    .netns = native_netns,
     .missing = native_missing,
 };

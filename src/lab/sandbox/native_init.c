@@ -84,6 +84,35 @@ static int await_go(const struct native_plan *plan, struct tw_err *err)
                : tw_fail(err, -ECHILD, "the supervisor has gone");
 }
 
+/* Low ports are everybody's in a network namespace of one's own. */
+static void free_low_ports(void)
+{
+    tw_auto_close int fd =
+        open("/proc/sys/net/ipv4/ip_unprivileged_port_start", O_WRONLY | O_CLOEXEC);
+
+    /* a wish, as above: without it a service that wants one says so itself */
+    if (fd >= 0)
+        (void)!write(fd, "0", 1);
+}
+
+/* A service that begins as root gets a user namespace, whose maps only the supervisor may
+ * write. It is the last of the namespaces, so that this root owns none of the others. */
+static int confine(const struct native_plan *plan, struct tw_err *err)
+{
+    struct native_reply ask = {NATIVE_WANTS_MAPS};
+    int r;
+
+    if (!plan->as_root)
+        return tw_priv_confine(plan->uid, plan->gid, plan->filter, err);
+    r = tw_priv_own_users(err);
+    if (r < 0)
+        return r;
+    if (send(plan->control, &ask, sizeof ask, MSG_NOSIGNAL) != (ssize_t)sizeof ask)
+        return tw_fail(err, -ECHILD, "the supervisor has gone");
+    r = await_go(plan, err);
+    return r < 0 ? r : tw_priv_confine_root(plan->filter, err);
+}
+
 static int become_init(const struct native_plan *plan, struct tw_err *err)
 {
     int r = plan->cgroup ? tw_priv_cgroup_join(plan->cgroup, err) : 0;
@@ -91,6 +120,7 @@ static int become_init(const struct native_plan *plan, struct tw_err *err)
     if (r < 0)
         return r;
     prefer_as_victim();
+    free_low_ports();
     r = keep_two(plan->control, plan->events);
     if (r < 0)
         return tw_fail_errno(err, -r, "closing what the supervisor had open");
@@ -101,9 +131,9 @@ static int become_init(const struct native_plan *plan, struct tw_err *err)
     if (r == 0)
         r = await_go(plan, err);
     if (r == 0)
-        r = tw_priv_net_configure(plan->address, plan->more_addresses, plan->more_count,
+        r = tw_priv_net_configure(plan->links, plan->link_count, plan->lo, plan->lo_count,
                                   err);
-    return r < 0 ? r : tw_priv_confine(plan->uid, plan->gid, plan->filter, err);
+    return r < 0 ? r : confine(plan, err);
 }
 
 /* ---- in the child that becomes a program ---- */
@@ -136,11 +166,20 @@ static int place_fds(const struct inbox *inbox, const struct native_request *q)
 static int set_limits(const struct native_request *q)
 {
     struct rlimit core = {1, 1};
-    struct rlimit files = {(rlim_t)q->nofile, (rlim_t)q->nofile};
+    rlim_t soft = (rlim_t)q->nofile,
+           hard = q->nofile_hard > q->nofile ? (rlim_t)q->nofile_hard : soft;
+    struct rlimit files = {soft, hard}, now;
 
     if (setrlimit(RLIMIT_CORE, &core) < 0)
         return -errno;
-    return q->nofile > 0 && setrlimit(RLIMIT_NOFILE, &files) < 0 ? -errno : 0;
+    if (q->nofile <= 0 || setrlimit(RLIMIT_NOFILE, &files) == 0)
+        return 0;
+    /* what this host does not allow at the top is asked for as far as it goes */
+    if (getrlimit(RLIMIT_NOFILE, &now) < 0)
+        return -errno;
+    files.rlim_max = hard < now.rlim_max ? hard : now.rlim_max;
+    files.rlim_cur = soft < files.rlim_max ? soft : files.rlim_max;
+    return setrlimit(RLIMIT_NOFILE, &files) < 0 ? -errno : 0;
 }
 
 static _Noreturn void become_program(const struct init *in,

@@ -36,10 +36,12 @@ struct native_request {
     uint32_t argc, envc, size;
     bool has_stdio[3]; /* in the order of the descriptors, before the others */
     uint32_t fd_count; /* others */
-    int64_t nofile;
+    int64_t nofile, nofile_hard;
 };
+/* Beside 0 and a negative errno: init has a user namespace of its own and waits for its maps. */
+#define NATIVE_WANTS_MAPS 1
 struct native_reply {
-    int32_t result; /* 0 or a negative errno */
+    int32_t result;
 };
 
 /* What init needs, prepared by the supervisor; the memory is init's own copy of the
@@ -47,9 +49,12 @@ struct native_reply {
 struct native_plan {
     const struct tw_priv_cgroup *cgroup;
     const struct tw_filter *filter; /* NULL: none */
-    const char *hostname, *empty_dir, *trusted_dir, *address;
-    const char *const *more_addresses;
-    size_t more_count;
+    const char *hostname, *empty_dir, *trusted_dir;
+    struct tw_link links[TW_SANDBOX_LINKS];
+    size_t link_count;
+    const char *const *lo; /* addresses */
+    size_t lo_count;
+    bool as_root;
     const struct tw_root_row *rows;
     size_t row_count;
     unsigned uid, gid;
@@ -63,6 +68,7 @@ int native_init(void *plan);
 struct native_rows {
     TW_ARRAY(struct tw_root_row) list;
 };
+/* as_root: /etc/passwd knows the host's system users, whose numbers are those inside. */
 void native_rows_make(struct tw_arena *a, const struct tw_sandbox_spec *spec, bool link,
                       struct native_rows *ret);
 bool native_is_address(const char *text);

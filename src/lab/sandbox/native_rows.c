@@ -2,6 +2,8 @@
 #include "native_internal.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -125,7 +127,7 @@ bool native_is_address(const char *text)
 static const char *hosts_text(struct tw_arena *a, const struct tw_sandbox_spec *spec,
                               bool link)
 {
-    const char *self = link ? spec->address : "127.0.0.1";
+    const char *self = link ? spec->links.items[0].address : "127.0.0.1";
     const char *text =
         tw_arena_printf(a,
                         "127.0.0.1 localhost\n"
@@ -140,14 +142,53 @@ static const char *hosts_text(struct tw_arena *a, const struct tw_sandbox_spec *
             !strpbrk(name, "* \n"))
             text = tw_arena_printf(a, "%s%s %s\n", text, self, name);
     }
+    for (size_t i = 0; i < spec->hosts.count; i++)
+        if (native_is_address(spec->hosts.items[i].address) &&
+            !strpbrk(spec->hosts.items[i].name, " \t\n"))
+            text = tw_arena_printf(a, "%s%s %s\n", text, spec->hosts.items[i].address,
+                                   spec->hosts.items[i].name);
     return text;
 }
 
-static void add_etc(struct tw_arena *a, struct native_rows *rows,
-                    const struct tw_sandbox_spec *spec, bool link)
+#define SYSTEM_IDS 1000
+#define NOBODY     65534
+
+/* Names and numbers of the host's system accounts, which a service's configuration may name. Of
+ * /etc/passwd the group goes along. */
+static const char *system_accounts(struct tw_arena *a, const char *path, bool users)
+{
+    tw_auto_free char *text = NULL;
+    const char *kept = "";
+    char *at, *line;
+
+    if (tw_read_file(AT_FDCWD, path, 1 << 20, &text, NULL, NULL) < 0)
+        return kept;
+    for (at = text; (line = strsep(&at, "\n"));) {
+        const char *name = strsep(&line, ":"), *id, *group;
+
+        (void)strsep(&line, ":");
+        id = strsep(&line, ":");
+        group = strsep(&line, ":");
+        if (!id || !*name || (users && !group) ||
+            (atol(id) >= SYSTEM_IDS && atol(id) != NOBODY))
+            continue;
+        kept = users ? tw_arena_printf(a, "%s%s:x:%s:%s::/:/usr/sbin/nologin\n", kept,
+                                       name, id, group)
+                     : tw_arena_printf(a, "%s%s:x:%s:\n", kept, name, id);
+    }
+    return kept;
+}
+
+static void add_accounts(struct tw_arena *a, struct native_rows *rows,
+                         const struct tw_sandbox_spec *spec)
 {
     const char *user = spec->user_name ? spec->user_name : "twin";
 
+    if (spec->as_root && geteuid() == 0) {
+        add_text(a, rows, "/etc/passwd", system_accounts(a, "/etc/passwd", true));
+        add_text(a, rows, "/etc/group", system_accounts(a, "/etc/group", false));
+        return;
+    }
     add_text(a, rows, "/etc/passwd",
              tw_arena_printf(a,
                              "root:x:0:0:root:/:/usr/sbin/nologin\n"
@@ -157,6 +198,12 @@ static void add_etc(struct tw_arena *a, struct native_rows *rows,
     add_text(
         a, rows, "/etc/group",
         tw_arena_printf(a, "root:x:0:\n%s:x:%u:\nnogroup:x:65534:\n", user, spec->gid));
+}
+
+static void add_etc(struct tw_arena *a, struct native_rows *rows,
+                    const struct tw_sandbox_spec *spec, bool link)
+{
+    add_accounts(a, rows, spec);
     add_text(a, rows, "/etc/hosts", hosts_text(a, spec, link));
     add_text(a, rows, "/etc/hostname",
              tw_arena_printf(a, "%s\n", spec->hostname ? spec->hostname : spec->name));

@@ -22,6 +22,25 @@ static bool is_inner_path(const char *path)
     return path && path[0] == '/' && path[1] && !strstr(path, "/..");
 }
 
+static int check_links(const struct tw_sandbox_spec *spec, struct tw_err *err)
+{
+    if (spec->links.count > TW_SANDBOX_LINKS)
+        return tw_fail(err, -EINVAL, "sandbox '%s' asks for %zu links; %d at most",
+                       spec->name, spec->links.count, TW_SANDBOX_LINKS);
+    for (size_t i = 0; i < spec->links.count; i++) {
+        const struct tw_sandbox_link *link = &spec->links.items[i];
+
+        if (link->network < 0 || link->network >= TW_NETWORKS)
+            return tw_fail(err, -EINVAL, "there is no network %d of twins",
+                           link->network);
+        if (!link->address || !tw_priv_net_contains(link->address))
+            return tw_fail(err, -EINVAL,
+                           "'%s' is no address of the twin network 10.213.0.0/24",
+                           link->address ? link->address : "");
+    }
+    return 0;
+}
+
 static int check(const struct tw_sandbox_spec *spec, struct tw_err *err)
 {
     if (!is_name(spec->name))
@@ -34,10 +53,6 @@ static int check(const struct tw_sandbox_spec *spec, struct tw_err *err)
     if (spec->memory_bytes < 0 || spec->cpus < 0 || spec->shm_bytes < 0 ||
         spec->tmp_bytes < 0)
         return tw_fail(err, -EINVAL, "sandbox '%s' has a negative limit", spec->name);
-    if (spec->address && !tw_priv_net_contains(spec->address))
-        return tw_fail(err, -EINVAL,
-                       "'%s' is no address of the twin network 10.213.0.0/24",
-                       spec->address);
     for (size_t i = 0; i < spec->mounts.count; i++) {
         const struct tw_sandbox_mount *m = &spec->mounts.items[i];
 
@@ -46,7 +61,7 @@ static int check(const struct tw_sandbox_spec *spec, struct tw_err *err)
                            "mount '%s' on '%s': expected absolute paths below '/'",
                            m->from ? m->from : "", m->to ? m->to : "");
     }
-    return 0;
+    return check_links(spec, err);
 }
 
 int tw_sandbox_open(struct tw_priv *priv, const struct tw_sandbox_spec *spec,
@@ -117,6 +132,11 @@ int tw_sandbox_limit(struct tw_sandbox *box, int64_t memory_bytes, double cpus,
 int tw_sandbox_pin(struct tw_sandbox *box, const char *cpuset, struct tw_err *err)
 {
     return box->backend->pin(box, cpuset, err);
+}
+
+int tw_sandbox_netns(const struct tw_sandbox *box)
+{
+    return box->backend->netns(box);
 }
 
 size_t tw_sandbox_missing(const struct tw_sandbox *box, const char *const **ret_texts)

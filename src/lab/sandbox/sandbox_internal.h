@@ -25,6 +25,7 @@ struct sandbox_backend {
     int (*limit)(struct tw_sandbox *box, int64_t memory_bytes, double cpus,
                  struct tw_err *err);
     int (*pin)(struct tw_sandbox *box, const char *cpuset, struct tw_err *err);
+    int (*netns)(const struct tw_sandbox *box);
     size_t (*missing)(const struct tw_sandbox *box, const char *const **ret_texts);
 };
 #define SANDBOX_DECLARE(name) extern const struct sandbox_backend sandbox_backend_##name;

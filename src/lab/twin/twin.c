@@ -69,6 +69,20 @@ static void add_mounts(struct tw_twin *t, const char *root, struct tw_sandbox_sp
         TW_PUSH(t->arena, &box->more_addresses, t->layout.addresses.items[i]);
 }
 
+/* A neighbour that stands in the twin's network comes before where it is at home. */
+static void add_hosts(struct tw_twin *t, const struct tw_twin_spec *spec,
+                      struct tw_sandbox_spec *box)
+{
+    for (size_t i = 0; i < spec->hosts.count; i++)
+        TW_PUSH(t->arena, &box->hosts, spec->hosts.items[i]);
+    for (size_t i = 0; i < t->layout.hosts.count; i++) {
+        struct tw_sandbox_host h = {t->layout.hosts.items[i].name,
+                                    t->layout.hosts.items[i].address};
+
+        TW_PUSH(t->arena, &box->hosts, h);
+    }
+}
+
 static int open_box(struct tw_twin *t, struct tw_priv *priv,
                     const struct tw_twin_spec *spec, struct tw_err *err)
 {
@@ -86,9 +100,13 @@ static int open_box(struct tw_twin *t, struct tw_priv *priv,
                                   .cpu_weight = 262144,
                                   .shm_bytes = shm,
                                   .tmp_bytes = 1 << 30,
-                                  .address = spec->address,
+                                  .as_root = t->layout.as_root,
                                   .seccomp = true};
+    struct tw_sandbox_link link = {.network = spec->network, .address = spec->address};
 
+    if (spec->address)
+        TW_PUSH(t->arena, &box.links, link);
+    add_hosts(t, spec, &box);
     add_mounts(t, spec->clone_root, &box);
     return tw_sandbox_open(priv, &box, &t->box, err);
 }
@@ -118,6 +136,7 @@ int tw_twin_open(struct tw_priv *priv, const struct tw_twin_spec *spec,
                                    .runtime = t->runtime,
                                    .entrance = t->entrance,
                                    .memory_limit_bytes = spec->memory_bytes,
+                                   .netns = tw_sandbox_netns(t->box),
                                    .oom_kills = -1,
                                    .arm = spec->arm};
     *ret = t;
@@ -205,7 +224,9 @@ static int run_launch(struct tw_twin *t, const struct tw_launch *launch, int out
                                 .cwd = launch->cwd,
                                 .stdin_fd = -1,
                                 .stdout_fd = out,
-                                .stderr_fd = log};
+                                .stderr_fd = log,
+                                .nofile = launch->nofile,
+                                .nofile_hard = launch->nofile_hard};
 
     return tw_sandbox_start(t->box, &p, ret_handle, err);
 }
@@ -283,8 +304,9 @@ int tw_twin_ask(struct tw_twin *t, int64_t deadline_ns, struct tw_err *err)
         return r;
     if ((out = open_log(t->ask_path, O_TRUNC, err)) < 0)
         return out;
-    /* What it complains of is said again, and judged, by the start itself. */
-    r = run_launch(t, &launch, out, -1, &handle, err);
+    /* What it complains of is said again, and judged, by the start itself, unless complaining is
+     * what it was asked for. */
+    r = run_launch(t, &launch, out, launch.asks_stderr ? out : -1, &handle, err);
     if (r == 0)
         r = tw_sandbox_wait(t->box, handle, deadline_ns, &status, err);
     if (r == 0)
@@ -306,6 +328,10 @@ int tw_twin_reload(struct tw_twin *t, struct tw_err *err)
 {
     if (t->handle < 0)
         return tw_fail(err, -ESRCH, "the service does not run");
+    if (t->kind->reload)
+        return t->kind->reload(t->arena, tw_twin_access(t), err);
+    if (t->launch.reload_signal == 0)
+        return 0; /* it cannot: only a restart brings the change */
     return tw_sandbox_signal(t->box, t->handle, t->launch.reload_signal, err);
 }
 
@@ -346,6 +372,10 @@ int tw_twin_settle(struct tw_priv *priv, const struct tw_twin_spec *spec,
     int64_t deadline = tw_now_ns() + 600 * TW_SEC_NS;
     int r = tw_twin_open(priv, spec, &t, err);
 
+    if (r == 0 && !t->kind->settle) {
+        tw_twin_close(t);
+        return 0;
+    }
     if (r == 0)
         r = tw_twin_start(t, TW_START_SETTLE, deadline, &started, err);
     if (r == 0 && !started.ready) {
