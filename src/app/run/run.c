@@ -79,6 +79,11 @@ void run_add_issues(struct run *r, const struct tw_issues *from)
         TW_PUSH(r->v.sim->arena, &r->v.issues.list, from->list.items[i]);
 }
 
+struct tw_twin *run_twin_of(const struct run *r, enum tw_arm arm)
+{
+    return r->members[arm == TW_BASELINE ? RUN_BASELINE : RUN_CANDIDATE].twin;
+}
+
 bool run_can_measure(const struct run *r)
 {
     return r->members[RUN_CANDIDATE].started.ready && !r->v.not_measured;

@@ -135,6 +135,8 @@ int run_predict(struct run *r, struct tw_err *err);
 int run_impact(struct run *r, struct tw_err *err);
 int run_decide(struct run *r, struct tw_err *err);
 
+struct tw_twin *run_twin_of(const struct run *r, enum tw_arm arm);
+
 /* fn for both arms at once, each with an arena of its own that the simulation takes over. */
 typedef int run_arm_fn(struct run *r, enum tw_arm arm, struct tw_arena *a, struct tw_err *err);
 int run_each_arm(struct run *r, run_arm_fn *fn, struct tw_err *err);

@@ -1,4 +1,4 @@
-/* Stages: the mix, the plans of its statements on both arms, the load, the trial. */
+/* Stages: the mix, the load, the trial. */
 #include "run_internal.h"
 
 #include <limits.h>
@@ -9,19 +9,8 @@
 
 #define LEAST_CONNECTIONS 8
 #define MOST_CONNECTIONS  64
-#define TRIES             5
 #define LEAST_COVERAGE    0.1
 #define COUNT_NS          (300 * TW_MSEC_NS)
-#define TRY_TIMEOUT_S     0.25
-/* A statement this many times slower, one by one and unloaded, needs no trial to be
- * called worse. */
-#define CLEARLY_WORSE 3.0
-#define CLEAR_SHARE   0.05 /* of the requests, at least */
-
-static struct tw_twin *twin_of(const struct run *r, enum tw_arm arm)
-{
-    return r->members[arm == TW_BASELINE ? RUN_BASELINE : RUN_CANDIDATE].twin;
-}
 
 /* ---- the mix ---- */
 
@@ -82,167 +71,6 @@ int run_mix(struct run *r, struct tw_err *err)
     return rc < 0 ? tw_wrap(err, rc, "finding the load") : 0;
 }
 
-/* ---- plans ---- */
-
-static int explain(struct run *r, enum tw_arm arm, struct tw_arena *a, struct tw_err *err)
-{
-    struct tw_pg *pg;
-    int rc = tw_twin_connect(twin_of(r, arm), r->mix.database, &pg, err);
-
-    if (rc < 0)
-        return tw_wrap(err, rc, "entering the %s", tw_arm_names[arm]);
-    rc = tw_load_explain(a, &r->mix, pg, &r->v.plans[arm], err);
-    tw_pg_close(pg);
-    if (rc == 0)
-        rc = r->kind->limits(a, tw_twin_access(twin_of(r, arm)), &r->v.limits[arm], err);
-    return rc;
-}
-
-static int try_items(struct run *r, enum tw_arm arm, struct tw_arena *a,
-                     struct tw_err *err)
-{
-    struct tw_pg *pg;
-    int rc = tw_twin_connect(twin_of(r, arm), r->mix.database, &pg, err);
-
-    if (rc < 0)
-        return rc;
-    rc = tw_load_try(a, &r->mix, pg, TRIES, TRY_TIMEOUT_S, &r->v.tries[arm], err);
-    tw_pg_close(pg);
-    return rc;
-}
-
-static const struct tw_load_plan *plan_of(const struct tw_load_plans *plans, size_t item,
-                                          size_t statement)
-{
-    for (size_t i = 0; i < plans->list.count; i++)
-        if (plans->list.items[i].item == item &&
-            plans->list.items[i].statement == statement)
-            return &plans->list.items[i];
-    return NULL;
-}
-
-static bool differ(const struct tw_load_plan *b, const struct tw_load_plan *c)
-{
-    return !tw_streq(b->shape, c->shape) || b->jit != c->jit ||
-           b->parallel != c->parallel;
-}
-
-static bool any_plan_changed(const struct run *r)
-{
-    const struct tw_load_plans *b = &r->v.plans[TW_BASELINE],
-                               *c = &r->v.plans[TW_CANDIDATE];
-
-    for (size_t i = 0; i < b->list.count; i++) {
-        const struct tw_load_plan *other =
-            plan_of(c, b->list.items[i].item, b->list.items[i].statement);
-
-        if (other && differ(&b->list.items[i], other))
-            return true;
-    }
-    return false;
-}
-
-/* Milliseconds per execution where it was tried; a statement that did not end in time
- * took at least the time-out. */
-static double tried_ms(const struct run *r, enum tw_arm arm, size_t item)
-{
-    double seconds = r->v.tries[arm] ? r->v.tries[arm][item] : NAN;
-
-    if (!r->v.tries[arm])
-        return NAN;
-    return 1e3 * (isnan(seconds) ? TRY_TIMEOUT_S : seconds);
-}
-
-static void tell_flip(struct run *r, const struct tw_statement_effect *e, bool at_least)
-{
-    struct tw_arena *a = r->v.sim->arena;
-    bool tried = !isnan(e->after_ms);
-    double ratio = e->after_ms / e->before_ms;
-
-    tw_issue_add(
-        a, &r->v.issues, e->plan_worse ? TW_CRITICAL : TW_LOW,
-        e->plan_worse ? TW_BLOCK : TW_PROCEED,
-        e->plan_worse ? "plan.worse" : "plan.changed",
-        e->plan_worse
-            ? tw_arena_printf(a, "a statement gets a plan that is %s%.3g times slower",
-                              at_least ? "at least " : "", ratio)
-            : "a statement gets another plan",
-        tw_arena_printf(a, "%s\nbefore: %s%s\nafter:  %s%s", e->text, e->plan_before,
-                        tried ? tw_arena_printf(a, ", %.3g ms", e->before_ms) : "",
-                        e->plan_after,
-                        tried ? tw_arena_printf(a, ", %s%.3g ms",
-                                                at_least ? "at least " : "", e->after_ms)
-                              : ""),
-        e->plan_worse
-            ? "keep the setting that steers the planner, or change it for one session "
-              "and look at EXPLAIN first"
-            : NULL);
-}
-
-/* An item of one statement is named by it; of a transaction each statement stands for
- * itself. */
-const char *run_statement_text(struct run *r, size_t item, size_t statement)
-{
-    const struct tw_load_item *i = &r->mix.items.items[item];
-
-    return i->statements.count == 1
-               ? i->text
-               : tw_pg_normalize(r->v.sim->arena, i->statements.items[statement].sql);
-}
-
-static void compare_statement(struct run *r, const struct tw_load_plan *b,
-                              const struct tw_load_plan *c, double total_weight)
-{
-    const struct tw_load_item *item = &r->mix.items.items[b->item];
-    struct tw_statement_effect e = {.text = run_statement_text(r, b->item, b->statement),
-                                    .share = !isnan(item->source_share)
-                                                 ? item->source_share
-                                                 : item->weight / total_weight,
-                                    .before_ms = tried_ms(r, TW_BASELINE, b->item),
-                                    .after_ms = tried_ms(r, TW_CANDIDATE, b->item),
-                                    .rows = b->rows,
-                                    .plan_before = b->line,
-                                    .plan_after = c->line,
-                                    .cost_before = b->cost,
-                                    .cost_after = c->cost,
-                                    .plan_changed = differ(b, c)};
-    bool unfinished =
-        r->v.tries[TW_CANDIDATE] && isnan(r->v.tries[TW_CANDIDATE][b->item]);
-
-    e.plan_worse = e.plan_changed && e.after_ms > CLEARLY_WORSE * e.before_ms;
-    TW_PUSH(r->v.sim->arena, &r->v.statements, e);
-    if (!e.plan_changed)
-        return;
-    tell_flip(r, &e, unfinished);
-    if (e.plan_worse && item->weight / total_weight >= CLEAR_SHARE)
-        r->v.plans_worse = true;
-}
-
-int run_plans(struct run *r, struct tw_err *err)
-{
-    const struct tw_load_plans *b = &r->v.plans[TW_BASELINE];
-    double weight = 0;
-    int rc = run_each_arm(r, explain, err);
-
-    if (rc == 0 && any_plan_changed(r))
-        rc = run_each_arm(r, try_items, err);
-    if (rc < 0)
-        return rc;
-    for (size_t i = 0; i < r->mix.items.count; i++)
-        weight += r->mix.items.items[i].weight;
-    for (size_t i = 0; i < b->list.count; i++) {
-        const struct tw_load_plan *c = plan_of(
-            &r->v.plans[TW_CANDIDATE], b->list.items[i].item, b->list.items[i].statement);
-
-        if (c)
-            compare_statement(r, &b->list.items[i], c, weight);
-    }
-    if (r->v.plans_worse)
-        r->v.not_measured =
-            "a plan turned bad, which a few executions show better than load";
-    return 0;
-}
-
 /* ---- the load ---- */
 
 static const char *own_program(struct run *r)
@@ -282,8 +110,8 @@ static int open_client(struct run *r, struct tw_err *err)
                                    .shm_bytes = 64 << 20,
                                    .seccomp = true};
     struct tw_sandbox_mount mounts[] = {
-        {tw_twin_runtime_dir(twin_of(r, TW_BASELINE)), "/tw/baseline", true},
-        {tw_twin_runtime_dir(twin_of(r, TW_CANDIDATE)), "/tw/candidate", true},
+        {tw_twin_runtime_dir(run_twin_of(r, TW_BASELINE)), "/tw/baseline", true},
+        {tw_twin_runtime_dir(run_twin_of(r, TW_CANDIDATE)), "/tw/candidate", true},
         {own_program(r), "/tw/twin", false}};
 
     for (size_t i = 0; i < TW_COUNT_OF(mounts); i++)
@@ -306,7 +134,7 @@ static int open_load(struct run *r, struct tw_err *err)
     for (int arm = 0; arm < TW_ARM_COUNT; arm++)
         spec.conninfo[arm] = tw_arena_printf(
             a, "%s dbname='%s'",
-            tw_twin_conninfo_at(twin_of(r, (enum tw_arm)arm), a,
+            tw_twin_conninfo_at(run_twin_of(r, (enum tw_arm)arm), a,
                                 tw_arena_printf(a, "/tw/%s", tw_arm_names[arm])),
             r->mix.database);
     return tw_load_open(&spec, &r->v.load, err);
@@ -324,7 +152,7 @@ static bool candidate_refuses(struct run *r, const struct tw_err *why)
     int rc = 0;
 
     while (opened < n && rc == 0) {
-        rc = tw_twin_connect(twin_of(r, TW_CANDIDATE), r->mix.database, &open[opened],
+        rc = tw_twin_connect(run_twin_of(r, TW_CANDIDATE), r->mix.database, &open[opened],
                              &err);
         opened += rc == 0;
     }
@@ -355,8 +183,8 @@ static void on_progress(void *arg, const struct tw_trial_progress *p)
 static void pin_arms(struct run *r)
 {
     for (int arm = 0; arm < TW_ARM_COUNT && r->twin_cpus; arm++)
-        (void)tw_sandbox_pin(tw_twin_sandbox(twin_of(r, (enum tw_arm)arm)), r->twin_cpus,
-                             NULL);
+        (void)tw_sandbox_pin(tw_twin_sandbox(run_twin_of(r, (enum tw_arm)arm)),
+                             r->twin_cpus, NULL);
 }
 
 /* The page cache is filled while sessions open and buffers are read; then every arm gets
@@ -452,7 +280,7 @@ int run_trial(struct run *r, struct tw_err *err)
     const struct tw_policy *p = &r->policy;
     struct tw_trial_spec spec = {
         .plan = &sim->plan,
-        .twins = {twin_of(r, TW_BASELINE), twin_of(r, TW_CANDIDATE)},
+        .twins = {run_twin_of(r, TW_BASELINE), run_twin_of(r, TW_CANDIDATE)},
         .mix = &r->mix,
         .connections = connection_count(r),
         .margins = {p->margin_throughput, p->margin_p50, p->margin_p95, p->margin_p99,
