@@ -9,6 +9,8 @@
 
 #include "tw/base.h"
 
+#include <jansson.h>
+
 typedef struct pg_conn PGconn;
 
 struct tw_pg; /* a connection */
@@ -58,4 +60,41 @@ int tw_pg_parse_assignments(struct tw_arena *a, const char *text, struct tw_pg_a
                             struct tw_err *err);
 /* Literals replaced by $n. The text itself, shortened, when it cannot be parsed. */
 char *tw_pg_normalize(struct tw_arena *a, const char *sql);
+/* A script as psql would run it: its statements in order. */
+struct tw_pg_statement {
+    const char *text;  /* without leading comments and the semicolon */
+    const char *node;  /* of the parse tree: "AlterTableStmt" */
+    int line;          /* of the script, from 1 */
+    bool alone;        /* refused inside a transaction block, or commits by itself (VACUUM, DO …) */
+};
+struct tw_pg_script {
+    TW_ARRAY(struct tw_pg_statement) list;
+};
+/* -EINVAL with line and column where PostgreSQL's own grammar says no, for commands of psql
+ * ("\copy") and for COPY FROM STDIN, whose rows no statement carries. */
+int tw_pg_split(struct tw_arena *a, const char *text, struct tw_pg_script *ret,
+                struct tw_err *err);
+/* The parse tree of the first statement, {"AlterTableStmt": {…}}: new reference, NULL when it cannot
+ * be parsed. Nodes and locations as libpg_query gives them. */
+json_t *tw_pg_tree(const char *sql);
+/* The words of a statement, comments left out. */
+struct tw_pg_token {
+    size_t from, len;
+    int depth; /* of parentheses around it */
+    char kind; /* 'w' word, '"' quoted identifier, '\'' string, '0' number, else the character */
+};
+struct tw_pg_tokens {
+    TW_ARRAY(struct tw_pg_token) list;
+};
+void tw_pg_tokens(struct tw_arena *a, const char *sql, struct tw_pg_tokens *ret);
+bool tw_pg_token_is(const char *sql, const struct tw_pg_token *t, const char *word); /* any case */
+/* Tables that a statement names, and whether it writes to them. */
+struct tw_pg_relation {
+    const char *schema, *name; /* schema NULL: by search_path */
+    bool writes;
+};
+struct tw_pg_relations {
+    TW_ARRAY(struct tw_pg_relation) list;
+};
+void tw_pg_relations(struct tw_arena *a, const char *sql, struct tw_pg_relations *ret);
 #endif
