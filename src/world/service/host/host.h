@@ -1,0 +1,135 @@
+/* What a host tells of a service that is no PostgreSQL: its process, its systemd unit, its files.
+ * Shared by the kinds of this room.
+ *
+ * Process  read from /proc; those of other namespaces (twins among them) are not looked at
+ * Unit     systemd's own files, read in its order: fragment, then drop-ins; systemd is not asked
+ * Words    what a service writes, made into findings by rows
+ * Source   proc(5), systemd.unit(5), systemd.service(5), systemd.exec(5), systemd.kill(5) */
+#ifndef SERVICE_HOST_H
+#define SERVICE_HOST_H
+
+#include "tw/service.h"
+
+#include <sys/types.h>
+
+/* ---- processes ---- */
+
+struct host_process {
+    pid_t pid;
+    const char *exe, *cwd;
+    TW_ARRAY(const char *) argv, env;      /* as started, where it did not rewrite them */
+    unsigned uid, gid;
+    const char *user;                      /* NULL: the uid has no name here */
+    int64_t nofile;                        /* soft limit of open files; 0 unknown */
+    const char *unit;                      /* of its control group; NULL: none */
+    TW_ARRAY(struct tw_endpoint) listens;  /* protocol "tcp" */
+    int connections;                       /* established, to what it listens on */
+};
+struct host_processes {
+    TW_ARRAY(struct host_process) list;
+};
+/* -ESRCH: gone, or of another namespace. */
+int host_process_read(struct tw_arena *a, pid_t pid, struct host_process *ret,
+                      struct tw_err *err);
+/* All whose program has this name ("redis-server"), without children of one another. */
+void host_process_find(struct tw_arena *a, const char *program, struct host_processes *ret);
+/* The one that listens there (port 0: none); false when nobody of this namespace does. */
+bool host_process_listening(struct tw_arena *a, int port, struct host_process *ret);
+
+/* ---- units ---- */
+
+struct host_unit {
+    const char *name;                      /* "redis-server.service" */
+    TW_ARRAY(const char *) files;          /* fragment first, drop-ins after it */
+    TW_ARRAY(const char *) argv, env;      /* of ExecStart; Environment */
+    const char *reload, *cwd, *user, *group; /* NULL: not given */
+    int kill_signal;                       /* 0: not given */
+    double stop_timeout_s;                 /* 90 when not given, INFINITY for none */
+    int64_t nofile;                        /* soft; 0: not given */
+    bool notify, forking;                  /* Type= */
+};
+/* root is put before every path: "" for the target itself. False: there is no such unit. */
+bool host_unit_read(struct tw_arena *a, const char *root, const char *name,
+                    struct host_unit *ret);
+/* The unit whose ExecStart runs program; config (NULL: any) has to be among its arguments. */
+bool host_unit_running(struct tw_arena *a, const char *program, const char *config,
+                       struct host_unit *ret);
+/* "LimitNOFILE" and the like: settings of the unit, beside those of the service. Nearest: NULL or
+ * the name meant. */
+bool host_unit_is_setting(const char *name);
+/* Writes one of them into a drop-in of ours below root. */
+int host_unit_set(struct tw_arena *a, const char *root, const char *unit, const char *name,
+                  const char *value, unsigned uid, unsigned gid, struct tw_err *err);
+/* What process and unit tell of a service, into its snapshot; both may be NULL. */
+int host_describe(struct tw_arena *a, const struct host_process *p, const struct host_unit *u,
+                  struct tw_snapshot *s, struct tw_err *err);
+/* Limits, stop signal as the files below access->root have it now. */
+void host_launch_limits(struct tw_arena *a, const struct tw_access *access,
+                        struct tw_launch *launch);
+
+/* ---- files ---- */
+
+/* "/var/run/x" is "/run/x". */
+const char *host_path(struct tw_arena *a, const char *path);
+const char *host_parent(struct tw_arena *a, const char *path);
+int64_t host_tree_bytes(const char *path);
+int host_add_file(struct tw_arena *a, const char *path, struct tw_snapshot *s,
+                  struct tw_err *err); /* -ENOENT is told */
+int host_put_file(const char *root, const char *path, const char *text, unsigned mode,
+                  unsigned uid, unsigned gid, struct tw_err *err);
+/* As it is at the target now. What belongs to the target's user belongs to the clone's. Missing is
+ * fine. */
+int host_copy_file(const char *root, const char *path, unsigned uid, unsigned gid,
+                   struct tw_err *err);
+/* Empty, where the target has one. */
+int host_make_dir(const char *root, const char *path, const struct tw_snapshot *s,
+                  unsigned uid, unsigned gid, struct tw_err *err);
+/* Text below root; "" when there is none. */
+const char *host_text(struct tw_arena *a, const char *root, const char *path);
+/* The owner of the clone: of its runtime directory. */
+int host_owner(const struct tw_access *access, unsigned *ret_uid, unsigned *ret_gid,
+               struct tw_err *err);
+/* Adds what is there below root and not covered yet; a file of /etc itself stays a file. */
+void host_layout_add(struct tw_arena *a, struct tw_layout *l, const char *root,
+                     const char *path);
+/* An address that has to exist inside for the same start: neither loopback nor a wildcard. */
+void host_layout_address(struct tw_arena *a, struct tw_layout *l, const char *address);
+bool host_is_loopback(const char *address);
+bool host_is_wildcard(const char *address);
+/* Steps of one file; -EINVAL for SQL. */
+int host_apply_file(struct tw_arena *a, const struct tw_access *access,
+                    const struct tw_plan_step *step, struct tw_err *err);
+/* Settings given twice, files that do not belong to the target. */
+int host_check_request(struct tw_arena *a, const struct tw_snapshot *s,
+                       const struct tw_request *r, struct tw_err *err);
+/* Steps of the files of a request; settings are the kind's. A fragment becomes fragment (NULL: it
+ * is refused). */
+int host_plan_files(struct tw_arena *a, const struct tw_snapshot *s, const struct tw_request *r,
+                    const char *fragment, struct tw_plan *plan, struct tw_err *err);
+/* used and size of the file system below path, as a counter "disk". */
+void host_count_disk(struct tw_arena *a, const char *path, struct tw_snapshot *s);
+
+/* ---- words ---- */
+
+struct host_words {
+    const char *text;       /* part of what it says; "a*b": both, in this order */
+    const char *code;
+    enum tw_severity severity;
+    enum tw_verdict at_least;
+    const char *title, *remedy;
+};
+const struct host_words *host_words_find(const char *line, const struct host_words *rows,
+                                         size_t n);
+/* clean(arena, line) takes time stamp and pid away, so that two runs say the same; NULL from it: the
+ * line says nothing. One finding for each row, with the first line that says it and how often. */
+typedef const char *host_clean_fn(struct tw_arena *a, const char *line);
+void host_words_judge(struct tw_arena *a, const char *log, size_t from, host_clean_fn *clean,
+                      const struct host_words *rows, size_t n, struct tw_issues *issues);
+/* How a process ended, in words. */
+const char *host_how_it_ended(struct tw_arena *a, int wait_status);
+/* Died at start: the first known row's words, else the last lines. */
+void host_judge_dead(struct tw_arena *a, const struct tw_access *access, size_t log_from,
+                     host_clean_fn *clean, const struct host_words *rows, size_t n,
+                     int wait_status, struct tw_issues *issues);
+
+#endif

@@ -1,0 +1,285 @@
+/* Processes of this host, as /proc tells. */
+#include "host.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PROC_TEXT_MAX ((size_t)1 << 20)
+
+static const char *link_of(struct tw_arena *a, pid_t pid, const char *what)
+{
+    tw_auto_free char *path = tw_strf("/proc/%d/%s", (int)pid, what);
+    char to[4096];
+    ssize_t n = readlink(path, to, sizeof(to) - 1);
+
+    return n > 0 ? tw_arena_strndup(a, to, (size_t)n) : NULL;
+}
+
+static char *text_of(pid_t pid, const char *what, size_t *ret_len)
+{
+    tw_auto_free char *path = tw_strf("/proc/%d/%s", (int)pid, what);
+    char *text = NULL;
+
+    return tw_read_file(AT_FDCWD, path, PROC_TEXT_MAX, &text, ret_len, NULL) < 0 ? NULL
+                                                                                 : text;
+}
+
+/* A twin's service is no service of this host, and neither is one of a container: what its files
+ * are called here is not what it calls them. */
+static bool is_ours(struct tw_arena *a, pid_t pid)
+{
+    static const char *const spaces[] = {"ns/net", "ns/mnt", "ns/pid"};
+
+    for (size_t i = 0; i < TW_COUNT_OF(spaces); i++)
+        if (!tw_streq(link_of(a, pid, spaces[i]), link_of(a, getpid(), spaces[i])))
+            return false;
+    return true;
+}
+
+#define READ_WORDS(a, pid, what, array)                                                  \
+    do {                                                                                 \
+        size_t len_ = 0;                                                                 \
+        tw_auto_free char *text_ = text_of(pid, what, &len_);                            \
+        for (size_t at_ = 0; text_ && at_ < len_; at_ += strlen(text_ + at_) + 1)        \
+            TW_PUSH(a, array, tw_arena_strdup(a, text_ + at_));                          \
+    } while (0)
+
+static void read_limits(pid_t pid, struct host_process *p)
+{
+    tw_auto_free char *text = text_of(pid, "limits", NULL);
+    const char *at = text ? strstr(text, "Max open files") : NULL;
+
+    p->nofile = at ? strtoll(at + strlen("Max open files"), NULL, 10) : 0;
+}
+
+/* The last part of its control group that is a unit: ".../redis-server.service". */
+static void read_unit(struct tw_arena *a, pid_t pid, struct host_process *p)
+{
+    tw_auto_free char *text = text_of(pid, "cgroup", NULL);
+    char *rest = text;
+
+    for (char *line; (line = strsep(&rest, "\n"));) {
+        const char *slash = strrchr(line, '/');
+
+        if (slash && tw_ends_with(slash, ".service"))
+            p->unit = tw_arena_strdup(a, slash + 1);
+    }
+}
+
+static void read_user(struct tw_arena *a, pid_t pid, struct host_process *p)
+{
+    tw_auto_free char *path = tw_strf("/proc/%d", (int)pid);
+    struct passwd pw, *found = NULL;
+    char text[4096];
+    struct stat st;
+
+    if (stat(path, &st) < 0)
+        return;
+    p->uid = st.st_uid;
+    p->gid = st.st_gid;
+    if (getpwuid_r(st.st_uid, &pw, text, sizeof(text), &found) == 0 && found)
+        p->user = tw_arena_strdup(a, pw.pw_name);
+}
+
+/* ---- sockets ---- */
+
+struct sockets {
+    TW_ARRAY(unsigned long) inodes;
+};
+
+static void own_sockets(struct tw_arena *a, pid_t pid, struct sockets *ret)
+{
+    tw_auto_free char *path = tw_strf("/proc/%d/fd", (int)pid);
+    DIR *dir = opendir(path);
+    unsigned long inode;
+
+    if (!dir)
+        return;
+    for (struct dirent *e; (e = readdir(dir));) {
+        tw_auto_free char *name = tw_strf("fd/%s", e->d_name);
+        const char *to = link_of(a, pid, name);
+
+        if (to && sscanf(to, "socket:[%lu]", &inode) == 1)
+            TW_PUSH(a, &ret->inodes, inode);
+    }
+    (void)closedir(dir);
+}
+
+static bool owns(const struct sockets *s, unsigned long inode)
+{
+    for (size_t i = 0; i < s->inodes.count; i++)
+        if (s->inodes.items[i] == inode)
+            return true;
+    return false;
+}
+
+/* "0100007F:18EB" and its long form, as the kernel keeps them: words in host order. */
+static const char *show_address(struct tw_arena *a, const char *hex)
+{
+    unsigned word[4] = {0};
+    char text[INET6_ADDRSTRLEN];
+    bool six = strlen(hex) > 8;
+
+    for (int i = 0; i < (six ? 4 : 1); i++) {
+        char part[9] = {0};
+
+        memcpy(part, hex + 8 * i, 8);
+        word[i] = (unsigned)strtoul(part, NULL, 16);
+    }
+    return inet_ntop(six ? AF_INET6 : AF_INET, word, text, sizeof(text))
+               ? tw_arena_strdup(a, text)
+               : NULL;
+}
+
+struct tcp_line {
+    char address[33];
+    int port, state;
+    unsigned long inode;
+};
+
+static bool read_tcp_line(const char *line, struct tcp_line *ret)
+{
+    unsigned port, state;
+
+    if (sscanf(line, " %*d: %32[0-9A-F]:%X %*[0-9A-F]:%*X %X %*s %*s %*s %*d %*d %lu",
+               ret->address, &port, &state, &ret->inode) != 4)
+        return false;
+    ret->port = (int)port;
+    ret->state = (int)state;
+    return true;
+}
+
+#define TCP_LISTEN      0x0A
+#define TCP_ESTABLISHED 0x01
+
+static void count_line(struct tw_arena *a, const struct tcp_line *t,
+                       const struct sockets *own, bool first_pass, struct host_process *p)
+{
+    if (first_pass && t->state == TCP_LISTEN && owns(own, t->inode))
+        TW_PUSH(a, &p->listens,
+                (struct tw_endpoint){.protocol = "tcp",
+                                     .address = show_address(a, t->address),
+                                     .port = t->port});
+    if (first_pass || t->state != TCP_ESTABLISHED)
+        return;
+    for (size_t i = 0; i < p->listens.count; i++)
+        if (p->listens.items[i].port == t->port) {
+            p->connections++;
+            return;
+        }
+}
+
+static void read_tcp(struct tw_arena *a, const char *path, const struct sockets *own,
+                     bool first_pass, struct host_process *p)
+{
+    FILE *f = fopen(path, "re");
+    struct tcp_line t;
+    char line[512];
+
+    while (f && fgets(line, sizeof(line), f))
+        if (read_tcp_line(line, &t))
+            count_line(a, &t, own, first_pass, p);
+    if (f)
+        (void)fclose(f);
+}
+
+static void read_sockets(struct tw_arena *a, struct host_process *p)
+{
+    struct sockets own = {0};
+
+    own_sockets(a, p->pid, &own);
+    for (int pass = 0; pass < 2; pass++) {
+        read_tcp(a, "/proc/net/tcp", &own, pass == 0, p);
+        read_tcp(a, "/proc/net/tcp6", &own, pass == 0, p);
+    }
+}
+
+/* ---- one, some ---- */
+
+int host_process_read(struct tw_arena *a, pid_t pid, struct host_process *ret,
+                      struct tw_err *err)
+{
+    struct host_process p = {.pid = pid, .exe = link_of(a, pid, "exe")};
+
+    if (pid <= 0 || !p.exe || !is_ours(a, pid))
+        return tw_fail(err, -ESRCH, "process %d is not one of this host", (int)pid);
+    p.cwd = link_of(a, pid, "cwd");
+    READ_WORDS(a, pid, "cmdline", &p.argv);
+    READ_WORDS(a, pid, "environ", &p.env);
+    read_limits(pid, &p);
+    read_unit(a, pid, &p);
+    read_user(a, pid, &p);
+    read_sockets(a, &p);
+    *ret = p;
+    return 0;
+}
+
+static pid_t parent_of(pid_t pid)
+{
+    tw_auto_free char *text = text_of(pid, "stat", NULL);
+    const char *at = text ? strrchr(text, ')') : NULL;
+    int parent = 0;
+
+    return at && sscanf(at + 1, " %*c %d", &parent) == 1 ? parent : 0;
+}
+
+/* A program that was replaced while it runs shows as "/usr/bin/x (deleted)". */
+static bool has_name(const char *exe, const char *program)
+{
+    const char *slash = exe ? strrchr(exe, '/') : NULL;
+    size_t n = strlen(program);
+
+    return slash && strncmp(slash + 1, program, n) == 0 &&
+           (slash[1 + n] == '\0' || slash[1 + n] == ' ');
+}
+
+void host_process_find(struct tw_arena *a, const char *program,
+                       struct host_processes *ret)
+{
+    DIR *dir = opendir("/proc");
+    struct host_process p;
+
+    *ret = (struct host_processes){0};
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        pid_t pid = isdigit((unsigned char)*e->d_name) ? atoi(e->d_name) : 0;
+
+        if (!pid || !has_name(link_of(a, pid, "exe"), program) ||
+            has_name(link_of(a, parent_of(pid), "exe"), program))
+            continue;
+        if (host_process_read(a, pid, &p, NULL) == 0)
+            TW_PUSH(a, &ret->list, p);
+    }
+    if (dir)
+        (void)closedir(dir);
+}
+
+static bool listens_at(const struct host_process *p, int port)
+{
+    for (size_t i = 0; i < p->listens.count; i++)
+        if (p->listens.items[i].port == port)
+            return true;
+    return false;
+}
+
+bool host_process_listening(struct tw_arena *a, int port, struct host_process *ret)
+{
+    DIR *dir = port ? opendir("/proc") : NULL;
+    bool found = false;
+
+    for (struct dirent *e; dir && !found && (e = readdir(dir));) {
+        pid_t pid = isdigit((unsigned char)*e->d_name) ? atoi(e->d_name) : 0;
+
+        found = pid && host_process_read(a, pid, ret, NULL) == 0 && listens_at(ret, port);
+    }
+    if (dir)
+        (void)closedir(dir);
+    return found;
+}
