@@ -40,6 +40,40 @@ int tw_predict_horizon(struct tw_arena *a, const struct tw_predict_spec *spec,
                        struct tw_forecast *ret_forecast, struct tw_err *err);
 
 /* ---- laws: when does what run out? Everything NaN is unknown and gives no failure ---- */
+
+/* What flows into a stock. Estimates without an interval are taken as exact. */
+struct tw_inflow {
+    const char *what;                 /* "rows", "WAL that no archive takes": for the evidence */
+    struct tw_estimate per_request, per_s; /* NaN: none known */
+    bool wal;                         /* as much as the forecast says is written of WAL */
+    double fixed;                     /* needed at once, whatever the load; NaN: nothing */
+    double ceiling;                   /* it grows no further than this; NaN: without end */
+    double probability;               /* that it flows at all: 1 where that was seen */
+};
+/* What fills up until it fails: a file system, a sequence, transaction ids, descriptors. */
+struct tw_stock {
+    const char *law;                  /* row of predict/list.h that judges it: "sequence" */
+    const char *kind;                 /* of the failure: "disk_full"; NULL: the law's name */
+    const char *name, *unit;          /* unit "bytes" is shown as such; NULL: a plain number */
+    double used, limit;
+    TW_ARRAY(struct tw_inflow) inflows;
+    const char *cycles;               /* what happens at the end, when that is no failure; NULL */
+    const char *end;                  /* what happens at the end, for the evidence; NULL */
+    const char *because;              /* what was seen, for the evidence; NULL */
+};
+/* Valid until, by the wall clock. */
+struct tw_expiry {
+    const char *what, *name;          /* "certificate", "password of role" */
+    int64_t from_wall_ns, until_wall_ns; /* 0: has always been, for ever */
+};
+/* A table whose dead rows are reclaimed by a vacuum that may come or not, fast or slowly. */
+struct tw_vacuumed {
+    const char *name;
+    double rows, dead_rows, heap_pages, index_pages;
+    struct tw_estimate dead_per_request, dead_per_s; /* NaN: none seen */
+    double threshold_rows;            /* dead rows at which a vacuum begins; infinite: never */
+    double naptime_s, cost_per_s;     /* cost_per_s: of cost units; infinite: not throttled */
+};
 struct tw_predict_limits {
     double memory_limit_bytes, memory_other_bytes; /* computed need beside connections and buffers:
                                                       work_mem * nodes * active, maintenance … */
@@ -47,12 +81,44 @@ struct tw_predict_limits {
     double max_connections, reserved_connections, connections_used, connection_growth_per_s;
     double disk_free_bytes, growth_bytes_per_s, wal_kept_bytes_per_s;
     double max_wal_bytes;
+    /* From here on 0 is as good as unknown. */
+    double connection_growth_low, connection_growth_high; /* 90 % of the leak */
+    double connections_asked;         /* pools and instances together, as somebody said */
+    struct tw_estimate memory_growth_per_request; /* n 0: no slope was found */
+    double freeze_max_age[2];         /* transaction ids, multixacts: a vacuum is forced there */
+    double vacuum_pages_per_s;        /* of a forced vacuum; 0 unknown */
+    double table_pages;               /* that it has to read */
+    double xmin_holder_age;           /* of what keeps it from freezing; 0: nothing does */
+    const char *xmin_holder;
+    int64_t now_wall_ns;
+    TW_ARRAY(struct tw_stock) stocks;
+    TW_ARRAY(struct tw_expiry) expiries;
+    TW_ARRAY(struct tw_vacuumed) tables;
 };
-/* Appends to failures those whose probability is at least threshold. */
+/* A law that was looked at and gives no failure within the horizon. */
+struct tw_looked {
+    const char *kind, *name;
+    double at_hours;                  /* infinite: never */
+    double used_share;                /* of the limit, at the end of the horizon; NaN unknown */
+};
+/* Appends to failures those whose probability is at least threshold, and to looked the rest. f and m
+ * may be NULL: nothing was measured, and what depends on the load is not known. */
 struct tw_failures {
     TW_ARRAY(struct tw_failure) list;
+    TW_ARRAY(struct tw_looked) looked;
 };
 void tw_predict_failures(struct tw_arena *a, const struct tw_forecast *f,
                          const struct tw_model *m, const struct tw_predict_limits *limits,
                          double hours, double threshold, struct tw_failures *failures);
+/* "never within 24 h: sequences (nearest 'public.t_id_seq', hour 812), …"; NULL: nothing was looked at. */
+const char *tw_predict_looked(struct tw_arena *a, const struct tw_failures *failures, double hours);
+/* per / requests with the 90 % interval of counted events (normal approximation of a Poisson
+ * count); the spread of their sizes comes on top as a coefficient of variation. */
+struct tw_estimate tw_predict_rate(double amount, double events, double requests, double size_cv);
+/* Rate at which things that are never given back were taken: times ascending, seconds, the last not
+ * after now_s. n 0 where they are too few or come in bursts (a pool that filled up). */
+struct tw_estimate tw_predict_leak(const double *at_s, size_t n, double now_s);
+/* Bytes per request of a memory that grows with the work, by slots in their order; n 0 where the
+ * slope's interval contains 0, or growth is levelling off. */
+struct tw_estimate tw_predict_memory_growth(const struct tw_slot *slots, size_t n, enum tw_arm arm);
 #endif

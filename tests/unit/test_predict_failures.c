@@ -38,8 +38,18 @@ static struct tw_model model(double capacity)
                              .memory_per_connection_bytes = 1e7};
 }
 
-static const struct tw_predict_limits nothing = {NAN, NAN, NAN, NAN, NAN, NAN,
-                                                 NAN, NAN, NAN, NAN, NAN};
+static const struct tw_predict_limits nothing = {
+    .memory_limit_bytes = NAN,
+    .memory_other_bytes = NAN,
+    .shared_memory_bytes = NAN,
+    .max_connections = NAN,
+    .reserved_connections = NAN,
+    .connections_used = NAN,
+    .connection_growth_per_s = NAN,
+    .disk_free_bytes = NAN,
+    .growth_bytes_per_s = NAN,
+    .wal_kept_bytes_per_s = NAN,
+    .max_wal_bytes = NAN};
 
 static const struct tw_failure *find(const struct tw_failures *list, const char *kind)
 {

@@ -25,7 +25,7 @@ static double full_h(const struct predict_case *c, const struct need *n, double 
     return n->per_s > 0 ? (free_bytes - n->fixed) / (n->per_s * factor) / 3600 : NAN;
 }
 
-static bool judge(const struct predict_case *c, struct tw_failure *ret)
+static void judge_one(const struct predict_case *c)
 {
     const struct tw_predict_limits *l = c->limits;
     const struct tw_estimate *wal = &c->f->wal_bytes;
@@ -36,15 +36,16 @@ static bool judge(const struct predict_case *c, struct tw_failure *ret)
         .per_s = known(l->growth_bytes_per_s) + known(l->wal_kept_bytes_per_s),
     };
     double total = n.fixed + n.per_s * c->hours * 3600;
+    struct tw_failure f = predict_failure("disk_full");
 
     if (!(l->disk_free_bytes >= 0) || !(total > 0))
-        return false;
-    ret->probability = predict_exceeds(total, total * relative_low, total * relative_high,
+        return;
+    f.probability = predict_exceeds(total, total * relative_low, total * relative_high,
                                        l->disk_free_bytes);
-    ret->at_hours = full_h(c, &n, 1);
-    ret->low = full_h(c, &n, relative_high);
-    ret->high = full_h(c, &n, relative_low);
-    ret->evidence = tw_arena_printf(
+    f.at_hours = full_h(c, &n, 1);
+    f.low = full_h(c, &n, relative_high);
+    f.high = full_h(c, &n, relative_low);
+    f.evidence = tw_arena_printf(
         c->arena,
         "%s are free; the data grows by %s per hour, slots keep %s of WAL per hour, "
         "max_wal_size "
@@ -53,7 +54,15 @@ static bool judge(const struct predict_case *c, struct tw_failure *ret)
         tw_show_bytes(c->arena, known(l->growth_bytes_per_s) * 3600),
         tw_show_bytes(c->arena, known(l->wal_kept_bytes_per_s) * 3600),
         tw_show_bytes(c->arena, n.fixed), tw_show_bytes(c->arena, total), c->hours);
-    return true;
+    predict_tell(c, &f, "the disk", total / l->disk_free_bytes);
 }
 
-const struct predict_law predict_law_disk = {.name = "disk_full", .judge = judge};
+/* File systems one by one where they are known, each with what is written to it. */
+static void judge(const struct predict_case *c)
+{
+    predict_fill_judge(c, "disk");
+    judge_one(c);
+}
+
+const struct predict_law predict_law_disk = {
+    .name = "disk", .words = "disks and inodes", .judge = judge};

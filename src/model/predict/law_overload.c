@@ -45,26 +45,27 @@ static const char *consequence(const struct predict_case *c, double worst, doubl
                            tw_show_count(c->arena, worst), until_h);
 }
 
-static bool judge(const struct predict_case *c, struct tw_failure *ret)
+static void judge(const struct predict_case *c)
 {
     double capacity = predict_capacity(c->m), worst, until_h;
     double low = c->m->capacity_low, high = c->m->capacity_high;
     const struct tw_bin *peak = predict_peak(c->f, rate);
+    struct tw_failure f = predict_failure("overload");
 
     if (!peak || !(capacity > 0))
-        return false;
+        return;
     until_h = drained_h(c->f, &worst);
-    ret->probability = 1 - predict_exceeds(capacity, low, high, peak->rate_per_s);
-    ret->at_hours = reached_h(c->f, fmin(capacity, peak->rate_per_s));
-    ret->low = reached_h(c->f, low);
-    ret->high = reached_h(c->f, high);
-    ret->evidence = tw_arena_printf(
+    f.probability = 1 - predict_exceeds(capacity, low, high, peak->rate_per_s);
+    f.at_hours = reached_h(c->f, fmin(capacity, peak->rate_per_s));
+    f.low = reached_h(c->f, low);
+    f.high = reached_h(c->f, high);
+    f.evidence = tw_arena_printf(
         c->arena,
         "%s requests/s are offered at hour %.1f, %s can be served (90 %%: %s to %s)%s",
         tw_show_count(c->arena, peak->rate_per_s), peak->from_h,
         tw_show_count(c->arena, capacity), tw_show_count(c->arena, low),
         tw_show_count(c->arena, high), consequence(c, worst, until_h));
-    return true;
+    predict_tell(c, &f, "capacity", peak->rate_per_s / capacity);
 }
 
-const struct predict_law predict_law_overload = {.name = "overload", .judge = judge};
+const struct predict_law predict_law_overload = {.name = "overload", .words = "capacity", .judge = judge};

@@ -11,4 +11,9 @@
     X(connections)                                                                       \
     X(overload)                                                                          \
     X(timeout)                                                                           \
-    X(disk)
+    X(disk)                                                                              \
+    X(sequence)                                                                          \
+    X(xid)                                                                               \
+    X(files)                                                                             \
+    X(expiry)                                                                            \
+    X(bloat)

@@ -92,23 +92,41 @@ double predict_wal(const struct tw_model *m, const struct predict_wal_spec *spec
 /* ---- failures.c ---- */
 struct predict_case { /* what every law may look at */
     struct tw_arena *arena;
-    const struct tw_forecast *f;
-    const struct tw_model *m;
+    const struct tw_forecast *f; /* never NULL; without bins nothing was measured */
+    const struct tw_model *m;    /* never NULL */
     const struct tw_predict_limits *limits;
     double hours;
+    double threshold;
+    struct tw_failures *found;
 };
 struct predict_law {
-    const char *name;
-    /* Fills ret and returns true when there is something to tell. */
-    bool (*judge)(const struct predict_case *c, struct tw_failure *ret);
+    const char *name, *words; /* words: in the plural, for what was looked at */
+    void (*judge)(const struct predict_case *c);
 };
 #define TW_DECLARE(name) extern const struct predict_law predict_law_##name;
 TW_PREDICT_LAW_LIST(TW_DECLARE)
 #undef TW_DECLARE
+struct tw_failure predict_failure(const char *kind); /* no time known, probability 0 */
+/* Into the list when it is probable enough; else it was looked at. used_share may be NaN. */
+void predict_tell(const struct predict_case *c, const struct tw_failure *f, const char *name,
+                  double used_share);
 /* P(X >= limit) for a lognormal X with this median and 90 % interval; without one, 0
  * or 1. */
 double predict_exceeds(double value, double low, double high, double limit);
 const struct tw_bin *predict_peak(const struct tw_forecast *f,
                                   double (*of)(const struct tw_bin *));
+
+/* ---- fill.c: a stock that fills ---- */
+struct predict_fill {
+    double within;               /* what flows in within the horizon */
+    double spread;               /* standard deviation of its logarithm */
+    double at_h, low_h, high_h;  /* when it is full; infinite: never */
+    double probability;          /* that this is within the horizon */
+    bool flows;                  /* anything is known to flow */
+};
+void predict_fill(const struct predict_case *c, const struct tw_stock *s,
+                  struct predict_fill *ret);
+/* The stocks of a law, the earliest of each kind told with its computation. */
+void predict_fill_judge(const struct predict_case *c, const char *law);
 
 #endif
