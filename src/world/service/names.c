@@ -1,0 +1,138 @@
+/* Names and addresses of neighbours, looked up at the target, with an end in sight. */
+#include "service_internal.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define LOOKUP_NS  (2 * TW_SEC_NS)
+#define CONNECT_MS 250
+
+bool service_is_address(const char *text)
+{
+    struct in6_addr any;
+
+    return text && (inet_pton(AF_INET, text, &any) == 1 || inet_pton(AF_INET6, text, &any) == 1);
+}
+
+static const char *list_addresses(struct tw_arena *a, const struct addrinfo *list)
+{
+    const char *text = NULL;
+    char one[INET6_ADDRSTRLEN];
+
+    for (const struct addrinfo *i = list; i; i = i->ai_next) {
+        if (getnameinfo(i->ai_addr, i->ai_addrlen, one, sizeof one, NULL, 0, NI_NUMERICHOST))
+            continue;
+        if (!text)
+            text = tw_arena_strdup(a, one);
+        else if (!strstr(text, one))
+            text = tw_arena_printf(a, "%s,%s", text, one);
+    }
+    return text;
+}
+
+/* A name server that does not answer keeps getaddrinfo for half a minute: a request that cannot be
+ * called back is left behind with its memory, and ends by itself. */
+const char *service_resolve(struct tw_arena *a, const char *name, bool *ret_slow)
+{
+    static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    struct gaicb *ask = tw_alloc(sizeof *ask);
+    struct gaicb *list[] = {ask};
+    struct timespec within = {LOOKUP_NS / TW_SEC_NS, 0};
+    const char *text = NULL;
+    int state;
+
+    *ask = (struct gaicb){.ar_name = strdup(name), .ar_request = &hints};
+    *ret_slow = false;
+    if (getaddrinfo_a(GAI_NOWAIT, list, 1, NULL) == 0)
+        (void)gai_suspend((const struct gaicb *const *)list, 1, &within);
+    state = gai_error(ask);
+    if (state == EAI_INPROGRESS) {
+        *ret_slow = true;
+        if (gai_cancel(ask) != EAI_CANCELED)
+            return NULL;
+    } else if (state == 0) {
+        text = list_addresses(a, ask->ar_result);
+        freeaddrinfo(ask->ar_result);
+    } else if (state == EAI_AGAIN) {
+        *ret_slow = true;
+    }
+    free((char *)(uintptr_t)ask->ar_name);
+    free(ask);
+    return text;
+}
+
+bool service_reachable(const char *address, int port)
+{
+    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+    bool is4 = inet_pton(AF_INET, address, &v4.sin_addr) == 1;
+    const struct sockaddr *to = is4 ? (const struct sockaddr *)&v4 : (const struct sockaddr *)&v6;
+    tw_auto_close int fd = -1;
+    struct pollfd p;
+    int problem = 0;
+    socklen_t size = sizeof problem;
+
+    if (!is4 && inet_pton(AF_INET6, address, &v6.sin6_addr) != 1)
+        return false;
+    fd = socket(is4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return false;
+    if (connect(fd, to, is4 ? sizeof v4 : sizeof v6) == 0)
+        return true;
+    p = (struct pollfd){fd, POLLOUT, 0};
+    return errno == EINPROGRESS && poll(&p, 1, CONNECT_MS) == 1 &&
+           getsockopt(fd, SOL_SOCKET, SO_ERROR, &problem, &size) == 0 && problem == 0;
+}
+
+void service_split_port(struct tw_arena *a, const char *text, const char **ret_host,
+                        int *ret_port)
+{
+    const char *close = *text == '[' ? strchr(text, ']') : NULL;
+    const char *colon = strrchr(close ? close : text, ':');
+
+    *ret_port = 0;
+    if (!close && colon && strchr(text, ':') != colon) { /* a bare IPv6 address */
+        *ret_host = tw_arena_strdup(a, text);
+        return;
+    }
+    if (colon)
+        *ret_port = atoi(colon + 1);
+    if (close)
+        *ret_host = tw_arena_strndup(a, text + 1, (size_t)(close - text - 1));
+    else
+        *ret_host = colon ? tw_arena_strndup(a, text, (size_t)(colon - text))
+                          : tw_arena_strdup(a, text);
+}
+
+static const struct tw_neighbour *asked_before(const struct service_needs *n, size_t until)
+{
+    for (size_t i = 0; i < until; i++)
+        if (tw_streq(n->neighbours.items[i].address, n->neighbours.items[until].address))
+            return &n->neighbours.items[i];
+    return NULL;
+}
+
+void service_neighbours_look(struct tw_arena *a, struct service_needs *n, bool probe)
+{
+    for (size_t i = 0; i < n->neighbours.count; i++) {
+        struct tw_neighbour *b = &n->neighbours.items[i];
+        const struct tw_neighbour *before = asked_before(n, i);
+        bool slow;
+
+        if (!b->address || *b->address == '/' || b->resolved)
+            continue;
+        b->resolved = before                           ? before->resolved
+                      : service_is_address(b->address) ? b->address
+                                                       : service_resolve(a, b->address, &slow);
+        if (probe && b->resolved && b->port)
+            b->reachable = service_reachable(
+                tw_arena_strndup(a, b->resolved, strcspn(b->resolved, ",")), b->port);
+    }
+}
