@@ -602,9 +602,12 @@ static void on_upgraded(void *arg, struct MHD_Connection *connection, void *mine
                         const char *extra, size_t extra_len, MHD_socket fd,
                         struct MHD_UpgradeResponseHandle *upgraded)
 {
+    struct http_request *r = mine;
     struct tw_ws *c = arg;
 
-    (void)connection, (void)mine;
+    (void)connection;
+    tw_arena_free(r->pub.arena); /* the request is kept until the connection ends */
+    r->pub.arena = NULL;
     c->fd = fd;
     c->upgraded = upgraded;
     if (extra_len) {
