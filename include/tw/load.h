@@ -35,7 +35,12 @@ struct tw_load_variable {    /* drawn anew for every request */
                                 same index, so that (a, b) is a row that exists */
 };
 struct tw_load_statement {
-    const char *sql;         /* with $1 … */
+    const char *sql;         /* what is sent, with $1 … ($$ is a dollar, but for postgresql), in the
+                                notation of the driver: postgresql SQL; http "METHOD /path", then
+                                header lines, an empty line and the body, lines ended by \n; redis a
+                                command in words, "quoted" where they hold blanks; tcp the bytes,
+                                NULL or "": connect only */
+    int expect;              /* http: the status that is an answer; 0: any below 400 */
     TW_ARRAY(int) variables; /* index of the variable for $1, $2 … */
     double think_ms;         /* \sleep before it */
 };
@@ -51,8 +56,11 @@ struct tw_load_item {
                                                       stand among them as the script says */
 };
 struct tw_load_mix {
+    const char *driver;      /* a row of lab/load/list.h: "postgresql" (or NULL) "http" "http2" "redis"
+                                "tcp" */
     const char *description; /* "8 statements of pg_stat_statements, 96 % of total time" */
-    const char *source;      /* "pg_stat_statements" "table statistics" "script" "built-in" */
+    const char *source;      /* "pg_stat_statements" "table statistics" "script" "built-in"
+                                "requests" (of logs and statistics) "sampled keys" "nothing known" */
     const char *database;
     double coverage;         /* 0..1; NaN where nothing is known */
     TW_ARRAY(struct tw_load_item) items;
@@ -91,7 +99,10 @@ int tw_load_try(struct tw_arena *a, const struct tw_load_mix *mix, struct tw_pg 
 struct tw_load;
 struct tw_load_spec {
     const struct tw_load_mix *mix;
-    const char *conninfo[TW_ARM_COUNT]; /* as seen from where the generator runs */
+    /* As seen from where the generator runs. postgresql: a connection string, with "prepare=0"
+     * where a pooler cannot keep prepared statements. Others: "address=10.213.0.2 port=8080
+     * device=eth0 source=10.213.0.10 tls=1 …", the table in docs/internals/load.md. */
+    const char *conninfo[TW_ARM_COUNT];
     int connections;                    /* per arm, at most */
     struct tw_sandbox *box;             /* client sandbox; NULL: a plain child (tests, bench) */
     const char *program;                /* the twin binary as seen there: runs "_generator" */
@@ -120,7 +131,8 @@ int tw_load_flush(struct tw_load *load, enum tw_arm arm, int *ret_transactions,
 /* What the server said to failed requests since the last call: "53300 sorry, too many clients
  * already", with counts; one line each, most frequent first. */
 struct tw_load_failure {
-    const char *sqlstate, *text;
+    const char *code, *text; /* code: SQLSTATE, HTTP status, first word of a Redis error, name of an
+                                errno, "tls" "timeout" "closed" "protocol" "draw" */
     int64_t count;
     enum tw_arm arm;
 };
@@ -131,6 +143,69 @@ int tw_load_failures(struct tw_load *load, struct tw_arena *a, struct tw_load_fa
                      struct tw_err *err);
 /* Mean seconds per item and arm since the start: (items x TW_ARM_COUNT), borrowed; NaN none. */
 const double *tw_load_item_means(struct tw_load *load);
+
+/* ---- other services than PostgreSQL ---- */
+
+/* A mix for driver. mixes: files with one request per line ("GET /path@3", "SET key:$id x",
+ * docs/internals/load.md); none: the requests that the snapshot tells; else what is known: GET / of
+ * every server name, GET and SET on keys of the baseline, a connection. at tells where the baseline
+ * twin is reached (conninfo, box, program; its mix and connections are not read): every request is
+ * tried there once, and what it answers is what is expected from then on. */
+int tw_load_mix_make_at(struct tw_arena *a, const struct tw_snapshot *s, const char *driver,
+                        const char *const *mixes, size_t mix_count,
+                        const struct tw_load_spec *at, struct tw_load_mix *ret,
+                        struct tw_err *err);
+
+/* Many clients at once, connections that are kept idle, and an idle ladder: connections used once,
+ * left alone for each rung's time, and used again. */
+enum tw_load_rung_result {
+    TW_RUNG_NOT_TRIED, /* longer than the bound */
+    TW_RUNG_WORKED,
+    TW_RUNG_CLOSED,    /* while it was idle: after closed_s */
+    TW_RUNG_FAILED,    /* the second use failed: code and text */
+};
+extern const char *const tw_load_rung_names[];
+struct tw_load_rung {
+    double idle_s;
+    enum tw_load_rung_result result;
+    double closed_s;         /* NaN: was not closed */
+    const char *code, *text; /* NULL: nothing was said */
+};
+struct tw_load_connections_order {
+    enum tw_arm arm;
+    int clients;             /* at once, each sends again when answered */
+    int idle;                /* kept open beside them and not used */
+    double hold_s;           /* how long */
+    const double *rungs_s;   /* ascending; may be NULL */
+    size_t rung_count;
+    double bound_s;          /* real seconds that the ladder may take */
+    uint64_t seed;
+};
+struct tw_load_connections {
+    int asked, opened;       /* connections of clients, idle and ladder together */
+    int idle_closed;         /* of the idle ones, when the hold ended */
+    double open_s;           /* until the last of those that opened */
+    int64_t done, errors, late;
+    double throughput_per_s, p50_s, p95_s, p99_s; /* of the clients; NaN */
+    TW_ARRAY(struct tw_load_rung) rungs;
+    struct tw_load_failures failures;
+};
+/* spec->connections is not read. -ECONNREFUSED: not one connection could be opened. */
+int tw_load_connections(struct tw_arena *a, const struct tw_load_spec *spec,
+                        const struct tw_load_connections_order *order,
+                        struct tw_load_connections *ret, struct tw_err *err);
+
+/* ---- a stand-in for what a service calls and that is not cloned ---- */
+
+/* The plan of a stand-in for these neighbours, as JSON for `twin _standin`: what the requests of the
+ * snapshot tell of status, size and time behind the service. addresses: "10.0.3.7:8080", one for
+ * each neighbour. */
+char *tw_load_standin_plan(struct tw_arena *a, const struct tw_snapshot *s,
+                           const char *const *addresses, const char *const *protocols,
+                           size_t count);
+/* main() of the stand-in: the plan as its argument, or on fd 3. It answers until it is told to end
+ * (SIGTERM) or its parent is gone, and says "ready" on stdout when it listens. */
+int tw_load_standin_main(int argc, char **argv);
 
 /* main() of the generator process: reads orders from fd 3. Returns an exit code. */
 int tw_load_generator_main(int argc, char **argv);

@@ -203,7 +203,7 @@ Test(load_generator, errors_are_counted_with_the_servers_words)
     cr_expect_eq(slot.sent, slot.done + slot.errors);
     cr_assert(tw_load_failures(load, arena, &failures, NULL) == 0);
     cr_assert_eq(failures.list.count, 1);
-    cr_expect_str_eq(failures.list.items[0].sqlstate, "22012");
+    cr_expect_str_eq(failures.list.items[0].code, "22012");
     cr_expect_str_eq(failures.list.items[0].text, "division by zero");
     cr_expect_eq(failures.list.items[0].count, slot.errors);
     cr_expect_eq(failures.list.items[0].arm, TW_CANDIDATE);
@@ -241,7 +241,7 @@ Test(load_generator, killed_connections_come_back)
         cr_expect_eq(slot.sent, slot.done + slot.errors + slot.late);
         cr_assert(tw_load_failures(load, arena, &failures, NULL) == 0);
         for (size_t i = 0; i < failures.list.count; i++)
-            told |= !strcmp(failures.list.items[i].sqlstate, "57P01");
+            told |= !strcmp(failures.list.items[i].code, "57P01");
         free_slot(&slot);
     }
     (void)waitpid(pid, NULL, 0);
@@ -260,7 +260,7 @@ Test(load_generator, too_many_connections_are_a_failure_with_its_words)
     cr_expect_eq(slot.done, slot.sent);
     cr_assert(tw_load_failures(load, arena, &failures, NULL) == 0);
     cr_assert(failures.list.count > 0);
-    cr_expect_str_eq(failures.list.items[0].sqlstate, "53300");
+    cr_expect_str_eq(failures.list.items[0].code, "53300");
     cr_expect(strstr(failures.list.items[0].text, "too many clients"), "%s",
               failures.list.items[0].text);
     free_slot(&slot);

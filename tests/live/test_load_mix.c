@@ -205,7 +205,7 @@ Test(load_mix, statements_of_the_target_are_reproduced)
     cr_assert(tw_load_slot(load, &order, &slot, &err) == 0, "%s", err.text);
     cr_assert(tw_load_failures(load, arena, &failures, &err) == 0);
     for (size_t i = 0; i < failures.list.count; i++)
-        cr_log_info("%s %s x %ld\n", failures.list.items[i].sqlstate,
+        cr_log_info("%s %s x %ld\n", failures.list.items[i].code,
                     failures.list.items[i].text, (long)failures.list.items[i].count);
     cr_expect_eq(slot.errors, 0);
     cr_expect_eq(slot.done, slot.sent);

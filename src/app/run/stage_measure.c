@@ -217,7 +217,7 @@ static void judge_failures(struct run *r)
             continue;
         for (size_t k = 0; k < f->list.count; k++)
             if (f->list.items[k].arm == TW_BASELINE &&
-                tw_streq(f->list.items[k].sqlstate, one->sqlstate))
+                tw_streq(f->list.items[k].code, one->code))
                 before += f->list.items[k].count;
         if (one->count <= 2 * before)
             continue;
@@ -228,7 +228,7 @@ static void judge_failures(struct run *r)
                             "%lld requests of the candidate failed, %lld of the "
                             "baseline: %s (SQLSTATE %s)",
                             (long long)one->count, (long long)before, one->text,
-                            one->sqlstate),
+                            one->code),
             "see what the server says; the same requests succeed without the change");
     }
 }
@@ -265,7 +265,7 @@ static bool nothing_succeeds(struct run *r)
         r->v.not_measured = tw_arena_printf(
             r->v.sim->arena,
             "no request of the load succeeds on the unchanged service: %s (SQLSTATE %s)",
-            f->list.items[i].text, f->list.items[i].sqlstate);
+            f->list.items[i].text, f->list.items[i].code);
         m->pairs = 0;
         m->noise_floor = NAN;
         m->stopped_because = r->v.not_measured;

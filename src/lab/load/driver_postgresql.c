@@ -11,6 +11,10 @@
 #include <sys/epoll.h>
 
 enum phase { CONNECTING, PREPARING, SERVING };
+struct target {
+    const char *conninfo;
+    bool prepare;
+};
 struct session {
     PGconn *pg;
     enum phase phase;
@@ -47,8 +51,8 @@ static void note_failure(struct load_conn *c, const char *sqlstate, const char *
     if (s->failed)
         return; /* the first says why, the others follow from it */
     s->failed = true;
-    keep_text(c->sqlstate, sizeof c->sqlstate, sqlstate, false);
-    keep_text(c->failure, sizeof c->failure, text, tw_starts_with(sqlstate, "22"));
+    keep_text(c->fault.code, sizeof c->fault.code, sqlstate, false);
+    keep_text(c->fault.text, sizeof c->fault.text, text, tw_starts_with(sqlstate, "22"));
 }
 
 static void note_result(struct load_conn *c, const PGresult *res)
@@ -107,15 +111,40 @@ static void pg_close(struct load_conn *c)
     c->own = NULL;
 }
 
-static void pg_open(struct load_conn *c, const struct load_program *p,
-                    const char *conninfo)
+/* "prepare=0" is ours and not libpq's: statements are sent unnamed each time, which a pooler
+ * can hand to any server connection. */
+static int pg_aim(struct tw_arena *a, const struct load_program *p, const char *endpoint,
+                  void **ret_target, struct tw_err *err)
 {
+    static const char option[] = "prepare=";
+    struct target *t = tw_arena_alloc(a, sizeof *t);
+    char *conninfo = tw_arena_strdup(a, endpoint), *at = conninfo;
+
+    (void)p, (void)err;
+    t->prepare = true;
+    while ((at = strstr(at, option)) != NULL) {
+        size_t len = strcspn(at, " ");
+
+        if (at == conninfo || at[-1] == ' ') {
+            t->prepare = at[sizeof option - 1] != '0';
+            memset(at, ' ', len);
+        }
+        at += len;
+    }
+    t->conninfo = conninfo;
+    *ret_target = t;
+    return 0;
+}
+
+static void pg_open(struct load_conn *c, const struct load_program *p)
+{
+    const struct target *t = c->target;
     struct session *s = tw_alloc(sizeof *s);
 
     c->own = s;
     s->unprepared = tw_alloc(p->statement_count * sizeof *s->unprepared);
     s->parameters = tw_alloc((p->max_parameters + 1) * sizeof *s->parameters);
-    s->pg = PQconnectStart(conninfo);
+    s->pg = PQconnectStart(t->conninfo);
     (void)PQsetErrorVerbosity(s->pg, PQERRORS_VERBOSE);
     (void)PQsetNoticeReceiver(s->pg, hear_notice, c);
     c->fd = PQstatus(s->pg) == CONNECTION_BAD ? -1 : PQsocket(s->pg);
@@ -125,11 +154,17 @@ static void pg_open(struct load_conn *c, const struct load_program *p,
         (void)lost(c);
 }
 
-static bool prepare_all(struct session *s, const struct load_program *p)
+static bool prepare_all(struct session *s, const struct load_program *p,
+                        const struct target *t)
 {
     if (PQsetnonblocking(s->pg, 1) != 0 || !PQenterPipelineMode(s->pg))
         return false;
     s->phase = PREPARING;
+    if (!t->prepare) {
+        memset(s->unprepared, true, p->statement_count * sizeof *s->unprepared);
+        s->prepared = p->statement_count;
+        return true;
+    }
     for (size_t i = 0; i < p->mix->items.count; i++)
         for (size_t n = 0; n < p->mix->items.items[i].statements.count; n++) {
             const struct load_statement *st = &p->items[i].statements[n];
@@ -153,6 +188,8 @@ static void watch_writes(struct load_conn *c)
     c->events = EPOLLIN | (PQflush(s->pg) == 1 ? (unsigned)EPOLLOUT : 0);
 }
 
+static enum load_event preparing(struct load_conn *c, const struct load_program *p);
+
 static enum load_event connecting(struct load_conn *c, const struct load_program *p)
 {
     struct session *s = c->own;
@@ -165,9 +202,13 @@ static enum load_event connecting(struct load_conn *c, const struct load_program
         c->events = EPOLLOUT;
         break;
     case PGRES_POLLING_OK:
-        if (!prepare_all(s, p))
+        if (!prepare_all(s, p, c->target))
             return lost(c);
         watch_writes(c);
+        if (s->prepared == p->statement_count) {
+            c->fd = PQsocket(s->pg);
+            return preparing(c, p);
+        }
         break;
     default:
         return lost(c);
@@ -417,6 +458,7 @@ static void pg_cancel(struct load_conn *conns, size_t n)
 
 const struct load_driver load_driver_postgresql = {
     .name = "postgresql",
+    .aim = pg_aim,
     .open = pg_open,
     .send = pg_send,
     .ready = pg_ready,

@@ -31,11 +31,12 @@
 
 struct failure {
     enum tw_arm arm;
-    char sqlstate[6], text[240];
+    struct load_fault fault;
     int64_t count;
 };
 struct arm {
     const char *conninfo; /* NULL: this arm is not used */
+    void *target;         /* what the driver made of it */
     struct load_conn *conns;
     int epoll;
     double *item_seconds; /* since the start, from the sending on */
@@ -89,14 +90,15 @@ const struct load_driver *load_driver_find(const char *name)
 
 /* ---- failures ---- */
 
-static void count_failure(struct generator *g, enum tw_arm arm, const char *sqlstate,
+static void count_failure(struct generator *g, enum tw_arm arm, const char *code,
                           const char *text)
 {
     struct failure *f;
 
     for (size_t i = 0; i < g->failure_count; i++) {
         f = &g->failures[i];
-        if (f->arm == arm && !strcmp(f->sqlstate, sqlstate) && !strcmp(f->text, text)) {
+        if (f->arm == arm && !strcmp(f->fault.code, code) &&
+            !strcmp(f->fault.text, text)) {
             f->count++;
             return;
         }
@@ -107,14 +109,13 @@ static void count_failure(struct generator *g, enum tw_arm arm, const char *sqls
     }
     f = &g->failures[g->failure_count++];
     *f = (struct failure){.arm = arm, .count = 1};
-    memcpy(f->sqlstate, sqlstate, strnlen(sqlstate, sizeof f->sqlstate - 1));
-    memcpy(f->text, text, strnlen(text, sizeof f->text - 1));
+    load_fault_set(&f->fault, code, text);
 }
 
 static void conn_failure(struct generator *g, const struct arm *arm,
                          const struct load_conn *c)
 {
-    count_failure(g, (enum tw_arm)(arm - g->arms), c->sqlstate, c->failure);
+    count_failure(g, (enum tw_arm)(arm - g->arms), c->fault.code, c->fault.text);
 }
 
 /* ---- connections ---- */
@@ -130,9 +131,10 @@ static void watch(struct arm *arm, struct load_conn *c)
         c->watched_fd = -1;
         return;
     }
-    if (c->fd == c->watched_fd && c->events == c->watched_events &&
+    if (c->fd == c->watched_fd && c->events == c->watched_events && !c->renewed &&
         c->state != LOAD_OPENING)
         return;
+    c->renewed = false;
     if (epoll_ctl(arm->epoll, EPOLL_CTL_MOD, c->fd, &e) != 0)
         (void)epoll_ctl(arm->epoll, EPOLL_CTL_ADD, c->fd, &e);
     c->watched_fd = c->fd;
@@ -148,7 +150,7 @@ static void shut(struct generator *g, struct load_conn *c)
 
 static void open_conn(struct generator *g, struct arm *arm, struct load_conn *c)
 {
-    g->driver->open(c, g->program, arm->conninfo);
+    g->driver->open(c, g->program);
     if (c->state == LOAD_CLOSED) {
         conn_failure(g, arm, c);
         shut(g, c);
@@ -218,9 +220,11 @@ static void refused(struct generator *g, struct slot *s, struct load_conn *c,
     end_request(s, c, now_ns);
 }
 
-static void handle(struct generator *g, struct slot *s, struct load_conn *c,
-                   enum load_event event, int64_t now_ns)
+static void handle_one(struct generator *g, struct slot *s, struct load_conn *c,
+                       enum load_event event, int64_t now_ns)
 {
+    if (event != LOAD_NOTHING)
+        c->last = event;
     switch (event) {
     case LOAD_NOTHING:
         break;
@@ -243,6 +247,7 @@ static void handle(struct generator *g, struct slot *s, struct load_conn *c,
             conn_failure(g, s->arm, c);
         forget_idle(g, c);
         shut(g, c);
+        c->lost_ns = now_ns;
         c->wake_ns = now_ns + REOPEN_NS;
         s->resting++;
         break;
@@ -252,6 +257,15 @@ static void handle(struct generator *g, struct slot *s, struct load_conn *c,
         push_idle(g, s, c);
     }
     watch(s->arm, c);
+}
+
+/* What a driver says of one connection, and of those that share its socket. */
+static void handle(struct generator *g, struct slot *s, struct load_conn *c,
+                   enum load_event event, int64_t now_ns)
+{
+    handle_one(g, s, c, event, now_ns);
+    while (g->driver->others && (c = g->driver->others(s->arm->target, &event)) != NULL)
+        handle_one(g, s, c, event, now_ns);
 }
 
 /* The parameters are drawn in the order of the intended starts, so that both slots of a
@@ -266,7 +280,7 @@ static void dispatch(struct generator *g, struct slot *s, int64_t intended_ns,
     why = load_draw_item(g->program, c->item, &s->rng, &c->draw);
     s->result.sent++;
     if (why) {
-        count_failure(g, s->order.arm, "22000", why);
+        count_failure(g, s->order.arm, "draw", why);
         s->result.errors++;
         push_idle(g, s, c);
         return;
@@ -409,7 +423,7 @@ static void open_arm(struct generator *g, struct arm *arm, size_t n, int64_t dea
         handle_events(g, &s, deadline_ns, false);
     for (size_t i = 0; i < n; i++)
         if (arm->conns[i].state == LOAD_OPENING) {
-            count_failure(g, (enum tw_arm)(arm - g->arms), "08001",
+            count_failure(g, (enum tw_arm)(arm - g->arms), "timeout",
                           "no answer while connecting");
             shut(g, &arm->conns[i]);
         }
@@ -496,6 +510,19 @@ static void end_cancel(pid_t pid)
         ;
 }
 
+/* Where that needs nothing of the server. */
+static void abandon(struct generator *g, struct slot *s, size_t n)
+{
+    for (size_t i = 0; i < n && g->driver->abandon; i++) {
+        struct load_conn *c = &s->arm->conns[i];
+
+        if (c->state == LOAD_BUSY || c->state == LOAD_THINKING) {
+            g->driver->abandon(c);
+            watch(s->arm, c);
+        }
+    }
+}
+
 /* What is not answered by now is given up and counted as at least the slot. */
 static void give_up(struct generator *g, struct slot *s)
 {
@@ -512,6 +539,7 @@ static void give_up(struct generator *g, struct slot *s)
             record_late(g, s, s->arm->conns[i].intended_ns, now);
             end_request(s, &s->arm->conns[i], now);
         }
+    abandon(g, s, n);
     if (count_state(s->arm, n, LOAD_BUSY) > 0) {
         pid = start_cancel(g, s);
         while (count_state(s->arm, n, LOAD_BUSY) > 0 && tw_now_ns() < deadline)
@@ -589,7 +617,7 @@ static int flush_arm(struct generator *g, struct slot *s)
     for (size_t i = 0; i < g->connections; i++) {
         struct load_conn *c = &s->arm->conns[i];
 
-        if (c->state == LOAD_IDLE && g->driver->flush(c)) {
+        if (c->state == LOAD_IDLE && g->driver->flush && g->driver->flush(c)) {
             watch(s->arm, c);
             s->result.sent++;
         }
@@ -610,8 +638,8 @@ static void put_failures(struct generator *g, struct tw_buf *b)
     load_put_int(b, (int64_t)g->failure_count);
     for (size_t i = 0; i < g->failure_count; i++) {
         load_put_int(b, g->failures[i].arm);
-        load_put_text(b, g->failures[i].sqlstate);
-        load_put_text(b, g->failures[i].text);
+        load_put_text(b, g->failures[i].fault.code);
+        load_put_text(b, g->failures[i].fault.text);
         load_put_int(b, g->failures[i].count);
     }
     g->failure_count = 0;
@@ -682,6 +710,7 @@ static void pin(const char *cpuset)
 static int open_arms(struct generator *g, struct tw_err *err)
 {
     size_t open = 0;
+    int code;
 
     for (size_t a = 0; a < TW_ARM_COUNT; a++) {
         struct arm *arm = &g->arms[a];
@@ -692,8 +721,15 @@ static int open_arms(struct generator *g, struct tw_err *err)
         arm->item_counts = tw_arena_alloc(g->arena, g->mix.items.count * sizeof(int64_t));
         if (arm->epoll < 0)
             return tw_fail_errno(err, errno, "epoll");
+        code = arm->conninfo ? g->driver->aim(g->arena, g->program, arm->conninfo,
+                                              &arm->target, err)
+                             : 0;
+        if (code < 0)
+            return code;
         for (size_t i = 0; i < g->connections; i++) {
             arm->conns[i].fd = arm->conns[i].watched_fd = -1;
+            arm->conns[i].index = i;
+            arm->conns[i].target = arm->target;
             load_draw_init(g->arena, g->program, &arm->conns[i].draw);
             if (arm->conninfo)
                 open_conn(g, arm, &arm->conns[i]); /* all of both arms begin at once */
@@ -707,8 +743,8 @@ static int open_arms(struct generator *g, struct tw_err *err)
         if (open == 0)
             return tw_fail(
                 err, -ECONNREFUSED, "no connection to the %s: %s %s", tw_arm_names[a],
-                g->failure_count ? g->failures[g->failure_count - 1].sqlstate : "",
-                g->failure_count ? g->failures[g->failure_count - 1].text : "");
+                g->failure_count ? g->failures[g->failure_count - 1].fault.code : "",
+                g->failure_count ? g->failures[g->failure_count - 1].fault.text : "");
     }
     return 0;
 }
@@ -768,6 +804,17 @@ static void tear_down(struct generator *g)
     tw_arena_free(g->arena);
 }
 
+/* As many connections as may be. */
+static void raise_files(void)
+{
+    struct rlimit files;
+
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+        return;
+    files.rlim_cur = files.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &files);
+}
+
 int tw_load_generator_main(int argc, char **argv)
 {
     struct generator g = {.wire = WIRE_FD, .arena = tw_arena_new()};
@@ -778,6 +825,7 @@ int tw_load_generator_main(int argc, char **argv)
     (void)argc, (void)argv;
     (void)signal(SIGPIPE, SIG_IGN);
     (void)prctl(PR_SET_TIMERSLACK, 1);
+    raise_files();
     tw_buf_init(&payload, LOAD_MSG_MAX);
     do {
         r = load_message_receive(g.wire, &type, &payload, 0);

@@ -1,2 +1,2 @@
 /* Every workload driver, one per line. */
-#define TW_LOAD_LIST(X) X(postgresql)
+#define TW_LOAD_LIST(X) X(postgresql) X(http)

@@ -107,7 +107,7 @@ static int say_hello(struct tw_load *load, const struct tw_load_spec *spec,
     int r;
 
     tw_buf_init(&b, LOAD_MSG_MAX);
-    load_put_text(&b, "postgresql");
+    load_put_text(&b, spec->mix->driver ? spec->mix->driver : "postgresql");
     load_put_int(&b, spec->connections);
     load_put_text(&b, spec->cpuset);
     for (size_t i = 0; i < TW_ARM_COUNT; i++)
@@ -153,14 +153,13 @@ static void keep_failures(struct tw_load *load, struct load_reader *r)
         for (size_t k = 0; k < load->failures.list.count && !known && !r->bad; k++) {
             struct tw_load_failure *f = &load->failures.list.items[k];
 
-            known =
-                f->arm == arm && tw_streq(f->sqlstate, state) && tw_streq(f->text, text);
+            known = f->arm == arm && tw_streq(f->code, state) && tw_streq(f->text, text);
             f->count += known ? count : 0;
         }
         if (!known && !r->bad)
             TW_PUSH(load->arena, &load->failures.list,
                     (struct tw_load_failure){
-                        .arm = arm, .sqlstate = state, .text = text, .count = count});
+                        .arm = arm, .code = state, .text = text, .count = count});
     }
 }
 
@@ -437,7 +436,7 @@ int tw_load_failures(struct tw_load *load, struct tw_arena *a,
     for (size_t i = 0; i < load->failures.list.count; i++) {
         struct tw_load_failure f = load->failures.list.items[i];
 
-        f.sqlstate = tw_arena_strdup(a, f.sqlstate);
+        f.code = tw_arena_strdup(a, f.code);
         f.text = tw_arena_strdup(a, f.text);
         TW_PUSH(a, &ret->list, f);
     }

@@ -90,6 +90,81 @@ const char *load_draw_item(const struct load_program *p, size_t item, struct tw_
 int load_draw_parameters(const struct tw_load_statement *s, const struct load_draw *d,
                          const char **ret);
 
+/* ---- what is sent, with holes for the parameters (template.c) ---- */
+struct load_piece {
+    const char *text; /* NULL: parameter */
+    size_t len, parameter;
+};
+struct load_template {
+    TW_ARRAY(struct load_piece) pieces;
+    size_t fixed;   /* bytes of text in all pieces */
+    bool parameters; /* some piece is one */
+};
+/* "$1" are parameters (from 0), "$$" is a dollar; any other dollar stands for itself. */
+void load_template_compile(struct tw_arena *a, const char *text, size_t len,
+                           struct load_template *ret);
+size_t load_template_length(const struct load_template *t, const char *const *parameters);
+void load_template_render(const struct load_template *t, const char *const *parameters,
+                          struct tw_buf *to);
+char *load_bytes_copy(struct tw_arena *a, const void *bytes, size_t len); /* and a NUL */
+/* Doubles the dollars of a text that has no parameters. */
+char *load_template_quote(struct tw_arena *a, const char *text);
+
+/* ---- where an arm is (endpoint.c) ---- */
+struct ssl_ctx_st;
+struct ssl_session_st;
+struct load_endpoint {
+    const char *address, *device, *source, *host, *server_name, *user, *password;
+    const char *ca_file, *tls_min, *tls_max, *ciphers, *alpn;
+    int64_t port, db, streams, max_requests;
+    bool tls, verify, keepalive, resume;
+    struct load_address *to, *from; /* as the kernel wants them; from may be NULL */
+    struct ssl_ctx_st *context;     /* made by load_endpoint_ready */
+    struct ssl_session_st *session; /* of the last handshake, to be used again */
+};
+/* "name=value" words, a value with blanks in 'quotes'. -EINVAL names what is wrong. */
+int load_endpoint_parse(struct tw_arena *a, const char *text, struct load_endpoint *ret,
+                        struct tw_err *err);
+/* Finds addresses and loads certificates: blocks, so it is done before the first slot. */
+int load_endpoint_ready(struct tw_arena *a, struct load_endpoint *e, struct tw_err *err);
+
+/* ---- what went wrong ---- */
+struct load_fault {
+    char code[16]; /* as in struct tw_load_failure */
+    char text[240];
+};
+/* Cuts what is too long; text ends at the first line's end. */
+void load_fault_set(struct load_fault *f, const char *code, const char *text);
+void load_fault_errno(struct load_fault *f, int errnum, const char *doing);
+
+/* ---- a stream of bytes, encrypted or not (stream.c); nothing blocks ---- */
+struct ssl_st;
+struct load_stream {
+    const struct load_endpoint *endpoint;
+    int fd; /* -1: closed */
+    enum { LOAD_STREAM_CLOSED, LOAD_STREAM_CONNECTING, LOAD_STREAM_SHAKING, LOAD_STREAM_OPEN } step;
+    struct ssl_st *tls;
+    struct tw_buf out; /* what could not be sent yet, from sent on */
+    size_t sent;
+    bool tls_wants_write;
+    struct load_fault *fault; /* borrowed: where failures are told */
+};
+#define LOAD_STREAM_OUT_MAX ((size_t)256 << 20)
+/* All return 0 or more, or a negative errno with the fault set. */
+int load_stream_open(struct load_stream *s, const struct load_endpoint *e,
+                     struct load_fault *fault);
+int load_stream_advance(struct load_stream *s); /* 1: open, 0: not yet */
+int load_stream_write(struct load_stream *s, const void *data, size_t len);
+int load_stream_flush(struct load_stream *s); /* 1: all is sent */
+/* Bytes read; 0: the other end closed; -EAGAIN: nothing there now (no fault is set). */
+ssize_t load_stream_read(struct load_stream *s, void *to, size_t room);
+unsigned load_stream_events(const struct load_stream *s);
+/* reset: no TIME_WAIT stays behind. */
+void load_stream_close(struct load_stream *s, bool reset);
+/* One buffer for all: there is one thread, and nobody keeps bytes in it. */
+#define LOAD_SCRATCH ((size_t)128 << 10)
+extern char load_scratch[LOAD_SCRATCH];
+
 /* ---- connections and drivers ---- */
 enum load_state { LOAD_CLOSED, LOAD_OPENING, LOAD_IDLE, LOAD_BUSY, LOAD_THINKING };
 enum load_event {
@@ -107,12 +182,20 @@ struct load_conn {
     int fd;           /* (driver) what to watch, -1: nothing */
     unsigned events;  /* (driver) EPOLLIN | EPOLLOUT */
     int64_t wake_ns;  /* thinking: when to resume; closed: when to reopen */
-    char sqlstate[6]; /* (driver) of the last failure */
-    char failure[240];
+    struct load_fault fault; /* (driver) the last failure */
     struct load_draw draw;
     size_t item, statement;
     int64_t intended_ns, sent_ns, idle_ns;
     bool requested; /* a request that counts is under way */
+    enum load_event last; /* (generator) what happened to it last, … */
+    int64_t lost_ns;      /* … and when it was lost */
+    const void *target;   /* (generator) what aim() made of the arm's endpoint */
+    size_t index;         /* (generator) its place in the arm */
+    bool strict; /* (generator) a connection closed by the server is a loss, never opened again in
+                    silence */
+    bool renewed; /* (driver) fd is another one than before, whatever its number */
+    struct tw_buf *reply; /* (generator) the answer is kept here; NULL: it is not */
+    int status;           /* (driver) http: of the last answer */
     int watched_fd; /* (generator) */
     unsigned watched_events;
     void *own; /* (driver) */
@@ -120,7 +203,10 @@ struct load_conn {
 /* A protocol. Nothing here blocks. Times come from the generator. */
 struct load_driver {
     const char *name;
-    void (*open)(struct load_conn *c, const struct load_program *p, const char *conninfo);
+    /* Once per arm, may block: the endpoint read, requests made ready. */
+    int (*aim)(struct tw_arena *a, const struct load_program *p, const char *endpoint,
+               void **ret_target, struct tw_err *err);
+    void (*open)(struct load_conn *c, const struct load_program *p);
     /* Sends the request of c->item with the values of c->draw. */
     enum load_event (*send)(struct load_conn *c, const struct load_program *p,
                             int64_t now_ns);
@@ -128,8 +214,14 @@ struct load_driver {
                              int64_t now_ns); /* its fd is */
     enum load_event (*resume)(struct load_conn *c, const struct load_program *p,
                               int64_t now_ns);
+    /* What happened to other connections by the last call (streams that share a socket);
+     * NULL: nothing more. May be NULL. */
+    struct load_conn *(*others)(const void *target, enum load_event *ret);
+    /* Gives up the request of a busy connection at once, which is idle then. May be NULL:
+     * then cancel is there. */
+    void (*abandon)(struct load_conn *c);
     /* Has an idle session tell its counts; false: it need not, or cannot. LOAD_RESTED
-     * follows. */
+     * follows. May be NULL. */
     bool (*flush)(struct load_conn *c);
     /* Asks for the requests of these connections to be given up; may block (it runs in a
      * process of its own). */

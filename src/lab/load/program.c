@@ -77,14 +77,14 @@ static void ready_statements(struct tw_arena *a, struct load_program *p, size_t 
     for (size_t i = 0; i < item->statements.count; i++) {
         const struct tw_load_statement *s = &item->statements.items[i];
 
-        load_first_word(s->sql, word, sizeof word);
+        load_first_word(s->sql ? s->sql : "", word, sizeof word);
         if (tw_name_index(word, opens, TW_COUNT_OF(opens)) >= 0)
             inside = true;
         if (tw_name_index(word, closes, TW_COUNT_OF(closes)) >= 0)
             inside = false;
         to[i].name = tw_arena_printf(a, "t%zu_%zu", index, i);
         to[i].number = p->statement_count++;
-        to[i].empty = s->sql[0] == '\0';
+        to[i].empty = !s->sql || s->sql[0] == '\0';
         to[i].think_ns = (int64_t)(s->think_ms * 1e6);
         to[i].sync = !inside;
     }
