@@ -33,6 +33,8 @@ struct tw_layout {
     int64_t shm_bytes;
     TW_ARRAY(const char *) addresses; /* addresses the service binds to: on lo, and where there
                                          is a link on that instead of lo unless they are 127.* */
+    TW_ARRAY(const char *) logs;      /* absolute paths of its logs beside stderr: what is new in them
+                                         is read into access->log as well */
     TW_ARRAY(struct tw_host_name) hosts; /* names that it resolves: what /etc/hosts tells inside */
     bool as_root;                     /* begins as root of its sandbox and gives it up itself
                                          (nginx, HAProxy): numbers of users inside are those at the
@@ -51,7 +53,7 @@ struct tw_access {
     const char *root;        /* the clone's tree on this host: root + absolute path */
     const char *runtime;     /* host path of layout.runtime_dir: sockets, log, hba */
     const char *entrance;    /* a short path of the same directory, for sessions of this process */
-    const char *log;         /* stderr of the service so far: text, borrowed */
+    const char *log;         /* its stderr and layout.logs so far, as they were read: text, borrowed */
     const char *asked;       /* what TW_START_ASK printed; NULL: not asked */
     int64_t oom_kills;       /* in its cgroup so far; -1 unknown */
     int64_t memory_limit_bytes;

@@ -55,10 +55,12 @@ bool tw_twin_running(struct tw_twin *t);
 /* Fills log (read anew) and paths. Borrowed until the next call. */
 const struct tw_access *tw_twin_access(struct tw_twin *t);
 struct tw_sandbox *tw_twin_sandbox(struct tw_twin *t);
-/* As the scratch superuser over the private socket; database NULL: "postgres". */
+/* As the scratch superuser over the private socket; database NULL: "postgres". -EOPNOTSUPP: the kind is
+ * no PostgreSQL. */
 int tw_twin_connect(struct tw_twin *t, const char *database, struct tw_pg **ret,
                     struct tw_err *err);
-/* How a client that sees the runtime directory at dir reaches it: conninfo without dbname. */
+/* How a client that sees the runtime directory at dir reaches it: conninfo without dbname; NULL for a
+ * kind that is no PostgreSQL. */
 const char *tw_twin_conninfo_at(struct tw_twin *t, struct tw_arena *a, const char *dir);
 const char *tw_twin_runtime_dir(struct tw_twin *t); /* host path of its private socket */
 enum tw_arm tw_twin_arm(const struct tw_twin *t);

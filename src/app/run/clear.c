@@ -14,7 +14,8 @@ int run_count(struct run *r, enum tw_arm arm, struct tw_arena *a, struct tw_err 
 
     (void)err;
     r->v.counted_before[arm] = r->v.counted[arm];
-    if (r->kind->requests(a, tw_twin_access(twin), r->mix.database,
+    if (!r->kind->requests ||
+        r->kind->requests(a, tw_twin_access(twin), r->mix.database,
                           tw_now_ns() + COUNT_NS, &r->v.counted[arm], NULL) < 0)
         r->v.counted[arm] = -1;
     return 0;

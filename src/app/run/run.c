@@ -285,7 +285,7 @@ static void hold(struct run *r)
         struct run_member *m = &r->members[roles[i]];
         const char *dir;
 
-        if (!m->started.ready)
+        if (!m->started.ready || !r->kind->conninfo)
             continue;
         (void)tw_sandbox_freeze(tw_twin_sandbox(m->twin), false, NULL);
         dir = tw_arena_printf(a, "/proc/%d/%s", (int)getpid(),

@@ -24,6 +24,11 @@
 enum run_role { RUN_BASELINE, RUN_CANDIDATE, RUN_JUDGE, RUN_ROLE_COUNT };
 extern const char *const run_role_names[RUN_ROLE_COUNT];
 
+/* In the twin network of each arm; a role's number is its network's. */
+#define RUN_TWIN_ADDRESS   "10.213.0.2"
+#define RUN_CLIENT_ADDRESS "10.213.0.10"
+#define RUN_CLIENT_PROGRAM "/tw/twin" /* this program, as the clients' sandbox sees it */
+
 struct run_member {
     struct tw_clone *clone; /* owned */
     struct tw_twin *twin;   /* owned */
@@ -51,6 +56,7 @@ struct run_variant {
     /* Requests as the arms count them, now and the time before; -1 unknown. */
     int64_t counted[TW_ARM_COUNT], counted_before[TW_ARM_COUNT];
     bool cleared;
+    size_t log_from[TW_ARM_COUNT]; /* of the arms' logs, when the load began */
     struct tw_trial_result trial;
     bool measured;
     const char *not_measured; /* why, when it was not */
@@ -77,6 +83,9 @@ struct run {
     const struct tw_run_options *options;
     struct tw_simulation **sims; /* borrowed */
     size_t sim_count, current;
+    struct tw_sources {
+        TW_ARRAY(const char *) list;
+    } sources; /* addresses that clients come from */
     char id[TW_ID_LEN + 1]; /* of the first: labels everything made */
     struct tw_arena *arena; /* of the first simulation: what the variants share */
     const char *state_dir;
@@ -136,6 +145,15 @@ int run_impact(struct run *r, struct tw_err *err);
 int run_decide(struct run *r, struct tw_err *err);
 
 struct tw_twin *run_twin_of(const struct run *r, enum tw_arm arm);
+/* The sandbox of the clients: a link into each arm's network ("eth0" baseline, "eth1" candidate) with
+ * every source address of the known clients; once for a variant. Closed by run_clear_begin. */
+int run_client_open(struct run *r, struct tw_err *err);
+/* How the generator reaches an arm from there. */
+const char *run_conninfo(struct run *r, struct tw_arena *a, enum tw_arm arm);
+/* Where clients reach the service today: the first endpoint that its protocol fits; NULL none. */
+const struct tw_endpoint *run_endpoint(const struct run *r);
+/* Connections of the load for each arm. */
+int run_connections(const struct run *r);
 
 /* fn for both arms at once, each with an arena of its own that the simulation takes over. */
 typedef int run_arm_fn(struct run *r, enum tw_arm arm, struct tw_arena *a, struct tw_err *err);

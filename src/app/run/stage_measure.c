@@ -1,142 +1,25 @@
-/* Stages: the mix, the load, the trial. */
+/* Stage: the load opened, the trial, what both arms said meanwhile. */
 #include "run_internal.h"
 
-#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-#define LEAST_CONNECTIONS 8
-#define MOST_CONNECTIONS  64
-#define LEAST_COVERAGE    0.1
-#define COUNT_NS          (300 * TW_MSEC_NS)
-
-/* ---- the mix ---- */
-
-static const char *main_database(const struct run *r)
-{
-    if (r->snapshot.tables.count)
-        return r->snapshot.tables.items[0].database;
-    return r->snapshot.databases.count ? r->snapshot.databases.items[0] : "postgres";
-}
-
-static int make_mix(struct run *r, const struct tw_snapshot *s, struct tw_pg *pg,
-                    struct tw_err *err)
-{
-    const struct tw_plan *plan = &r->v.sim->plan;
-    int rc = tw_load_mix_make(r->arena, s, plan->mixes.items, plan->mixes.count, pg,
-                              &r->mix, err);
-
-    if (rc == 0 && tw_streq(r->mix.source, "pg_stat_statements"))
-        rc = tw_load_mix_check(r->arena, &r->mix, pg, err);
-    return rc;
-}
-
-/* The target's statements, unless next to none of their time could be reproduced: then
- * what its table statistics suggest is nearer to it. */
-static int find_mix(struct run *r, struct tw_pg *pg, struct tw_err *err)
-{
-    struct tw_snapshot without = r->snapshot;
-    int rc = make_mix(r, &r->snapshot, pg, err);
-
-    if (rc < 0 || !(r->mix.coverage < LEAST_COVERAGE) || !r->snapshot.statements.count)
-        return rc;
-    without.statements.count = 0;
-    return make_mix(r, &without, pg, err);
-}
-
-int run_mix(struct run *r, struct tw_err *err)
-{
-    struct tw_pg *pg = NULL;
-    int rc;
-
-    if (r->has_mix || r->no_mix) {
-        r->v.not_measured = r->no_mix;
-        return 0;
-    }
-    rc = tw_twin_connect(r->members[RUN_BASELINE].twin, main_database(r), &pg, err);
-    if (rc < 0)
-        return tw_wrap(err, rc, "entering the baseline");
-    rc = find_mix(r, pg, err);
-    tw_pg_close(pg);
-    if (rc == -ENODATA) {
-        r->no_mix =
-            "there is nothing to load: the databases are empty, so only start, files and "
-            "arithmetic are judged";
-        r->v.not_measured = r->no_mix;
-        return 0;
-    }
-    r->has_mix = rc == 0;
-    return rc < 0 ? tw_wrap(err, rc, "finding the load") : 0;
-}
 
 /* ---- the load ---- */
 
-static const char *own_program(struct run *r)
-{
-    char path[PATH_MAX];
-    ssize_t n;
-
-    if (r->options->program)
-        return r->options->program;
-    n = readlink("/proc/self/exe", path, sizeof(path) - 1);
-    return n > 0 ? tw_arena_strndup(r->arena, path, (size_t)n) : NULL;
-}
-
-/* As many as the target has in use, within what both arms allow beside the reserved ones.
- */
-static int connection_count(const struct run *r)
-{
-    double n =
-        fmax(LEAST_CONNECTIONS, fmin(MOST_CONNECTIONS, r->snapshot.connections_used));
-    double room = r->v.limits[TW_BASELINE].max_connections -
-                  r->v.limits[TW_BASELINE].reserved_connections;
-
-    return (int)(room > 1 ? fmin(n, room - 1) : n);
-}
-
-static int open_client(struct run *r, struct tw_err *err)
-{
-    struct tw_sandbox_spec spec = {.id = r->id,
-                                   .name = "client",
-                                   .uid = r->uid,
-                                   .gid = r->gid,
-                                   .user_name = "twin",
-                                   .hostname = "client",
-                                   .cpuset = r->generator_cpus,
-                                   .cpu_weight = 262144,
-                                   .tmp_bytes = 16 << 20,
-                                   .shm_bytes = 64 << 20,
-                                   .seccomp = true};
-    struct tw_sandbox_mount mounts[] = {
-        {tw_twin_runtime_dir(run_twin_of(r, TW_BASELINE)), "/tw/baseline", true},
-        {tw_twin_runtime_dir(run_twin_of(r, TW_CANDIDATE)), "/tw/candidate", true},
-        {own_program(r), "/tw/twin", false}};
-
-    for (size_t i = 0; i < TW_COUNT_OF(mounts); i++)
-        TW_PUSH(r->arena, &spec.mounts, mounts[i]);
-    return tw_sandbox_open(r->priv, &spec, &r->v.client, err);
-}
-
 static int open_load(struct run *r, struct tw_err *err)
 {
-    struct tw_arena *a = r->v.sim->arena;
     struct tw_load_spec spec = {.mix = &r->mix,
-                                .connections = connection_count(r),
-                                .program = "/tw/twin",
+                                .connections = run_connections(r),
+                                .program = RUN_CLIENT_PROGRAM,
                                 .cpuset = r->generator_cpus};
-    int rc = open_client(r, err);
+    int rc = run_client_open(r, err);
 
     if (rc < 0)
-        return tw_wrap(err, rc, "the load generator's sandbox");
+        return tw_wrap(err, rc, "the clients' sandbox");
     spec.box = r->v.client;
     for (int arm = 0; arm < TW_ARM_COUNT; arm++)
-        spec.conninfo[arm] = tw_arena_printf(
-            a, "%s dbname='%s'",
-            tw_twin_conninfo_at(run_twin_of(r, (enum tw_arm)arm), a,
-                                tw_arena_printf(a, "/tw/%s", tw_arm_names[arm])),
-            r->mix.database);
+        spec.conninfo[arm] = run_conninfo(r, r->v.sim->arena, (enum tw_arm)arm);
     return tw_load_open(&spec, &r->v.load, err);
 }
 
@@ -145,7 +28,7 @@ static int open_load(struct run *r, struct tw_err *err)
 static bool candidate_refuses(struct run *r, const struct tw_err *why)
 {
     struct tw_arena *a = r->v.sim->arena;
-    int n = connection_count(r);
+    int n = r->kind->conninfo ? run_connections(r) : 0;
     struct tw_pg **open = tw_alloc((size_t)n * sizeof(struct tw_pg *));
     struct tw_err err = {0};
     int opened = 0;
@@ -233,6 +116,35 @@ static void judge_failures(struct run *r)
     }
 }
 
+/* What the arms logged while they were loaded: said by the candidate alone, it is the change's. */
+static void note_logs(struct run *r)
+{
+    for (int arm = 0; arm < TW_ARM_COUNT; arm++) {
+        const char *log = tw_twin_access(run_twin_of(r, (enum tw_arm)arm))->log;
+
+        r->v.log_from[arm] = log ? strlen(log) : 0;
+    }
+}
+
+static void judge_logs(struct run *r)
+{
+    struct tw_issues said[TW_ARM_COUNT] = {{{0}}};
+    struct tw_arena *a = r->v.sim->arena;
+
+    for (int arm = 0; arm < TW_ARM_COUNT && r->kind->judge_log; arm++)
+        r->kind->judge_log(a, tw_twin_access(run_twin_of(r, (enum tw_arm)arm)),
+                           r->v.log_from[arm], &said[arm]);
+    for (size_t i = 0; i < said[TW_CANDIDATE].list.count; i++) {
+        const struct tw_issue *one = &said[TW_CANDIDATE].list.items[i];
+        bool before = false;
+
+        for (size_t k = 0; k < said[TW_BASELINE].list.count; k++)
+            before |= tw_streq(said[TW_BASELINE].list.items[k].code, one->code);
+        if (!before)
+            TW_PUSH(a, &r->v.issues.list, *one);
+    }
+}
+
 static void keep_measured(struct run *r)
 {
     struct tw_simulation *sim = r->v.sim;
@@ -282,7 +194,7 @@ int run_trial(struct run *r, struct tw_err *err)
         .plan = &sim->plan,
         .twins = {run_twin_of(r, TW_BASELINE), run_twin_of(r, TW_CANDIDATE)},
         .mix = &r->mix,
-        .connections = connection_count(r),
+        .connections = run_connections(r),
         .margins = {p->margin_throughput, p->margin_p50, p->margin_p95, p->margin_p99,
                     p->margin_effect},
         .target_rate_per_s =
@@ -299,6 +211,7 @@ int run_trial(struct run *r, struct tw_err *err)
     if (rc < 0)
         return rc;
     (void)run_each_arm(r, run_count, NULL);
+    note_logs(r);
     rc = open_load(r, &why);
 
     if (rc < 0 && candidate_refuses(r, &why)) {
@@ -314,6 +227,7 @@ int run_trial(struct run *r, struct tw_err *err)
     if (rc == -ENODATA) {
         r->v.not_measured = tw_arena_strdup(sim->arena, why.text);
         judge_failures(r);
+        judge_logs(r);
         keep_measured(r);
         return 0;
     }
@@ -324,6 +238,7 @@ int run_trial(struct run *r, struct tw_err *err)
     }
     r->v.measured = !nothing_succeeds(r);
     judge_failures(r);
+    judge_logs(r);
     keep_measured(r);
     return 0;
 }

@@ -10,6 +10,17 @@
 #define CLEARLY_WORSE 3.0
 #define CLEAR_SHARE   0.05 /* of the requests, at least */
 
+static int ask_limits(struct run *r, enum tw_arm arm, struct tw_arena *a,
+                      struct tw_err *err)
+{
+    struct tw_service_limits *l = &r->v.limits[arm];
+
+    *l = (struct tw_service_limits){NAN, NAN, NAN, NAN, NAN, NAN, NAN};
+    return r->kind->limits
+               ? r->kind->limits(a, tw_twin_access(run_twin_of(r, arm)), l, err)
+               : 0;
+}
+
 static int explain(struct run *r, enum tw_arm arm, struct tw_arena *a, struct tw_err *err)
 {
     struct tw_pg *pg;
@@ -19,10 +30,7 @@ static int explain(struct run *r, enum tw_arm arm, struct tw_arena *a, struct tw
         return tw_wrap(err, rc, "entering the %s", tw_arm_names[arm]);
     rc = tw_load_explain(a, &r->mix, pg, &r->v.plans[arm], err);
     tw_pg_close(pg);
-    if (rc == 0)
-        rc = r->kind->limits(a, tw_twin_access(run_twin_of(r, arm)), &r->v.limits[arm],
-                             err);
-    return rc;
+    return rc < 0 ? rc : ask_limits(r, arm, a, err);
 }
 
 static int try_items(struct run *r, enum tw_arm arm, struct tw_arena *a,
@@ -149,7 +157,7 @@ int run_plans(struct run *r, struct tw_err *err)
 {
     const struct tw_load_plans *b = &r->v.plans[TW_BASELINE];
     double weight = 0;
-    int rc = run_each_arm(r, explain, err);
+    int rc = run_each_arm(r, r->kind->conninfo ? explain : ask_limits, err);
 
     if (rc == 0 && any_plan_changed(r))
         rc = run_each_arm(r, try_items, err);

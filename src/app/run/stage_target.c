@@ -22,7 +22,7 @@ int run_target(struct run *r, struct tw_err *err)
         r->target.data = (enum tw_data_mode)tw_name_index(
             r->options->data, tw_data_mode_names, TW_DATA_COUNT);
     r->kind = tw_service_kind_find(r->target.type, NULL);
-    return tw_env_check_clone(&r->target, err);
+    return r->kind->holds_data ? tw_env_check_clone(&r->target, err) : 0;
 }
 
 int run_snapshot(struct run *r, struct tw_err *err)

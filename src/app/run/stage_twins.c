@@ -40,6 +40,7 @@ static int64_t host_memory(void)
     return (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
 }
 
+/* Each twin in a network of its own, so that all may have the same addresses: production's. */
 static int open_twin(struct run *r, enum run_role role, struct tw_err *err)
 {
     struct run_member *m = &r->members[role];
@@ -54,7 +55,10 @@ static int open_twin(struct run *r, enum run_role role, struct tw_err *err)
                                 .gid = r->gid,
                                 .memory_bytes = r->memory_bytes,
                                 .cpus = quota(r),
-                                .cpuset = r->all_cpus};
+                                .cpuset = r->all_cpus,
+                                .address =
+                                    tw_priv_is_root(r->priv) ? RUN_TWIN_ADDRESS : NULL,
+                                .network = (int)role};
 
     return m->twin ? 0 : tw_twin_open(r->priv, &spec, &m->twin, err);
 }
@@ -173,7 +177,9 @@ int run_start(struct run *r, struct tw_err *err)
                        words_of(r, RUN_BASELINE));
     if (!cand->started.ready)
         r->v.not_measured = "the service does not start with the change";
-    return r->kind->complete(r->arena, tw_twin_access(base->twin), &r->snapshot, err);
+    return r->kind->complete ? r->kind->complete(r->arena, tw_twin_access(base->twin),
+                                                 &r->snapshot, err)
+                             : 0;
 }
 
 /* ---- what the judge found ---- */

@@ -88,7 +88,8 @@ void run_warm_begin(struct run *r)
 {
     int64_t data = r->snapshot.data_bytes;
 
-    if (data > MOST_BYTES || (double)data > MEMORY_SHARE * (double)r->memory_bytes)
+    if (!r->snapshot.data_dir || data > MOST_BYTES ||
+        (double)data > MEMORY_SHARE * (double)r->memory_bytes)
         return;
     begin(r, RUN_BASELINE);
     begin(r, RUN_CANDIDATE);

@@ -117,13 +117,50 @@ static void tell_latent(struct judging *j, const struct tw_issues *found)
                  last->evidence, last->remedy);
 }
 
+/* What the service holds, before and after the restart that its change brings: nobody looks for data
+ * that is gone until it is needed. */
+static void count_holdings(struct judging *j, struct tw_holdings *ret)
+{
+    *ret = (struct tw_holdings){0};
+    if (j->kind->holdings && tw_twin_running(j->twin) &&
+        j->kind->holdings(j->a, tw_twin_access(j->twin), ret, NULL) < 0)
+        *ret = (struct tw_holdings){0};
+}
+
+static double held(const struct tw_holdings *h, const char *what)
+{
+    for (size_t i = 0; i < h->list.count; i++)
+        if (tw_streq(h->list.items[i].what, what))
+            return h->list.items[i].count;
+    return 0;
+}
+
+static void tell_losses(struct judging *j, const struct tw_holdings *before,
+                        const struct tw_holdings *after)
+{
+    for (size_t i = 0; i < before->list.count; i++) {
+        const struct tw_holding *b = &before->list.items[i];
+        double now = held(after, b->what);
+
+        if (now >= b->count)
+            continue;
+        tw_issue_add(j->a, &j->out->issues, TW_CRITICAL, TW_BLOCK, "restart.data_lost",
+                     "data is gone after a restart with the change",
+                     tw_arena_printf(j->a, "%s: %.0f before the restart, %.0f after it",
+                                     b->what, b->count, now),
+                     "do not restart with it; see what the service loads its data from");
+    }
+}
+
 static int restart(struct judging *j, const struct tw_issues *known, struct tw_err *err)
 {
     struct tw_issues found = {0};
+    struct tw_holdings before, after;
     bool survives = tw_twin_running(j->twin);
     int r = 0;
 
     j->out->stop_s = NAN;
+    count_holdings(j, &before);
     if (survives)
         r = tw_twin_stop(j->twin, j->deadline_ns, &j->out->stop_s, err);
     tw_step("inject.stop.judged");
@@ -139,6 +176,10 @@ static int restart(struct judging *j, const struct tw_issues *known, struct tw_e
     if (!j->out->restarted && survives && !j->plan->needs_restart && found.list.count)
         tell_latent(j, &found);
     append(j, &found);
+    if (j->out->restarted) {
+        count_holdings(j, &after);
+        tell_losses(j, &before, &after);
+    }
     tw_step("inject.restart.judged");
     return 0;
 }

@@ -14,6 +14,11 @@
 #define CONNECT_NS (5 * TW_SEC_NS)
 #define KILL_NS    (2 * TW_SEC_NS)
 
+/* A file that the service logs to. */
+struct source {
+    const char *path; /* on this host */
+    off_t read;
+};
 struct tw_twin {
     struct tw_arena *arena; /* owned: paths, launches */
     const struct tw_service_kind *kind;
@@ -23,8 +28,10 @@ struct tw_twin {
     struct tw_access access;
     const char *runtime, *log_path, *ask_path; /* on this host */
     const char *entrance;
-    int runtime_fd;          /* owned */
-    char *log, *asked;       /* owned */
+    int runtime_fd;    /* owned */
+    struct tw_buf log; /* owned: of all sources, in the order read */
+    TW_ARRAY(struct source) sources;
+    char *asked;             /* owned */
     int handle;              /* of the running service; -1: none */
     struct tw_launch launch; /* of what runs */
     int64_t started_ns;
@@ -111,6 +118,22 @@ static int open_box(struct tw_twin *t, struct tw_priv *priv,
     return tw_sandbox_open(priv, &box, &t->box, err);
 }
 
+static void add_source(struct tw_twin *t, const char *path)
+{
+    struct stat st;
+    struct source s = {path, stat(path, &st) == 0 ? st.st_size : 0};
+
+    TW_PUSH(t->arena, &t->sources, s);
+}
+
+/* What stood in a log before belongs to the target's past. */
+static void add_sources(struct tw_twin *t, const char *root)
+{
+    add_source(t, t->log_path);
+    for (size_t i = 0; i < t->layout.logs.count; i++)
+        add_source(t, tw_arena_printf(t->arena, "%s%s", root, t->layout.logs.items[i]));
+}
+
 int tw_twin_open(struct tw_priv *priv, const struct tw_twin_spec *spec,
                  struct tw_twin **ret, struct tw_err *err)
 {
@@ -121,6 +144,7 @@ int tw_twin_open(struct tw_priv *priv, const struct tw_twin_spec *spec,
     t->kind = spec->kind;
     t->arm = spec->arm;
     t->handle = t->runtime_fd = -1;
+    tw_buf_init(&t->log, LOG_MAX);
     r = t->kind->layout(t->arena, spec->snapshot, spec->plan, spec->clone_root,
                         &t->layout, err);
     if (r == 0)
@@ -131,6 +155,7 @@ int tw_twin_open(struct tw_priv *priv, const struct tw_twin_spec *spec,
         tw_twin_close(t);
         return tw_wrap(err, r, "twin '%s'", spec->name);
     }
+    add_sources(t, spec->clone_root);
     t->access = (struct tw_access){.snapshot = spec->snapshot,
                                    .root = tw_arena_strdup(t->arena, spec->clone_root),
                                    .runtime = t->runtime,
@@ -149,7 +174,7 @@ void tw_twin_close(struct tw_twin *t)
         return;
     tw_sandbox_close(t->box);
     tw_close_p(&t->runtime_fd);
-    free(t->log);
+    tw_buf_done(&t->log);
     free(t->asked);
     tw_arena_free(t->arena);
     free(t);
@@ -157,15 +182,31 @@ void tw_twin_close(struct tw_twin *t)
 
 /* ---- what others may know ---- */
 
+/* A log that was made anew (shorter than what was read) is read from its begin. */
+static void read_on(struct tw_twin *t, struct source *s)
+{
+    tw_auto_close int fd = open(s->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    char part[16384];
+    struct stat st;
+    ssize_t n;
+
+    if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+        return;
+    if (st.st_size < s->read)
+        s->read = 0;
+    while (!t->log.overflow && (n = pread(fd, part, sizeof part, s->read)) > 0) {
+        tw_buf_add(&t->log, part, (size_t)n);
+        s->read += n;
+    }
+}
+
 const struct tw_access *tw_twin_access(struct tw_twin *t)
 {
     struct tw_usage usage;
 
-    free(t->log);
-    t->log = NULL;
-    if (tw_read_file(AT_FDCWD, t->log_path, LOG_MAX, &t->log, NULL, NULL) < 0)
-        t->log = NULL;
-    t->access.log = t->log;
+    for (size_t i = 0; i < t->sources.count; i++)
+        read_on(t, &t->sources.items[i]);
+    t->access.log = tw_buf_text(&t->log);
     t->access.oom_kills =
         tw_sandbox_usage(t->box, &usage, NULL) == 0 ? usage.oom_kills : -1;
     return &t->access;
@@ -193,6 +234,8 @@ const struct tw_service_kind *tw_twin_kind(const struct tw_twin *t)
 
 const char *tw_twin_conninfo_at(struct tw_twin *t, struct tw_arena *a, const char *dir)
 {
+    if (!t->kind->conninfo)
+        return NULL;
     return t->kind->conninfo(a, t->access.snapshot, dir);
 }
 
@@ -200,9 +243,13 @@ int tw_twin_connect(struct tw_twin *t, const char *database, struct tw_pg **ret,
                     struct tw_err *err)
 {
     tw_auto(tw_arena) *a = tw_arena_new();
-    const char *info = tw_arena_printf(
-        a, "%s dbname='%s'", t->kind->conninfo(a, t->access.snapshot, t->entrance),
-        database ? database : "postgres");
+    const char *info;
+
+    if (!t->kind->conninfo)
+        return tw_fail(err, -EOPNOTSUPP, "a %s has no sessions of SQL", t->kind->name);
+    info = tw_arena_printf(a, "%s dbname='%s'",
+                           t->kind->conninfo(a, t->access.snapshot, t->entrance),
+                           database ? database : "postgres");
 
     return tw_pg_open(info, (unsigned)-1, tw_now_ns() + CONNECT_NS, ret, err);
 }
@@ -234,13 +281,11 @@ static int run_launch(struct tw_twin *t, const struct tw_launch *launch, int out
 int tw_twin_start_begin(struct tw_twin *t, enum tw_start_mode mode, struct tw_err *err)
 {
     tw_auto_close int log = open_log(t->log_path, O_APPEND, err);
-    struct stat st;
     int r;
 
     if (log < 0)
         return log;
-    t->log_from = fstat(log, &st) == 0 ? (size_t)st.st_size : 0;
-    (void)tw_twin_access(t);
+    t->log_from = strlen(tw_twin_access(t)->log);
     r = t->kind->launch(t->arena, &t->access, mode, &t->launch, err);
     if (r < 0)
         return r;

@@ -1,0 +1,78 @@
+/* Stage: the mix, what is sent to both arms. */
+#include "run_internal.h"
+
+#define LEAST_COVERAGE 0.1
+
+static const char *main_database(const struct run *r)
+{
+    if (r->snapshot.tables.count)
+        return r->snapshot.tables.items[0].database;
+    return r->snapshot.databases.count ? r->snapshot.databases.items[0] : "postgres";
+}
+
+static int make_mix(struct run *r, const struct tw_snapshot *s, struct tw_pg *pg,
+                    struct tw_err *err)
+{
+    const struct tw_plan *plan = &r->v.sim->plan;
+    int rc = tw_load_mix_make(r->arena, s, plan->mixes.items, plan->mixes.count, pg,
+                              &r->mix, err);
+
+    if (rc == 0 && tw_streq(r->mix.source, "pg_stat_statements"))
+        rc = tw_load_mix_check(r->arena, &r->mix, pg, err);
+    return rc;
+}
+
+/* The target's statements, unless next to none of their time could be reproduced: then
+ * what its table statistics suggest is nearer to it. */
+static int find_mix(struct run *r, struct tw_pg *pg, struct tw_err *err)
+{
+    struct tw_snapshot without = r->snapshot;
+    int rc = make_mix(r, &r->snapshot, pg, err);
+
+    if (rc < 0 || !(r->mix.coverage < LEAST_COVERAGE) || !r->snapshot.statements.count)
+        return rc;
+    without.statements.count = 0;
+    return make_mix(r, &without, pg, err);
+}
+
+static int sql_mix(struct run *r, struct tw_err *err)
+{
+    struct tw_pg *pg = NULL;
+    int rc = tw_twin_connect(r->members[RUN_BASELINE].twin, main_database(r), &pg, err);
+
+    if (rc < 0)
+        return tw_wrap(err, rc, "entering the baseline");
+    rc = find_mix(r, pg, err);
+    tw_pg_close(pg);
+    return rc;
+}
+
+static int other_mix(struct run *r, struct tw_err *err)
+{
+    return tw_fail(err, -ENODATA, "no load is made for a %s", r->kind->name);
+}
+
+int run_mix(struct run *r, struct tw_err *err)
+{
+    struct tw_err why = {0};
+    int rc;
+
+    if (r->has_mix || r->no_mix) {
+        r->v.not_measured = r->no_mix;
+        return 0;
+    }
+    rc = r->kind->conninfo ? sql_mix(r, &why) : other_mix(r, &why);
+    if (rc == -ENODATA) {
+        r->no_mix = tw_arena_printf(
+            r->arena,
+            "there is nothing to load, so only start, files and arithmetic are "
+            "judged: %s",
+            r->kind->conninfo ? "the databases are empty" : why.text);
+        r->v.not_measured = r->no_mix;
+        return 0;
+    }
+    r->has_mix = rc == 0;
+    if (rc < 0 && err)
+        *err = why;
+    return rc < 0 ? tw_wrap(err, rc, "finding the load") : 0;
+}
