@@ -176,6 +176,9 @@ struct tw_service_kind {
     void (*certificates)(struct tw_arena *a, const struct tw_access *access,
                          struct tw_certificates *ret);
 };
+/* The password that a role has in clones, whatever it has at the target: never one of production. */
+const char *tw_service_clone_password(struct tw_arena *a, const struct tw_snapshot *s,
+                                      const char *role);
 extern const struct tw_service_kind *const tw_service_kinds[];
 extern const size_t tw_service_kind_count;
 /* Borrowed, or NULL; nearest (may be NULL) gets the nearest name. */

@@ -93,6 +93,12 @@ struct tw_client {
     int count;              /* as many of it at once; 0: 1 */
     const char *origin;     /* "given" "statistics" "log" "configuration": where it was learned */
 };
+json_t *tw_client_to_json(const struct tw_client *c); /* new reference */
+void tw_client_from_json(struct tw_arena *a, const json_t *json, struct tw_client *ret);
+/* "user=app dbname=shop sslmode=verify-full tls_max=1.2 source=10.0.3.7": keys as above, values
+ * with blanks in single quotes, send= again for each. Errors as tw_request_from_json. */
+int tw_client_from_text(struct tw_arena *a, const char *text, struct tw_client *ret,
+                        struct tw_err *err);
 
 /* ---- change request (SPEC.md §3) ---- */
 

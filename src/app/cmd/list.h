@@ -8,4 +8,5 @@
     X(doctor)                                                                            \
     X(reap)                                                                              \
     X(version)                                                                           \
-    X(generator)
+    X(generator)                                                                         \
+    X(client)

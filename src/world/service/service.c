@@ -55,3 +55,14 @@ const char *tw_service_program_find(struct tw_arena *a,
         found = newest_of(a, path);
     return found;
 }
+
+const char *tw_service_clone_password(struct tw_arena *a, const struct tw_snapshot *s,
+                                      const char *role)
+{
+    char *what = tw_arena_printf(a, "twin clone/%s/%s",
+                                 s->system_identifier ? s->system_identifier : "", role);
+    char hex[65];
+
+    tw_sha256_hex(what, strlen(what), hex);
+    return tw_arena_printf(a, "twin-%.32s", hex);
+}
