@@ -79,15 +79,22 @@ struct tw_client_way {
     const char *device;       /* "eth0": the link that leads there; NULL: any */
     const char *socket_dir;   /* PostgreSQL: its private sockets as seen there; NULL: none */
 };
-struct tw_client_session;
+/* Where clients stand: on the network of the twins, in a box that has a link to both; and, those of
+ * the target's own host (loopback, local socket), inside the twin that they try. */
 struct tw_client_session_spec {
-    struct tw_sandbox *box;   /* NULL: a plain child (tests) */
-    const char *program;      /* the twin binary as seen there: runs "_client"; NULL: a fork */
-    struct tw_client_way way[TW_ARM_COUNT];
+    struct tw_sandbox *box;   /* on the network; NULL: none, their cases are not tried */
+    struct tw_sandbox *inside[TW_ARM_COUNT]; /* NULL: none */
+    const char *program;      /* the twin binary on this host: runs "_client" */
+    bool plain;               /* no boxes: a child of this process tries all of them (tests) */
+    struct tw_client_way way[TW_ARM_COUNT];        /* over the network */
+    struct tw_client_way inside_way[TW_ARM_COUNT]; /* from inside */
 };
+struct tw_client_session;
 int tw_client_open(const struct tw_client_session_spec *spec, struct tw_client_session **ret,
                    struct tw_err *err); /* owned: tw_client_close */
 void tw_client_close(struct tw_client_session *s);
+/* This client stands inside, not on the network. */
+bool tw_client_is_inside(const struct tw_client *c);
 /* All cases on both arms at once, each within deadline_s. whole: rests are rested and as many come at
  * once as the case says; else both are left to arithmetic. ret[arm] has an answer for each case. */
 int tw_client_try(struct tw_client_session *s, struct tw_arena *a, const struct tw_clients *cases,
@@ -104,8 +111,13 @@ struct tw_client_compared {
     struct tw_clients doubtful;
     int tried, worked_before; /* cases */
 };
+struct tw_client_question {
+    const struct tw_snapshot *snapshot;
+    int peak;                 /* clients at once, as seen or given; 0 unknown */
+};
 void tw_client_compare(struct tw_arena *a, const struct tw_clients *cases,
-                       const struct tw_client_answers answers[TW_ARM_COUNT], bool sure,
+                       const struct tw_client_answers answers[TW_ARM_COUNT],
+                       const struct tw_client_question *question, bool sure,
                        struct tw_client_compared *ret);
 /* main() of the process: reads tries from fd 3. Returns an exit code. */
 int tw_client_main(int argc, char **argv);

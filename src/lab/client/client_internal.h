@@ -89,6 +89,7 @@ struct client_order {
     struct tw_clients cases;
     TW_ARRAY(const char *) ca; /* text of each case's ca_file; NULL none */
     struct tw_client_way way[TW_ARM_COUNT];
+    bool arms[TW_ARM_COUNT]; /* that are tried from here */
     double deadline_s;
     bool whole;
 };

@@ -159,6 +159,8 @@ static json_t *end_crowd(struct crowd *c)
         if (!told && c->tries[i].answer.end != TW_CLIENT_SERVED)
             told = &c->tries[i].answer;
     }
+    if (c->count == 0)
+        return json_null(); /* this arm is tried from elsewhere */
     if (!told)
         told = &c->tries[0].answer;
     told->reached = reached;
@@ -182,8 +184,9 @@ static char *carry_out(struct tw_arena *a, const struct client_order *o)
         const char *ca = path_of(a, o->ca.items[i]);
 
         for (int arm = 0; arm < TW_ARM_COUNT; arm++)
-            begin_crowd(&crowds[i * TW_ARM_COUNT + (size_t)arm], &o->cases.list.items[i],
-                        &o->way[arm], ca, o, deadline);
+            if (o->arms[arm])
+                begin_crowd(&crowds[i * TW_ARM_COUNT + (size_t)arm],
+                            &o->cases.list.items[i], &o->way[arm], ca, o, deadline);
     }
     for (size_t i = 0; i < n * TW_ARM_COUNT; i++)
         (void)json_array_append_new(json, end_crowd(&crowds[i]));

@@ -73,10 +73,11 @@ int client_receive(int fd, struct tw_buf *ret, int64_t deadline_ns)
 
 /* ---- orders ---- */
 
-static json_t *way_json(const struct tw_client_way *w)
+static json_t *way_json(const struct tw_client_way *w, bool tried)
 {
     json_t *json = json_object();
 
+    (void)json_object_set_new(json, "tried", json_boolean(tried));
     (void)json_object_set_new(json, "address", tw_json_text(w->address));
     (void)json_object_set_new(json, "port", json_integer(w->port));
     (void)json_object_set_new(json, "device", tw_json_text(w->device));
@@ -100,7 +101,7 @@ char *client_order_write(const struct client_order *o)
                                     tw_json_text(i < o->ca.count ? o->ca.items[i] : NULL));
     }
     for (int arm = 0; arm < TW_ARM_COUNT; arm++)
-        (void)json_array_append_new(ways, way_json(&o->way[arm]));
+        (void)json_array_append_new(ways, way_json(&o->way[arm], o->arms[arm]));
     (void)json_object_set_new(json, "cases", cases);
     (void)json_object_set_new(json, "ca", ca);
     (void)json_object_set_new(json, "ways", ways);
@@ -130,12 +131,14 @@ int client_order_read(struct tw_arena *a, const char *text, size_t len,
         TW_PUSH(a, &o.cases.list, c);
         TW_PUSH(a, &o.ca, tw_arena_strdup(a, json_string_value(json_array_get(ca, i))));
     }
-    json_array_foreach (ways, i, item)
+    json_array_foreach (ways, i, item) {
+        o.arms[i] = json_is_true(json_object_get(item, "tried"));
         o.way[i] = (struct tw_client_way){
             .address = text_of(a, item, "address"),
             .port = (int)json_integer_value(json_object_get(item, "port")),
             .device = text_of(a, item, "device"),
             .socket_dir = text_of(a, item, "socket_dir")};
+    }
     *ret = o;
     return 0;
 }
