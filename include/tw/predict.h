@@ -45,8 +45,8 @@ int tw_predict_horizon(struct tw_arena *a, const struct tw_predict_spec *spec,
 struct tw_inflow {
     const char *what;                 /* "rows", "WAL that no archive takes": for the evidence */
     struct tw_estimate per_request, per_s; /* NaN: none known */
-    bool wal;                         /* as much as the forecast says is written of WAL */
-    double fixed;                     /* needed at once, whatever the load; NaN: nothing */
+    double wal;                       /* times what the forecast says is written of WAL */
+    double fixed;                     /* at once, whatever the load; below 0: room there already */
     double ceiling;                   /* it grows no further than this; NaN: without end */
     double probability;               /* that it flows at all: 1 where that was seen */
 };

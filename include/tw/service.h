@@ -79,6 +79,32 @@ struct tw_holdings {
 struct tw_certificates {
     TW_ARRAY(struct tw_certificate) list;
 };
+/* A table whose dead rows something has to reclaim; as for one process that writes it. */
+struct tw_reclaimed {
+    const char *name;
+    double rows, dead_rows, heap_pages, index_pages;
+    double added_rows;          /* since its statistics began, removed ones taken off */
+    double row_bytes;           /* with its share of the indexes */
+    double threshold_rows;      /* dead rows at which reclaiming begins; infinite: never */
+    double naptime_s, cost_per_s; /* cost units a second that it may spend; infinite: any */
+};
+/* What may run out and how far it is, as the service tells it. Readings before and after known work
+ * say how much each request takes. NaN and NULL: it does not tell. */
+struct tw_standing {
+    TW_ARRAY(struct tw_counter) counters;
+    TW_ARRAY(struct tw_role) roles;
+    TW_ARRAY(struct tw_reclaimed) tables;
+    double files;                    /* of its data: what takes inodes */
+    double journal_bytes;            /* of the journal (WAL) that stands on disk */
+    double journal_least_bytes;      /* that is kept whatever is written */
+    double journal_held_bytes;       /* a holder (slot) keeps no more than this; infinite: all */
+    double journal_segment_bytes;
+    double archived, archive_failed; /* segments taken, attempts that failed */
+    const char *archive_command;     /* NULL: nothing is archived */
+    double forced_at[2];             /* age of transaction ids, multixacts, at which a vacuum is forced */
+    double pages, pages_per_s;       /* that it reads, and how fast it may */
+};
+void tw_standing_init(struct tw_standing *s); /* everything unknown */
 /* A program that this kind needs on this host: for doctor, and for errors that say how to get it. */
 struct tw_service_program {
     const char *name;       /* "nginx" */
@@ -148,6 +174,10 @@ struct tw_service_kind {
     /* NULL: it says nothing of its bounds. */
     int (*limits)(struct tw_arena *a, const struct tw_access *access,
                   struct tw_service_limits *ret, struct tw_err *err);
+    /* What may run out, as it stands now. probe: what a twin would only show later is provoked (a
+     * segment of the journal is archived). NULL: it tells nothing. */
+    int (*standing)(struct tw_arena *a, const struct tw_access *access, bool probe,
+                    struct tw_standing *ret, struct tw_err *err);
     /* Requests that the service itself counted in this database since it began; sessions that have
      * ended are counted whole. Waits until deadline_ns for open ones to end. NULL: not counted. */
     int (*requests)(struct tw_arena *a, const struct tw_access *access, const char *database,

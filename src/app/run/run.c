@@ -33,10 +33,12 @@ static const struct stage taking[] = {
 /* … and for each variant. */
 static const struct stage trying[] = {
     {"clone", run_clone, false, false},    {"sandbox", run_sandbox, false, false},
-    {"start", run_start, false, false},    {"mix", run_mix, false, true},
+    {"start", run_start, false, false},    {"standing", run_standing, false, false},
+    {"mix", run_mix, false, true},
     {"plans", run_plans, false, true},     {"trial", run_trial, false, true},
     {"judge", run_judge, false, false},    {"calibrate", run_calibrate, false, true},
-    {"predict", run_predict, false, true}, {"impact", run_impact, false, false},
+    {"predict", run_predict, false, true}, {"laws", run_laws, false, false},
+    {"impact", run_impact, false, false},
     {"decide", run_decide, false, false},
 };
 

@@ -40,6 +40,14 @@ struct run_member {
  * on. */
 #define RUN_FAILURE_SENSITIVITY 0.7
 
+/* What may run out of an arm, at one moment. */
+struct run_standing {
+    bool known;
+    struct tw_standing of;
+    double log_bytes;
+    struct tw_certificates certificates;
+};
+
 /* What belongs to one variant: reset before the next. */
 struct run_variant {
     struct tw_simulation *sim; /* borrowed */
@@ -67,6 +75,7 @@ struct run_variant {
     double peak_per_s;
     bool peak_assumed;
     struct tw_profile profile;
+    struct run_standing standing[TW_ARM_COUNT][2]; /* before and after the load */
     struct tw_failures failures[TW_ARM_COUNT];
 };
 
@@ -141,6 +150,11 @@ int run_judge(struct run *r, struct tw_err *err);
 int run_trial(struct run *r, struct tw_err *err);
 int run_calibrate(struct run *r, struct tw_err *err);
 int run_predict(struct run *r, struct tw_err *err);
+/* What may run out, read of both arms before the load and (run_standing_after) behind it. */
+int run_standing(struct run *r, struct tw_err *err);
+void run_standing_after(struct run *r);
+/* The laws: when does what run out, with what was measured or without. */
+int run_laws(struct run *r, struct tw_err *err);
 int run_impact(struct run *r, struct tw_err *err);
 int run_decide(struct run *r, struct tw_err *err);
 

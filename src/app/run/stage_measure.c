@@ -224,6 +224,8 @@ int run_trial(struct run *r, struct tw_err *err)
     if (rc == 0)
         rc = tw_trial_run(sim->arena, &spec, &r->v.trial, &why);
     run_stage_time(r, "slots", tw_seconds(tw_now_ns() - begun));
+    if (rc == 0)
+        run_standing_after(r);
     if (rc == -ENODATA) {
         r->v.not_measured = tw_arena_strdup(sim->arena, why.text);
         judge_failures(r);

@@ -6,7 +6,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/statvfs.h>
 
 #define PEAK_OF_CAPACITY 0.6 /* where nobody says the rate */
 #define PROFILE_MAX      ((size_t)1 << 20)
@@ -141,41 +140,6 @@ static int read_profile(struct run *r, const char **ret_csv, struct tw_err *err)
     return rc;
 }
 
-/* ---- what runs out ---- */
-
-static double disk_free(const struct run *r)
-{
-    struct statvfs v;
-
-    return statvfs(r->snapshot.data_dir, &v) == 0
-               ? (double)v.f_bavail * (double)v.f_frsize
-               : NAN;
-}
-
-static void predict_failures(struct run *r, enum tw_arm arm, struct tw_arena *a)
-{
-    struct tw_simulation *sim = r->v.sim;
-    const struct tw_service_limits *l = &r->v.limits[arm];
-    struct tw_predict_limits limits = {
-        .memory_limit_bytes = (double)r->snapshot.memory_bytes,
-        .memory_other_bytes = l->sort_memory_bytes,
-        .shared_memory_bytes = l->shared_memory_bytes,
-        .max_connections = l->max_connections,
-        .reserved_connections = l->reserved_connections,
-        .connections_used = r->snapshot.connections_used >= 0
-                                ? (double)r->snapshot.connections_used
-                                : (double)NAN,
-        .connection_growth_per_s = NAN,
-        .disk_free_bytes = disk_free(r),
-        .growth_bytes_per_s = NAN,
-        .wal_kept_bytes_per_s = NAN,
-        .max_wal_bytes = l->max_wal_bytes};
-
-    tw_predict_failures(a, &sim->impact.forecast[arm], &r->v.model[arm], &limits,
-                        sim->plan.hours, 1 - RUN_FAILURE_SENSITIVITY,
-                        &r->v.failures[arm]);
-}
-
 /* ---- the horizon ---- */
 
 static int simulate(struct run *r, enum tw_arm arm, struct tw_arena *a,
@@ -204,7 +168,6 @@ static int simulate(struct run *r, enum tw_arm arm, struct tw_arena *a,
     f->engine_seconds = run_thread_cpu_s() - begun;
     f->acceleration = sim->plan.hours * 3600 / f->engine_seconds;
     r->v.has_forecast[arm] = true;
-    predict_failures(r, arm, a);
     return 0;
 }
 

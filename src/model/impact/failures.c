@@ -53,6 +53,29 @@ static const struct tw_failure *of_baseline(const struct tw_impact_facts *f,
     return NULL;
 }
 
+/* What comes anyway is not the change's, unless the change brings it much nearer: both
+ * intervals apart, and in less than half the time. */
+#define NEARER 0.5
+static bool brought_nearer(const struct tw_failure *now, const struct tw_failure *today)
+{
+    double latest = isfinite(now->high) ? now->high : now->at_hours;
+    double soonest = isfinite(today->low) ? today->low : today->at_hours;
+
+    return latest < soonest && now->at_hours < NEARER * today->at_hours;
+}
+
+static const char *today_words(struct impact *i, const struct tw_failure *failure,
+                               const struct tw_failure *today, bool nearer)
+{
+    const char *evidence = failure->evidence ? failure->evidence : "by its law";
+
+    if (nearer)
+        return tw_arena_printf(i->arena, "%s; without the change after %s", evidence,
+                               tw_show_seconds(i->arena, today->at_hours * 3600));
+    return tw_arena_printf(i->arena, "%s; without the change too, with probability %.2f",
+                           evidence, today->probability);
+}
+
 static void add_laws(struct impact *i)
 {
     const struct tw_failures *laws = i->facts->failures[TW_CANDIDATE];
@@ -62,10 +85,10 @@ static void add_laws(struct impact *i)
         const struct tw_failure *today = of_baseline(i->facts, failure.kind);
 
         if (today) {
-            failure.before = today->probability;
-            failure.evidence = tw_arena_printf(
-                i->arena, "%s; without the change too, with probability %.2f",
-                failure.evidence ? failure.evidence : "by its law", today->probability);
+            bool nearer = brought_nearer(&failure, today);
+
+            failure.before = nearer ? 0 : today->probability;
+            failure.evidence = today_words(i, &failure, today, nearer);
         }
         add(i, &failure);
     }

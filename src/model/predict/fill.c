@@ -31,9 +31,8 @@ static double bin_flow(const struct tw_inflow *in, const struct tw_bin *bin)
 {
     double per_s = known(in->per_s.value);
 
-    if (in->wal)
-        return per_s + known(bin->wal_bytes_per_s);
-    return per_s + known(in->per_request.value) * known(bin->throughput_per_s);
+    return per_s + in->wal * known(bin->wal_bytes_per_s) +
+           known(in->per_request.value) * known(bin->throughput_per_s);
 }
 
 /* Until hour t of the horizon. */
@@ -110,12 +109,12 @@ static double spread_of(const struct flows *f, double total)
 
     for (size_t i = 0; i < f->s->inflows.count; i++) {
         const struct tw_inflow *in = &f->s->inflows.items[i];
-        double own = in->wal ? log_spread(&forecast->wal_bytes)
+        double own = in->wal > 0 ? log_spread(&forecast->wal_bytes)
                              : hypot(log_spread(&in->per_request), log_spread(&in->per_s));
         double part = inflow_at(f, i, f->c->hours, 1);
 
         squares += part * own * part * own;
-        by_load += !in->wal && in->per_request.value > 0 ? part : 0;
+        by_load += in->per_request.value > 0 ? part : 0;
     }
     by_load *= log_spread(&forecast->throughput_per_s);
     return total > 0 ? hypot(sqrt(squares + by_load * by_load) / total, LEAST_SPREAD)
@@ -173,7 +172,7 @@ static const char *inflow_words(const struct predict_case *c, const struct tw_st
     struct tw_arena *a = c->arena;
     const char *each = "";
 
-    if (in->per_request.value > 0 && !in->wal)
+    if (in->per_request.value > 0)
         each = in->per_request.low < in->per_request.value
                    ? tw_arena_printf(a, ", %.4g for a request (90 %%: %.4g to %.4g)",
                                      in->per_request.value, in->per_request.low,

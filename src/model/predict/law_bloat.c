@@ -41,6 +41,7 @@ static double round_s(const struct tw_vacuumed *t, double u)
     return k * u / rows_in_page < 1 ? k * t->heap_pages / (1 - k * u / rows_in_page) : INFINITY;
 }
 
+/* Dead at once, at most: until a vacuum begins, and while it works. */
 static double most_dead(const struct tw_vacuumed *t, double u)
 {
     return isinf(t->threshold_rows)
@@ -52,6 +53,8 @@ struct finding {
     double u, most, at_h;
 };
 
+/* Waiting for the threshold or the next look is how autovacuum works; a round in which more
+ * dies than lives is one that does not keep up. */
 static struct finding look(const struct predict_case *c, const struct tw_vacuumed *t,
                            double per_request)
 {
@@ -59,8 +62,7 @@ static struct finding look(const struct predict_case *c, const struct tw_vacuume
     struct finding x = {.u = dead_per_s(c, t, per_request), .at_h = INFINITY};
 
     x.most = most_dead(t, x.u);
-    /* A threshold above the live rows is a wish of whoever set it, on a small table. */
-    if (x.u > 0 && x.most > fmax(bad, 2 * known(isinf(t->threshold_rows) ? 0 : t->threshold_rows)))
+    if (x.u > 0 && (isinf(t->threshold_rows) || x.u * round_s(t, x.u) > bad))
         x.at_h = fmax(0, bad - t->dead_rows) / x.u / 3600;
     return x;
 }

@@ -4,6 +4,7 @@
 #include "list.h"
 
 #include <glob.h>
+#include <math.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -65,4 +66,20 @@ const char *tw_service_clone_password(struct tw_arena *a, const struct tw_snapsh
 
     tw_sha256_hex(what, strlen(what), hex);
     return tw_arena_printf(a, "twin-%.32s", hex);
+}
+
+void tw_standing_init(struct tw_standing *s)
+{
+    *s = (struct tw_standing){
+        .files = NAN,
+        .journal_bytes = NAN,
+        .journal_least_bytes = NAN,
+        .journal_held_bytes = NAN,
+        .journal_segment_bytes = NAN,
+        .archived = NAN,
+        .archive_failed = NAN,
+        .forced_at = {NAN, NAN},
+        .pages = NAN,
+        .pages_per_s = NAN,
+    };
 }

@@ -100,6 +100,15 @@ int kind_pg_ask_tables(struct tw_pg *pg, struct tw_arena *a, const char *databas
                        struct tw_snapshot *s, struct tw_err *err);
 int kind_pg_ask_statements(struct tw_pg *pg, struct tw_arena *a, struct tw_snapshot *s,
                            struct tw_err *err);
+/* Counters with an end (sequences, transaction ids, limits of databases), and roles: of the target
+ * or of a twin. */
+int kind_pg_ask_counters(struct tw_pg *pg, struct tw_arena *a, struct tw_standing *ret,
+                         struct tw_err *err);
+/* What only the target has: slots, sessions that are never used again, what holds back a vacuum. */
+int kind_pg_ask_holders(struct tw_pg *pg, struct tw_arena *a, struct tw_snapshot *s,
+                        struct tw_err *err);
+/* File systems of data, WAL, log and tablespaces: bytes and inodes. */
+void kind_pg_file_systems(struct tw_arena *a, struct tw_snapshot *s);
 int kind_pg_read_stopped(struct tw_arena *a, const struct kind_pg_place *p,
                          struct tw_snapshot *s, struct tw_err *err);
 
@@ -130,6 +139,8 @@ int kind_pg_complete(struct tw_arena *a, const struct tw_access *access,
                      struct tw_snapshot *s, struct tw_err *err);
 int kind_pg_limits(struct tw_arena *a, const struct tw_access *access,
                    struct tw_service_limits *ret, struct tw_err *err);
+int kind_pg_standing(struct tw_arena *a, const struct tw_access *access, bool probe,
+                     struct tw_standing *ret, struct tw_err *err);
 int kind_pg_requests(struct tw_arena *a, const struct tw_access *access,
                      const char *database, int64_t deadline_ns, int64_t *ret,
                      struct tw_err *err);

@@ -37,6 +37,7 @@ const struct tw_service_kind kind_postgresql = {
     .settle = kind_pg_settle,
     .complete = kind_pg_complete,
     .limits = kind_pg_limits,
+    .standing = kind_pg_standing,
     .requests = kind_pg_requests,
     .conninfo = kind_pg_conninfo,
     .layout = kind_pg_layout,

@@ -60,8 +60,9 @@ int kind_pg_connect(struct tw_arena *a, const struct tw_target *t,
         return tw_wrap(err, r, "connecting to target '%s'", t->name);
     if (ret_conninfo)
         *ret_conninfo = tw_arena_strdup(a, tw_buf_text(&full));
-    return tw_pg_exec(*ret, "SET statement_timeout = '10s'; SET lock_timeout = '1s'",
-                      err);
+    /* Questions over the catalogue look dear to the planner and are not: compiling them is. */
+    return tw_pg_exec(
+        *ret, "SET statement_timeout = '10s'; SET lock_timeout = '1s'; SET jit = off", err);
 }
 
 /* The database of the connection string, else the largest. */
@@ -83,6 +84,22 @@ static void add_cost(struct tw_snapshot *s, const struct tw_pg *pg)
     s->cost.bytes += bytes;
 }
 
+/* How far the target itself is: its clone is of a moment ago. */
+static int ask_standing(struct tw_pg *pg, struct tw_arena *a, struct tw_snapshot *s,
+                        struct tw_err *err)
+{
+    struct tw_standing now;
+    int r;
+
+    tw_standing_init(&now);
+    r = kind_pg_ask_counters(pg, a, &now, err);
+    for (size_t i = 0; r == 0 && i < now.counters.count; i++)
+        TW_PUSH(a, &s->counters, now.counters.items[i]);
+    for (size_t i = 0; r == 0 && i < now.roles.count; i++)
+        TW_PUSH(a, &s->roles, now.roles.items[i]);
+    return r;
+}
+
 static int ask_running(struct tw_arena *a, const struct tw_target *t,
                        const struct kind_pg_place *place, struct tw_snapshot *s,
                        struct tw_err *err)
@@ -94,6 +111,8 @@ static int ask_running(struct tw_arena *a, const struct tw_target *t,
 
     if (r == 0)
         r = kind_pg_ask_server(pg, a, s, err);
+    if (r == 0)
+        r = kind_pg_ask_holders(pg, a, s, err);
     database = main_database(a, t, s);
     if (r == 0 && !tw_streq(database, own ? own : "postgres")) {
         add_cost(s, pg);
@@ -105,6 +124,8 @@ static int ask_running(struct tw_arena *a, const struct tw_target *t,
         r = kind_pg_ask_tables(pg, a, database, s, err);
     if (r == 0)
         r = kind_pg_ask_statements(pg, a, s, err);
+    if (r == 0)
+        r = ask_standing(pg, a, s, err);
     if (pg)
         add_cost(s, pg);
     tw_pg_close(pg);
@@ -256,6 +277,7 @@ int kind_pg_snapshot(struct tw_arena *a, const struct tw_target *t,
         s.data_bytes += tree_bytes(place.wal_dir);
     for (size_t i = 0; i < s.tablespaces.count; i++)
         s.data_bytes += tree_bytes(s.tablespaces.items[i]);
+    kind_pg_file_systems(a, &s);
     r = add_files(a, &s, err);
     if (r < 0)
         return r;
