@@ -1,2 +1,4 @@
 /* Every kind of service, one per line. */
-#define TW_SERVICE_LIST(X) X(postgresql)
+#define TW_SERVICE_LIST(X) \
+    X(postgresql)          \
+    X(redis)
