@@ -279,6 +279,28 @@ bool flow_dd_has(const struct flow_dd *d, uint32_t a, const uint8_t *bits)
     return a == 1;
 }
 
+/* The smallest and largest x of a, which is not empty and looks at no other levels. */
+void flow_dd_bounds(const struct flow_dd *d, uint32_t a, unsigned level, unsigned width,
+                    tw_flow_num *ret_lo, tw_flow_num *ret_hi)
+{
+    uint32_t low = a, high = a;
+    tw_flow_num lo = 0, hi = 0;
+
+    for (unsigned i = 0; i < width; i++) {
+        bool l = d->nodes[low].level == level + i && d->nodes[low].lo == 0;
+        bool h = d->nodes[high].level != level + i || d->nodes[high].hi != 0;
+
+        if (d->nodes[low].level == level + i)
+            low = l ? d->nodes[low].hi : d->nodes[low].lo;
+        if (d->nodes[high].level == level + i)
+            high = h ? d->nodes[high].hi : d->nodes[high].lo;
+        lo = lo << 1 | l;
+        hi = hi << 1 | h;
+    }
+    *ret_lo = lo;
+    *ret_hi = hi;
+}
+
 struct listing {
     const struct flow_dd *d;
     unsigned level, width;

@@ -174,6 +174,96 @@ bool flow_dd_has(const struct flow_dd *d, uint32_t a, const uint8_t *bits);
 /* The ranges of x that a, which looks at no other levels, has; at most room; returns how many. */
 size_t flow_dd_ranges(const struct flow_dd *d, uint32_t a, unsigned level, unsigned width,
                       struct flow_range *ret, size_t room);
+void flow_dd_bounds(const struct flow_dd *d, uint32_t a, unsigned level, unsigned width,
+                    tw_flow_num *ret_lo, tw_flow_num *ret_hi);
 /* Forgets everything but these sets, whose numbers it changes. */
 void flow_dd_compact(struct flow_dd *d, uint32_t **roots, size_t count);
+
+/* ---- a space: rules as diagrams, space.c ---- */
+
+struct flow_pair {
+    uint32_t lo, hi; /* surely, possibly; lo is inside hi */
+};
+struct flow_memo;  /* pointer (and a rewriting) -> pair */
+struct flow_outcome;
+struct tw_flow_space {
+    struct tw_arena *arena;
+    struct flow_dd *dd;
+    unsigned level[TW_FLOW_FIELD_COUNT], width[TW_FLOW_FIELD_COUNT];
+    struct flow_range *names; /* atoms: a name belongs to the innermost */
+    size_t name_count;
+    struct flow_memo *memo;
+    uint8_t (*rewrites)[FLOW_LEVELS_MAX]; /* what has been written into the packet; [0]: nothing */
+    size_t rewrite_count, rewrite_room;
+    uint32_t world[TW_FLOW_PATH_COUNT][2]; /* packets that exist; [1]: where addresses are rewritten */
+    struct flow_outcome *asked; /* owned: of tw_flow_ask() */
+    const struct tw_flow_rules *asked_rules;
+    enum tw_flow_path asked_path;
+    uint32_t **pins; /* sets that somebody holds while others walk */
+    size_t pin_count, pin_room;
+};
+/* Around a walk: *set stays what it is, whatever its number becomes. */
+void flow_pin(struct tw_flow_space *s, uint32_t *set);
+void flow_unpin(struct tw_flow_space *s, size_t count);
+/* Field f between lo and hi (through mask) as a set. */
+uint32_t flow_set(struct tw_flow_space *s, enum tw_flow_field f, tw_flow_num mask, tw_flow_num lo,
+                  tw_flow_num hi);
+uint32_t flow_set_table(struct tw_flow_space *s, const struct flow_table *t);
+uint32_t flow_set_is(struct tw_flow_space *s, enum tw_flow_field f, tw_flow_num value);
+/* Every packet that can be on this path. */
+uint32_t flow_world(struct tw_flow_space *s, enum tw_flow_path path, bool rewritten);
+/* What a condition, the leading conditions of a rule, a map hold for, after rewriting r. */
+struct flow_pair flow_cond_pair(struct tw_flow_space *s, const struct flow_cond *c, uint32_t r);
+struct flow_pair flow_rule_pair(struct tw_flow_space *s, const struct flow_rule *rule, uint32_t r,
+                                size_t *ret_next_step);
+/* One entry of a map; key: where it is remembered. */
+struct flow_pair flow_entry_pair(struct tw_flow_space *s, const struct flow_cond *one,
+                                 const void *key, uint32_t r);
+struct flow_pair flow_rewritten(struct tw_flow_space *s, struct flow_pair p, uint32_t r);
+/* The rewriting r and then: field = (field & ~mask) ^ value, unknown bits. */
+uint32_t flow_rewrite_add(struct tw_flow_space *s, uint32_t r, enum tw_flow_field f,
+                          tw_flow_num mask, tw_flow_num value, tw_flow_num unknown);
+bool flow_rewrite_keeps(const struct tw_flow_space *s, uint32_t r, enum tw_flow_field f);
+/* Only the other fields are kept apart; those in the bits of fields are any. */
+uint32_t flow_forget(struct tw_flow_space *s, uint32_t set, unsigned fields);
+struct tw_flow_packet flow_witness(struct tw_flow_space *s, uint32_t set);
+tw_flow_num flow_atom(const struct tw_flow_space *s, tw_flow_num name);
+void flow_memo_clear(struct tw_flow_space *s);
+int flow_full(const struct tw_flow_space *s, struct tw_err *err); /* -E2BIG or 0 */
+
+/* ---- the way of sets through a rule set: walk.c ---- */
+
+struct flow_state { /* packets as they began, and what was written into them */
+    uint32_t set, rewrite;
+    bool translated;
+};
+struct flow_states {
+    struct flow_state *items;
+    size_t count, room;
+};
+void flow_states_add(struct tw_flow_space *s, struct flow_states *l, struct flow_state one);
+struct flow_outcome {
+    uint32_t accept, drop; /* may be accepted, may be dropped */
+    struct flow_states end; /* how they arrive */
+};
+struct flow_record { /* (set) arrays of rule_count and chain_count, NULL: not asked */
+    uint32_t *matched; /* what a rule was given that it may match */
+    uint32_t *entered; /* what came to a chain */
+};
+/* start: packets at the first hook. The caller frees outcome->end.items. */
+void flow_walk(struct tw_flow_space *s, const struct tw_flow_rules *r, enum tw_flow_path path,
+               uint32_t start, const struct flow_record *record, struct flow_outcome *ret);
+/* One chain only, as it stands. ret->end: what falls out of it or returns. */
+void flow_walk_chain(struct tw_flow_space *s, const struct tw_flow_rules *r,
+                     const struct flow_chain *chain, size_t from_rule, uint32_t start,
+                     struct flow_outcome *ret);
+
+/* ---- boxes: boxes.c ---- */
+
+/* One readable box inside of set (or outside of world), around a member of set; what it covers. */
+uint32_t flow_box(struct tw_flow_space *s, struct tw_arena *a, uint32_t set, uint32_t world,
+                  const char **ret_text, struct tw_flow_packet *ret_witness);
+/* "22, 80-90": the values of one field that a set has, the others anything. */
+char *flow_values_text(struct tw_flow_space *s, struct tw_arena *a, uint32_t set,
+                       enum tw_flow_field f, bool v6);
 #endif

@@ -208,6 +208,8 @@ static void hull_rule(struct flow_rule *rule)
 struct names {
     uint32_t *slot; /* chain + 1 */
     size_t mask;
+    struct tw_arena *a;
+    struct tw_flow_rules *rules;
 };
 
 static uint64_t chain_hash(const char *family, const char *table, const char *name)
@@ -253,6 +255,11 @@ static int resolve(const struct tw_flow_rules *r, const struct names *n, const s
     if (act->kind != FLOW_JUMP && act->kind != FLOW_GOTO)
         return 0;
     act->chain = names_find(r, n, c, act->to);
+    if (act->chain < 0 && c->xtables && act->to[0] >= 'A' && act->to[0] <= 'Z') {
+        act->kind = FLOW_UNSURE; /* a target of an extension */
+        flow_note(n->a, n->rules, rule, tw_arena_printf(n->a, "may decide: target %s", act->to));
+        return 0;
+    }
     if (act->chain < 0 || r->chains.items[act->chain]->base)
         return tw_fail(err, -EINVAL, "%s: there is no chain '%s' to jump to in table '%s'",
                        rule->place, act->to, c->table);
@@ -372,9 +379,9 @@ static int note_written(const struct tw_flow_rules *r, const struct names *n,
                         const struct flow_chain *c, const struct flow_rule *rule,
                         struct flow_action *act, struct tw_err *err)
 {
-    unsigned *written = &((struct tw_flow_rules *)(uintptr_t)r)->written;
+    unsigned *written = &n->rules->written;
 
-    (void)n, (void)c, (void)rule, (void)err;
+    (void)r, (void)c, (void)rule, (void)err;
     if (act->kind == FLOW_SET)
         *written |= FLOW_BIT(act->field);
     if (act->kind == FLOW_DNAT)
@@ -392,6 +399,8 @@ int flow_rules_finish(struct tw_arena *a, struct tw_flow_rules *r, struct tw_err
     int code = 0, id = 0;
 
     names_build(a, r, &names);
+    names.a = a;
+    names.rules = r;
     for (size_t i = 0; i < r->chains.count; i++) {
         struct flow_chain *c = r->chains.items[i];
 
