@@ -16,8 +16,8 @@
     "\"$http_referer\" \"$http_user_agent\""
 
 struct line {
-    const char *request, *status, *bytes, *request_bytes, *seconds, *upstream, *host, *method,
-        *path;
+    const char *request, *status, *bytes, *request_bytes, *seconds, *upstream, *host,
+        *method, *path;
 };
 static const struct {
     const char *variable;
@@ -48,8 +48,8 @@ static void keep(struct line *l, const char *name, size_t n, const char *value)
     for (size_t i = 0; i < TW_COUNT_OF(variables); i++) {
         const char **to = (const char **)(void *)((char *)l + variables[i].offset);
 
-        if (strlen(variables[i].variable) == n && strncmp(variables[i].variable, name, n) == 0 &&
-            !*to)
+        if (strlen(variables[i].variable) == n &&
+            strncmp(variables[i].variable, name, n) == 0 && !*to)
             *to = value;
     }
 }
@@ -116,7 +116,7 @@ struct kinds {
 
 static double mean_with(double mean, int64_t count, double value)
 {
-    return isnan(value) ? mean
+    return isnan(value)  ? mean
            : isnan(mean) ? value
                          : mean + (value - mean) / (double)(count + 1);
 }
@@ -140,8 +140,8 @@ static void count_request(struct kinds *k, const struct line *l, const char *hos
     for (size_t i = 0; i < k->s->requests.count && !found; i++) {
         struct tw_sample_request *one = &k->s->requests.items[i];
 
-        if (one->status == status && tw_streq(one->path, path) && tw_streq(one->method, method) &&
-            tw_streq(one->host, host))
+        if (one->status == status && tw_streq(one->path, path) &&
+            tw_streq(one->method, method) && tw_streq(one->host, host))
             found = one;
     }
     if (!found && k->s->requests.count >= KINDS_MAX) {
@@ -165,7 +165,8 @@ static void count_request(struct kinds *k, const struct line *l, const char *hos
     found->request_bytes =
         mean_with(found->request_bytes, found->count, number_of(l->request_bytes));
     found->mean_s = mean_with(found->mean_s, found->count, number_of(l->seconds));
-    found->upstream_s = mean_with(found->upstream_s, found->count, number_of(l->upstream));
+    found->upstream_s =
+        mean_with(found->upstream_s, found->count, number_of(l->upstream));
     found->count++;
 }
 
@@ -194,8 +195,8 @@ static int by_count(const void *x, const void *y)
     return a->count < b->count ? 1 : a->count > b->count ? -1 : strcmp(a->path, b->path);
 }
 
-void service_access_log_count(struct tw_arena *a, const struct service_access_log *logs, size_t n,
-                              size_t max, struct tw_snapshot *s)
+void service_access_log_count(struct tw_arena *a, const struct service_access_log *logs,
+                              size_t n, size_t max, struct tw_snapshot *s)
 {
     struct kinds k = {.a = a, .s = s};
 

@@ -74,9 +74,9 @@ static const char *key_type(const EVP_PKEY *key)
     static const struct {
         int id;
         const char *name;
-    } types[] = {{EVP_PKEY_RSA, "RSA"},         {EVP_PKEY_RSA_PSS, "RSA"},
-                 {EVP_PKEY_EC, "EC"},           {EVP_PKEY_ED25519, "ED25519"},
-                 {EVP_PKEY_ED448, "ED448"},     {EVP_PKEY_DSA, "DSA"}};
+    } types[] = {{EVP_PKEY_RSA, "RSA"},     {EVP_PKEY_RSA_PSS, "RSA"},
+                 {EVP_PKEY_EC, "EC"},       {EVP_PKEY_ED25519, "ED25519"},
+                 {EVP_PKEY_ED448, "ED448"}, {EVP_PKEY_DSA, "DSA"}};
 
     for (size_t i = 0; i < TW_COUNT_OF(types); i++)
         if (EVP_PKEY_get_base_id(key) == types[i].id)
@@ -119,7 +119,8 @@ static const char *compare_key(struct tw_arena *a, X509 *cert, const char *text,
     if (!key && !strstr(text, "PRIVATE KEY"))
         problem = tw_arena_printf(a, "'%s' holds no private key", path);
     else if (key && X509_check_private_key(cert, key) != 1)
-        problem = tw_arena_printf(a, "the key in '%s' is that of another certificate", path);
+        problem =
+            tw_arena_printf(a, "the key in '%s' is that of another certificate", path);
     EVP_PKEY_free(key);
     BIO_free(in);
     ERR_clear_error();
@@ -173,7 +174,8 @@ static const struct tw_certificate *known(const struct tw_snapshot *s,
     for (size_t i = 0; i < s->certificates.count; i++) {
         const struct tw_certificate *old = &s->certificates.items[i];
 
-        if (tw_streq(old->path, c->path) && old->not_after_wall_ns == c->not_after_wall_ns &&
+        if (tw_streq(old->path, c->path) &&
+            old->not_after_wall_ns == c->not_after_wall_ns &&
             tw_streq(old->subject, c->subject) && tw_streq(old->used_by, c->used_by))
             return old;
     }
@@ -188,20 +190,22 @@ static void judge_time(struct tw_arena *a, const struct tw_certificate *c,
 
     if (!past && c->not_before_wall_ns <= now)
         return;
-    tw_issue_add(a, issues, TW_CRITICAL, TW_BLOCK,
-                 past ? "certificate.expired" : "certificate.not_yet",
-                 past ? "clients are shown a certificate that has expired"
-                      : "clients are shown a certificate that is not valid yet",
-                 tw_arena_printf(a, "%s (%s), used by %s: valid from %s to %s; it is %s now",
-                                 c->path, c->subject ? c->subject : "no subject", c->used_by,
-                                 tw_iso_time(a, c->not_before_wall_ns),
-                                 tw_iso_time(a, c->not_after_wall_ns), tw_iso_time(a, now)),
-                 "put a certificate there that is valid now; the service itself starts with "
-                 "any");
+    tw_issue_add(
+        a, issues, TW_CRITICAL, TW_BLOCK,
+        past ? "certificate.expired" : "certificate.not_yet",
+        past ? "clients are shown a certificate that has expired"
+             : "clients are shown a certificate that is not valid yet",
+        tw_arena_printf(a, "%s (%s), used by %s: valid from %s to %s; it is %s now",
+                        c->path, c->subject ? c->subject : "no subject", c->used_by,
+                        tw_iso_time(a, c->not_before_wall_ns),
+                        tw_iso_time(a, c->not_after_wall_ns), tw_iso_time(a, now)),
+        "put a certificate there that is valid now; the service itself starts with "
+        "any");
 }
 
 void service_certificates_judge(struct tw_arena *a, const struct tw_certificates *now,
-                                const struct tw_snapshot *before, struct tw_issues *issues)
+                                const struct tw_snapshot *before,
+                                struct tw_issues *issues)
 {
     for (size_t i = 0; i < now->list.count; i++)
         if (!now->list.items[i].problem && now->list.items[i].not_after_wall_ns &&

@@ -1,4 +1,5 @@
 /* Every kind of service, one per line. */
 #define TW_SERVICE_LIST(X) \
     X(postgresql)          \
-    X(redis)
+    X(redis)               \
+    X(nginx)

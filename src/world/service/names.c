@@ -1,6 +1,8 @@
 /* Names and addresses of neighbours, looked up at the target, with an end in sight. */
 #include "service_internal.h"
 
+#include "tw/io.h"
+
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netdb.h>
@@ -18,7 +20,8 @@ bool service_is_address(const char *text)
 {
     struct in6_addr any;
 
-    return text && (inet_pton(AF_INET, text, &any) == 1 || inet_pton(AF_INET6, text, &any) == 1);
+    return text &&
+           (inet_pton(AF_INET, text, &any) == 1 || inet_pton(AF_INET6, text, &any) == 1);
 }
 
 static const char *list_addresses(struct tw_arena *a, const struct addrinfo *list)
@@ -27,7 +30,8 @@ static const char *list_addresses(struct tw_arena *a, const struct addrinfo *lis
     char one[INET6_ADDRSTRLEN];
 
     for (const struct addrinfo *i = list; i; i = i->ai_next) {
-        if (getnameinfo(i->ai_addr, i->ai_addrlen, one, sizeof one, NULL, 0, NI_NUMERICHOST))
+        if (getnameinfo(i->ai_addr, i->ai_addrlen, one, sizeof one, NULL, 0,
+                        NI_NUMERICHOST))
             continue;
         if (!text)
             text = tw_arena_strdup(a, one);
@@ -71,9 +75,11 @@ const char *service_resolve(struct tw_arena *a, const char *name, bool *ret_slow
 bool service_reachable(const char *address, int port)
 {
     struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6,
+                              .sin6_port = htons((uint16_t)port)};
     bool is4 = inet_pton(AF_INET, address, &v4.sin_addr) == 1;
-    const struct sockaddr *to = is4 ? (const struct sockaddr *)&v4 : (const struct sockaddr *)&v6;
+    const struct sockaddr *to =
+        is4 ? (const struct sockaddr *)&v4 : (const struct sockaddr *)&v6;
     tw_auto_close int fd = -1;
     struct pollfd p;
     int problem = 0;
@@ -111,7 +117,8 @@ void service_split_port(struct tw_arena *a, const char *text, const char **ret_h
                           : tw_arena_strdup(a, text);
 }
 
-static const struct tw_neighbour *asked_before(const struct service_needs *n, size_t until)
+static const struct tw_neighbour *asked_before(const struct service_needs *n,
+                                               size_t until)
 {
     for (size_t i = 0; i < until; i++)
         if (tw_streq(n->neighbours.items[i].address, n->neighbours.items[until].address))
@@ -128,11 +135,51 @@ void service_neighbours_look(struct tw_arena *a, struct service_needs *n, bool p
 
         if (!b->address || *b->address == '/' || b->resolved)
             continue;
-        b->resolved = before                           ? before->resolved
-                      : service_is_address(b->address) ? b->address
-                                                       : service_resolve(a, b->address, &slow);
+        b->resolved = before ? before->resolved
+                      : service_is_address(b->address)
+                          ? b->address
+                          : service_resolve(a, b->address, &slow);
         if (probe && b->resolved && b->port)
             b->reachable = service_reachable(
                 tw_arena_strndup(a, b->resolved, strcspn(b->resolved, ",")), b->port);
     }
+}
+
+/* ---- a program asked ---- */
+
+int service_ask_program(struct tw_arena *a, const char *const *argv, int64_t within_ns,
+                        const char **ret_text, int *ret_status, struct tw_err *err)
+{
+    static const char *const env[] = {"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+                                      NULL};
+    struct tw_child child = {.argv = argv,
+                             .env = env,
+                             .uid = (unsigned)-1,
+                             .gid = (unsigned)-1,
+                             .cwd = "/",
+                             .deadline_ns = tw_now_ns() + within_ns};
+    struct tw_child_result res = {0};
+    int r = tw_child_run(&child, &res, err);
+
+    if (r < 0)
+        return r;
+    *ret_text = tw_arena_printf(a, "%s%s", tw_buf_text(&res.out), tw_buf_text(&res.err));
+    if (ret_status)
+        *ret_status = res.status;
+    tw_child_result_done(&res);
+    return 0;
+}
+
+const char *service_users_words(struct tw_arena *a, const struct tw_plan *plan,
+                                const char *text)
+{
+    for (size_t i = 0; plan && i < plan->steps.count; i++) {
+        const struct tw_plan_step *step = &plan->steps.items[i];
+        const char *at = step->path && step->origin ? strstr(text, step->path) : NULL;
+
+        if (at && step->kind == TW_STEP_FRAGMENT)
+            text = tw_arena_printf(a, "%.*s%s%s", (int)(at - text), text, step->origin,
+                                   at + strlen(step->path));
+    }
+    return text;
 }

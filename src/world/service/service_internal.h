@@ -1,43 +1,15 @@
-/* Shared by the kinds of service: processes and units of this host, trees copied below the same
- * absolute paths, certificates, names, words of logs, access logs.
+/* Shared by the kinds whose configuration is a language of its own (nginx, HAProxy): trees copied
+ * below the same absolute paths with their links and owners, certificates, names, access logs.
+ * Processes, units and words of logs: host/host.h.
  *
  * Paths   absolute, as the target names them; root ("" for the target itself) is put before them
  * Owns    results live in the arena given */
 #ifndef SERVICE_INTERNAL_H
 #define SERVICE_INTERNAL_H
 
+#include "service/host/host.h"
 #include "tw/redact.h"
-#include "tw/service.h"
 
-/* ---- process.c: what runs here, and what supervises it ---- */
-
-struct service_process {
-    int pid;
-    const char *program; /* of /proc/PID/exe */
-    TW_ARRAY(const char *) argv;
-    const char *cwd, *owner;
-    unsigned uid, gid;
-    int64_t nofile, open_files; /* soft limit; -1 unknown */
-    const char *unit;           /* "nginx.service"; NULL: none */
-};
-struct service_processes {
-    TW_ARRAY(struct service_process) list;
-};
-/* First processes of that program (a worker's parent is the same program) in our own mount
- * namespace: what runs in containers is not of this host's files. */
-void service_processes_find(struct tw_arena *a, const char *name, struct service_processes *ret);
-const char *service_argument(const struct service_process *p, const char *option);
-
-struct service_unit {
-    const char *name, *path, *type, *user, *exec_start, *exec_stop, *kill_mode;
-    const char *environment; /* Environment= lines, joined */
-    double stop_timeout_s;   /* 90 where the unit says nothing */
-    int stop_signal;         /* what ends it first; 0: SIGTERM by default */
-    int64_t nofile;          /* 0: not said */
-};
-/* From the unit's files and drop-ins: systemd need not run. */
-bool service_unit_read(struct tw_arena *a, const char *name, struct service_unit *ret);
-int service_signal_number(const char *name); /* "SIGQUIT" "QUIT" "3"; 0 unknown */
 /* A program run as we are, with stdout and stderr in one text. */
 int service_ask_program(struct tw_arena *a, const char *const *argv, int64_t within_ns,
                         const char **ret_text, int *ret_status, struct tw_err *err);
@@ -58,6 +30,7 @@ struct service_needs {
     TW_ARRAY(const char *) named;         /* other files: keys, pages, lists */
     TW_ARRAY(const char *) trees;         /* copied whole, within bounds: document roots */
     TW_ARRAY(const char *) dirs;          /* only have to be there: logs, state, sockets */
+    TW_ARRAY(const char *) logs;          /* that tell of failures */
     TW_ARRAY(const char *) users, groups; /* have to have their names */
     TW_ARRAY(struct tw_neighbour) neighbours;
     TW_ARRAY(struct tw_endpoint) endpoints;
@@ -106,32 +79,9 @@ void service_split_port(struct tw_arena *a, const char *text, const char **ret_h
 /* Resolves, tries to connect where probe is set. */
 void service_neighbours_look(struct tw_arena *a, struct service_needs *n, bool probe);
 
-/* ---- words.c: what a log says ---- */
-
-struct service_word {
-    const char *text;   /* part of the message */
-    const char *code;
-    enum tw_severity severity;
-    enum tw_verdict verdict;
-    const char *title, *remedy;
-};
-/* The row whose text stands in message; several parts may be joined by '*'. NULL: none. */
-const struct service_word *service_word_find(const struct service_word *rows, size_t n,
-                                             const char *message);
-struct service_line {
-    const char *level;   /* "emerg" "ALERT" */
-    const char *message; /* redacted */
-};
-struct service_lines {
-    TW_ARRAY(struct service_line) list;
-};
-/* One finding for each row of the table, with how often and the first of its lines. */
-void service_words_count(struct tw_arena *a, const struct service_lines *lines,
-                         const struct service_word *rows, size_t n, struct tw_issues *issues);
 /* A path of the clone that the user knows by another name (a fragment's) gets that name back. */
 const char *service_users_words(struct tw_arena *a, const struct tw_plan *plan,
                                 const char *text);
-const char *service_how_it_ended(struct tw_arena *a, int wait_status);
 
 /* ---- accesslog.c ---- */
 

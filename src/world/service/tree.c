@@ -8,6 +8,7 @@
 #include <fts.h>
 #include <limits.h>
 #include <linux/openat2.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -18,6 +19,8 @@
 #define TREE_MAX_FILES 20000
 #define LINKS_MAX      32
 #define TEXT_MAX       ((size_t)16 << 20)
+#define SYSTEM_IDS     1000
+#define NOBODY         65534
 
 /* ---- texts and paths ---- */
 
@@ -33,7 +36,8 @@ void service_add_once(struct tw_arena *a, void *texts, const char *text)
 
 const char *service_path(struct tw_arena *a, const char *dir, const char *path)
 {
-    char *all = *path == '/' ? tw_arena_strdup(a, path) : tw_arena_printf(a, "%s/%s", dir, path);
+    char *all =
+        *path == '/' ? tw_arena_strdup(a, path) : tw_arena_printf(a, "%s/%s", dir, path);
     char *out = tw_arena_alloc(a, strlen(all) + 2), *end = out;
 
     for (char *part; (part = strsep(&all, "/"));) {
@@ -90,7 +94,8 @@ int service_read_in(const char *root, const char *path, size_t max, char **ret_t
     if (fd < 0 || fstat(fd, &st) < 0)
         return tw_fail_errno(err, errno, "'%s'", path);
     if (!S_ISREG(st.st_mode))
-        return tw_fail(err, S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL, "'%s' is no file", path);
+        return tw_fail(err, S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL, "'%s' is no file",
+                       path);
     if ((size_t)st.st_size > max)
         return tw_fail(err, -EFBIG, "'%s' is larger than %zu bytes", path, max);
     text = tw_alloc((size_t)st.st_size + 1);
@@ -131,7 +136,8 @@ static int make_parents_in(const char *root, const char *path, struct tw_err *er
     return 0;
 }
 
-int service_write_in(const char *root, const char *path, const char *text, struct tw_err *err)
+int service_write_in(const char *root, const char *path, const char *text,
+                     struct tw_err *err)
 {
     bool there = service_exists_in(root, path);
     int r = there ? 0 : make_parents_in(root, path, err);
@@ -166,7 +172,7 @@ struct copying {
     struct tw_issues *differences;
     int64_t bytes;
     int files;
-    bool bounded; /* of a tree: stops at its bounds */
+    bool bounded;               /* of a tree: stops at its bounds */
     struct service_texts later; /* where links of a tree lead */
 };
 
@@ -255,16 +261,18 @@ static int copy_file(struct copying *c, const char *path, const struct stat *st,
 
 static bool is_full(const struct copying *c, const struct stat *st)
 {
-    return c->bounded && (c->files >= TREE_MAX_FILES || c->bytes + st->st_size > TREE_MAX_BYTES);
+    return c->bounded &&
+           (c->files >= TREE_MAX_FILES || c->bytes + st->st_size > TREE_MAX_BYTES);
 }
 
 static void tell_left_out(struct copying *c, const char *path, int left)
 {
-    tw_issue_add(c->a, c->differences, TW_INFO, TW_PROCEED, "twin.data",
-                 tw_arena_printf(c->a, "%d files of '%s' are not in the twin", left, path),
-                 "a tree is copied up to 256 MB and 20,000 files; a request for one of the rest "
-                 "is answered 404 by both twins",
-                 NULL);
+    tw_issue_add(
+        c->a, c->differences, TW_INFO, TW_PROCEED, "twin.data",
+        tw_arena_printf(c->a, "%d files of '%s' are not in the twin", left, path),
+        "a tree is copied up to 256 MB and 20,000 files; a request for one of the rest "
+        "is answered 404 by both twins",
+        NULL);
 }
 
 static int copy_tree(struct copying *c, const char *path, struct tw_err *err)
@@ -298,7 +306,8 @@ enum how { WHOLE, EMPTY };
 
 /* Component by component: each directory with its mode and owner, each link as it is, and then where
  * it leads. What is not there at the target is not there in the twin. */
-static int place(struct copying *c, const char *path, enum how how, int depth, struct tw_err *err)
+static int place(struct copying *c, const char *path, enum how how, int depth,
+                 struct tw_err *err)
 {
     char to[PATH_MAX];
 
@@ -333,7 +342,7 @@ static int place(struct copying *c, const char *path, enum how how, int depth, s
 
 /* ---- what a sandbox shows as the host's, or makes itself ---- */
 
-static const char *const not_ours[] = {"/usr", "/proc", "/sys", "/dev", "/tmp",
+static const char *const not_ours[] = {"/usr", "/proc", "/sys", "/dev",  "/tmp",
                                        "/bin", "/sbin", "/lib", "/lib64"};
 
 static bool is_below(const char *path, const char *dir)
@@ -355,7 +364,8 @@ static bool is_hosts(const char *path)
 
 /* ---- names of users ---- */
 
-static void add_lines(const char *file, const struct service_texts *names, struct tw_buf *out)
+static void add_lines(const char *file, const struct service_texts *names,
+                      struct tw_buf *out)
 {
     tw_auto_free char *text = NULL;
     char *rest;
@@ -373,9 +383,21 @@ static void add_lines(const char *file, const struct service_texts *names, struc
     }
 }
 
+/* A sandbox knows the accounts of the system; a person's, or one made for the service, it does not. */
+static bool has_other_account(const struct service_needs *n)
+{
+    for (size_t i = 0; i < n->users.count; i++) {
+        const struct passwd *pw = getpwnam(n->users.items[i]);
+
+        if (pw && pw->pw_uid >= SYSTEM_IDS && pw->pw_uid != NOBODY)
+            return true;
+    }
+    return false;
+}
+
 /* Those that the configuration names, as the target has them; no other, and no password. */
-static int put_names(struct copying *c, const char *file, const struct service_texts *names,
-                     struct tw_err *err)
+static int put_names(struct copying *c, const char *file,
+                     const struct service_texts *names, struct tw_err *err)
 {
     tw_auto_free char *host = tw_strf("%s%s", c->t->root, file);
     tw_auto_free char *dir = tw_strf("%s/etc", c->t->root);
@@ -426,7 +448,7 @@ int service_needs_copy(struct tw_arena *a, const struct service_tree *t,
         service_add_once(a, &users, n->users.items[i]);
     for (size_t i = 0; i < n->groups.count; i++)
         service_add_once(a, &groups, n->groups.items[i]);
-    if (r == 0 && t->as_root) {
+    if (r == 0 && t->as_root && has_other_account(n)) {
         service_add_once(a, &users, "root");
         service_add_once(a, &users, "nobody");
         service_add_once(a, &groups, "root");
@@ -467,7 +489,8 @@ static bool is_link_in(const char *root, const char *path, char to[static PATH_M
 
 /* The directory that holds path is bound, so that what is written beside it is seen; a few are too
  * large for that, where the file itself is. */
-static void show(struct tw_arena *a, const char *root, const char *path, struct tw_layout *l)
+static void show(struct tw_arena *a, const char *root, const char *path,
+                 struct tw_layout *l)
 {
     static const char *const shared[] = {"/", "/etc", "/usr/local"};
     const char *dir = is_dir_in(root, path) ? path : service_parent(a, path);
@@ -513,7 +536,8 @@ static void show_all(struct tw_arena *a, const char *root, const void *texts,
         show_through_links(a, root, t->list.items[i], l, 0);
 }
 
-static void add_hosts(struct tw_arena *a, const struct service_needs *n, struct tw_layout *l)
+static void add_hosts(struct tw_arena *a, const struct service_needs *n,
+                      struct tw_layout *l)
 {
     for (size_t i = 0; i < n->neighbours.count; i++) {
         const struct tw_neighbour *b = &n->neighbours.items[i];
@@ -521,7 +545,8 @@ static void add_hosts(struct tw_arena *a, const struct service_needs *n, struct 
 
         if (!b->resolved || !b->address || service_is_address(b->address))
             continue;
-        for (char *rest = tw_arena_strdup(a, b->resolved), *one; (one = strsep(&rest, ","));) {
+        for (char *rest = tw_arena_strdup(a, b->resolved), *one;
+             (one = strsep(&rest, ","));) {
             host.address = one;
             TW_PUSH(a, &l->hosts, host);
         }
@@ -543,8 +568,9 @@ static int by_length(const void *x, const void *y)
     return strcmp(a, b);
 }
 
-int service_needs_layout(struct tw_arena *a, const char *root, const struct service_needs *n,
-                         struct tw_layout *ret, struct tw_err *err)
+int service_needs_layout(struct tw_arena *a, const char *root,
+                         const struct service_needs *n, struct tw_layout *ret,
+                         struct tw_err *err)
 {
     struct tw_layout l = *ret;
     size_t kept = 0;
@@ -586,6 +612,7 @@ void service_needs_join(struct tw_arena *a, struct service_needs *into,
     join(a, &into->named, &from->named);
     join(a, &into->trees, &from->trees);
     join(a, &into->dirs, &from->dirs);
+    join(a, &into->logs, &from->logs);
     join(a, &into->users, &from->users);
     join(a, &into->groups, &from->groups);
     for (size_t i = 0; i < from->neighbours.count; i++)
@@ -610,8 +637,8 @@ int service_apply_text(struct tw_arena *a, const struct tw_access *x,
     const char *text = step->value;
 
     if (step->kind == TW_STEP_APPEND)
-        text = tw_arena_printf(a, "%s%s%s", old, *old && !tw_ends_with(old, "\n") ? "\n" : "",
-                               step->value);
+        text = tw_arena_printf(a, "%s%s%s", old,
+                               *old && !tw_ends_with(old, "\n") ? "\n" : "", step->value);
     return service_write_in(x->root, step->path, text, err);
 }
 
@@ -646,17 +673,20 @@ int service_check_files(struct tw_arena *a, const struct tw_snapshot *s,
         if (!path)
             continue;
         if (strstr(given, "/../") || tw_starts_with(given, "../"))
-            return tw_fail(err, -EINVAL, "file '%s': a path without '..' was expected", given);
+            return tw_fail(err, -EINVAL, "file '%s': a path without '..' was expected",
+                           given);
         if (is_hosts(path))
-            return tw_fail(err, -EINVAL,
-                           "file '%s' lies where a sandbox shows the host's own; files that a "
-                           "change may replace lie in directories of the service",
-                           path);
+            return tw_fail(
+                err, -EINVAL,
+                "file '%s' lies where a sandbox shows the host's own; files that a "
+                "change may replace lie in directories of the service",
+                path);
         if (!belongs_to(a, s, path))
-            return tw_fail(err, -EINVAL,
-                           "file '%s' does not belong to the target; its configuration is '%s' "
-                           "and what that names",
-                           path, s->config_file);
+            return tw_fail(
+                err, -EINVAL,
+                "file '%s' does not belong to the target; its configuration is '%s' "
+                "and what that names",
+                path, s->config_file);
     }
     return 0;
 }

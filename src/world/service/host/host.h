@@ -44,6 +44,7 @@ struct host_unit {
     TW_ARRAY(const char *) argv, env;      /* of ExecStart; Environment */
     const char *reload, *cwd, *user, *group; /* NULL: not given */
     int kill_signal;                       /* 0: not given */
+    int stop_signal;                       /* that ExecStop sends before it; 0: none */
     double stop_timeout_s;                 /* 90 when not given, INFINITY for none */
     int64_t nofile;                        /* soft; 0: not given */
     bool notify, forking;                  /* Type= */

@@ -116,11 +116,40 @@ static void take_env(struct tw_arena *a, const char *value, struct host_unit *u)
         TW_PUSH(a, &u->env, word);
 }
 
+/* "start-stop-daemon … --retry QUIT/5", "kill -s QUIT $MAINPID", "nginx -s quit": what the service
+ * gets first. 0: the command sends none that is known here. */
+static int signal_of_command(const char *command)
+{
+    static const char *const before[] = {"--retry ", "--retry=", "--signal ",
+                                         "kill -s ", "kill -",   " -s "};
+    static const struct {
+        const char *word;
+        int number;
+    } verbs[] = {{"quit", SIGQUIT}, {"stop", SIGTERM}};
+
+    for (size_t i = 0; i < TW_COUNT_OF(before); i++) {
+        const char *at = strstr(command, before[i]);
+        tw_auto_free char *word = NULL;
+
+        if (!at)
+            continue;
+        at += strlen(before[i]);
+        word = strndup(at, strcspn(at, " /;"));
+        for (size_t k = 0; k < TW_COUNT_OF(verbs); k++)
+            if (tw_streq(verbs[k].word, word))
+                return verbs[k].number;
+        if (signal_of(word))
+            return signal_of(word);
+    }
+    return 0;
+}
+
 /* ---- keys ---- */
 
 enum what {
     EXEC_START,
     EXEC_RELOAD,
+    EXEC_STOP,
     ENVIRONMENT,
     DIRECTORY,
     USER,
@@ -137,6 +166,7 @@ static const struct {
 } keys[] = {
     {"ExecStart", EXEC_START, false},
     {"ExecReload", EXEC_RELOAD, false},
+    {"ExecStop", EXEC_STOP, false},
     {"Environment", ENVIRONMENT, false},
     {"WorkingDirectory", DIRECTORY, false},
     {"User", USER, false},
@@ -156,6 +186,9 @@ static void take(struct tw_arena *a, enum what what, const char *value,
         break;
     case EXEC_RELOAD:
         u->reload = *value ? tw_arena_strdup(a, value) : NULL;
+        break;
+    case EXEC_STOP:
+        u->stop_signal = signal_of_command(value);
         break;
     case ENVIRONMENT:
         take_env(a, value, u);
@@ -321,7 +354,7 @@ int host_describe(struct tw_arena *a, const struct host_process *p,
     if (u) {
         s->unit = u->name;
         s->stop_timeout_s = u->stop_timeout_s;
-        s->stop_signal = u->kill_signal;
+        s->stop_signal = u->stop_signal ? u->stop_signal : u->kill_signal;
         s->nofile = u->nofile;
         for (size_t i = 0; i < u->files.count && r == 0; i++)
             r = host_add_file(a, u->files.items[i], s, err);
@@ -347,7 +380,9 @@ void host_launch_limits(struct tw_arena *a, const struct tw_access *access,
     bool there = host_unit_read(a, access->root, s->unit ? s->unit : "twin", &u);
 
     launch->nofile = there && u.nofile ? u.nofile : s->nofile;
-    if (there && u.kill_signal)
+    if (there && u.stop_signal)
+        launch->stop_signal = u.stop_signal;
+    else if (there && u.kill_signal)
         launch->stop_signal = u.kill_signal;
     else if (s->stop_signal)
         launch->stop_signal = s->stop_signal;
