@@ -122,6 +122,8 @@ int run_judge_join(struct run *r, struct tw_err *err)
     if (r->judge_running) {
         (void)pthread_join(r->judge_thread, NULL);
         r->judge_running = false;
+        /* What it found is of the simulation now, and lives as long. */
+        tw_arena_adopt(r->v.sim->arena, tw_take_ptr(&r->judge_arena));
         r->v.judge_joined = true;
         /* It has said what it had to say: it goes at the end, and stands still until
          * then. */

@@ -359,16 +359,20 @@ static void take_files(struct looking *l, struct redis_scratch *scratch)
     }
 }
 
+/* The name by which it is called decides what it is: on Debian redis-server is a link to
+ * redis-check-rdb, and so /proc tells the wrong one. */
 static const char *program_of(struct looking *l)
 {
-    const char *said = redis_info(l->a, l->info, "executable");
-    const char *exe = l->has_process ? l->process.exe
-                      : l->has_unit  ? l->unit.argv.items[0]
-                                     : said;
+    const char *names[] = {redis_info(l->a, l->info, "executable"),
+                           l->has_unit && l->unit.argv.count ? l->unit.argv.items[0] : NULL,
+                           l->has_process ? tw_arena_printf(l->a, "%s/redis-server",
+                                                            host_parent(l->a, l->process.exe))
+                                          : NULL};
 
-    return exe && *exe == '/' && access(exe, X_OK) == 0
-               ? exe
-               : tw_service_program_find(l->a, &server);
+    for (size_t i = 0; i < TW_COUNT_OF(names); i++)
+        if (names[i] && *names[i] == '/' && access(names[i], X_OK) == 0)
+            return names[i];
+    return tw_service_program_find(l->a, &server);
 }
 
 static int take_settings(struct looking *l, struct redis_link *link, struct tw_err *err)
