@@ -81,10 +81,21 @@ static void drop_known(struct tw_issues *issues, const struct tw_issues *known)
     issues->list.count = kept;
 }
 
+static bool is_told(const struct tw_issues *told, const struct tw_issue *one)
+{
+    for (size_t i = 0; i < told->list.count; i++)
+        if (tw_streq(told->list.items[i].code, one->code) &&
+            tw_streq(told->list.items[i].evidence, one->evidence))
+            return true;
+    return false;
+}
+
+/* What a reload showed already is not told again of the restart. */
 static void append(struct judging *j, const struct tw_issues *from)
 {
     for (size_t i = 0; i < from->list.count; i++)
-        TW_PUSH(j->a, &j->out->issues.list, from->list.items[i]);
+        if (!is_told(&j->out->issues, &from->list.items[i]))
+            TW_PUSH(j->a, &j->out->issues.list, from->list.items[i]);
 }
 
 static int reload(struct judging *j, struct tw_err *err)

@@ -95,6 +95,8 @@ void host_layout_add(struct tw_arena *a, struct tw_layout *l, const char *root,
                      const char *path);
 /* An address that has to exist inside for the same start: neither loopback nor a wildcard. */
 void host_layout_address(struct tw_arena *a, struct tw_layout *l, const char *address);
+/* Of addresses (blanks or commas between) those that this host has: what a change may bind to. */
+void host_layout_found(struct tw_arena *a, struct tw_layout *l, const char *addresses);
 bool host_is_loopback(const char *address);
 bool host_is_wildcard(const char *address);
 /* Steps of one file; -EINVAL for SQL. */

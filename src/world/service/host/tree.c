@@ -6,6 +6,8 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <fts.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -237,6 +239,41 @@ void host_layout_address(struct tw_arena *a, struct tw_layout *l, const char *ad
         if (tw_streq(l->addresses.items[i], address))
             return;
     TW_PUSH(a, &l->addresses, tw_arena_strdup(a, address));
+}
+
+static bool has_address(const char *address)
+{
+    struct ifaddrs *all = NULL;
+    bool found = false;
+
+    if (getifaddrs(&all) < 0)
+        return false;
+    for (struct ifaddrs *i = all; i && !found; i = i->ifa_next) {
+        char text[INET6_ADDRSTRLEN] = "";
+
+        if (i->ifa_addr && i->ifa_addr->sa_family == AF_INET)
+            (void)inet_ntop(AF_INET,
+                            &((struct sockaddr_in *)(void *)i->ifa_addr)->sin_addr, text,
+                            sizeof(text));
+        else if (i->ifa_addr && i->ifa_addr->sa_family == AF_INET6)
+            (void)inet_ntop(AF_INET6,
+                            &((struct sockaddr_in6 *)(void *)i->ifa_addr)->sin6_addr,
+                            text, sizeof(text));
+        found = tw_streq(text, address);
+    }
+    freeifaddrs(all);
+    return found;
+}
+
+void host_layout_found(struct tw_arena *a, struct tw_layout *l, const char *addresses)
+{
+    char *rest = tw_arena_strdup(a, addresses);
+
+    for (char *word; rest && (word = strsep(&rest, " ,\t"));) {
+        word += *word == '-';
+        if (*word && has_address(word))
+            host_layout_address(a, l, word);
+    }
 }
 
 /* ---- requests ---- */

@@ -46,8 +46,8 @@ static const struct host_words start_words[] = {
      "use the version that wrote it, or restore it"},
     {"Can't handle RDB format version", "start.version", FORCES,
      "the data was written by a later version", "use that version"},
-    {"Aborting now because the ACL", "start.acl", FORCES,
-     "the rules for users cannot be read", "correct the rule that it names"},
+    {"ACL errors", "start.acl", FORCES, "the rules for users cannot be read",
+     "correct the rule that it names"},
     {"Error in applying operation", "start.acl", FORCES,
      "a rule for users cannot be read", "correct the rule that it names"},
     {"WARNING: You specified a maxmemory value that is less than 1MB", "memory.unit",
@@ -86,6 +86,18 @@ static const struct host_words log_words[] = {
      "maxmemory below the memory that there is"},
 };
 
+/* Said at every start, by a healthy server too. */
+static const char *const usual[] = {"Redis version=",
+                                    "Configuration loaded",
+                                    "monotonic clock",
+                                    "oO0OoO0OoO0Oo",
+                                    "Server initialized",
+                                    "Running mode=",
+                                    "WARNING Memory overcommit",
+                                    "WARNING: The TCP backlog",
+                                    "WARNING you have Transparent Huge Pages",
+                                    "Increased maximum number of open files"};
+
 /* "1234:M 23 Nov 2026 18:10:49.534 # words": what differs from run to run goes. */
 static const char *clean(struct tw_arena *a, const char *line)
 {
@@ -96,7 +108,11 @@ static const char *clean(struct tw_arena *a, const char *line)
     if (p == line || *p != ':')
         return isspace((unsigned char)*line) ? NULL : line;
     level = strpbrk(p, "#*");
-    return level && level[1] == ' ' ? level + 2 : line;
+    line = level && level[1] == ' ' ? level + 2 : line;
+    for (size_t i = 0; i < TW_COUNT_OF(usual); i++)
+        if (tw_starts_with(line, usual[i]))
+            return NULL;
+    return line;
 }
 
 void kind_redis_judge_start(struct tw_arena *a, const struct tw_access *access,

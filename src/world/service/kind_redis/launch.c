@@ -46,12 +46,10 @@ static void own_options(struct tw_arena *a, const struct tw_access *x,
 
 /* Its own socket where it has one: a second is not added, so that what is wrong with the first is
  * seen. */
-static const char *own_socket(struct tw_arena *a, const struct tw_access *x,
-                              const struct redis_conf *conf)
+static const char *own_socket(struct tw_arena *a, const struct redis_conf *conf)
 {
     const char *path = host_path(a, redis_conf_value(a, conf, "unixsocket", ""));
 
-    (void)x;
     return *path == '/' ? path : NULL;
 }
 
@@ -80,7 +78,7 @@ int kind_redis_launch(struct tw_arena *a, const struct tw_access *access,
     push(a, &l, "--daemonize", "no");
     push(a, &l, "--supervised", "no");
     push(a, &l, "--logfile", "");
-    if (!own_socket(a, access, &conf))
+    if (!own_socket(a, &conf))
         push(a, &l, "--unixsocket", "/tw/" KIND_REDIS_SOCKET);
     if (s->version_num >= KIND_REDIS_ACL && !names_acl_file(a, &conf)) {
         push(a, &l, "--user", KIND_REDIS_USER);
@@ -99,34 +97,38 @@ int kind_redis_launch(struct tw_arena *a, const struct tw_access *access,
 
 /* ---- entering ---- */
 
+static int open_own(struct tw_arena *a, const struct tw_access *x, const char *own,
+                    struct redis_where *w, int64_t deadline_ns, struct redis_link **ret,
+                    struct tw_err *err)
+{
+    tw_auto_free char *host = tw_strf("%s%s", x->root, host_parent(a, own));
+    tw_auto_close int dir = open(host, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+    if (dir < 0)
+        return tw_fail_errno(err, errno, "'%s'", host_parent(a, own));
+    w->socket = tw_arena_printf(a, "/proc/self/fd/%d/%s", dir, strrchr(own, '/') + 1);
+    return redis_link_open(w, deadline_ns, ret, err);
+}
+
+/* By its own socket or by ours: the file may have been changed since it was started. */
 static int open_link(struct tw_arena *a, const struct tw_access *x, int64_t deadline_ns,
                      struct redis_link **ret, struct tw_err *err)
 {
     struct redis_where w = {0};
-    tw_auto_close int dir = -1;
     struct redis_conf conf;
     const char *own;
-    int r;
 
     redis_conf_read(a, x->root, x->snapshot->config_file, &conf);
-    own = own_socket(a, x, &conf);
-    w.socket = tw_arena_printf(a, "%s/" KIND_REDIS_SOCKET, x->entrance);
-    if (own) {
-        tw_auto_free char *host = tw_strf("%s%s", x->root, host_parent(a, own));
-
-        dir = open(host, O_PATH | O_DIRECTORY | O_CLOEXEC);
-        if (dir < 0)
-            return tw_fail_errno(err, errno, "'%s'", host);
-        w.socket = tw_arena_printf(a, "/proc/self/fd/%d/%s", dir, strrchr(own, '/') + 1);
-    }
+    own = own_socket(a, &conf);
+    w.password = redis_conf_value(a, &conf, "requirepass", NULL);
     if (x->snapshot->version_num >= KIND_REDIS_ACL) {
         w.user = KIND_REDIS_USER;
         w.password = "-";
-    } else {
-        w.password = redis_conf_value(a, &conf, "requirepass", NULL);
     }
-    r = redis_link_open(&w, deadline_ns, ret, err);
-    return r;
+    if (own && open_own(a, x, own, &w, deadline_ns, ret, NULL) == 0)
+        return 0;
+    w.socket = tw_arena_printf(a, "%s/" KIND_REDIS_SOCKET, x->entrance);
+    return redis_link_open(&w, deadline_ns, ret, err);
 }
 
 int kind_redis_enter(struct tw_arena *a, const struct tw_access *access,

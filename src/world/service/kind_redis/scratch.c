@@ -215,7 +215,7 @@ static void take_type(struct redis_scratch *s, struct tw_arena *a, struct tw_set
 
     one->type = "string";
     one->context = "sighup";
-    if (said && (strstr(said, "immutable") || strstr(said, "protected")))
+    if (said && (strstr(said, "immutable config") || strstr(said, "protected config")))
         one->context = "postmaster";
     for (size_t i = 0; said && i < TW_COUNT_OF(type_words); i++)
         if (strstr(said, type_words[i].words)) {

@@ -332,6 +332,9 @@ int kind_redis_layout(struct tw_arena *a, const struct tw_snapshot *s,
     for (size_t i = 0; i < s->endpoints.count; i++)
         if (*s->endpoints.items[i].address != '/')
             host_layout_address(a, &l, s->endpoints.items[i].address);
+    for (size_t i = 0; plan && i < plan->steps.count; i++)
+        if (tw_streq(plan->steps.items[i].name, "bind"))
+            host_layout_found(a, &l, plan->steps.items[i].value);
     *ret = l;
     return 0;
 }

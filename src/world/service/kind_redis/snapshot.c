@@ -363,11 +363,12 @@ static void take_files(struct looking *l, struct redis_scratch *scratch)
  * redis-check-rdb, and so /proc tells the wrong one. */
 static const char *program_of(struct looking *l)
 {
-    const char *names[] = {redis_info(l->a, l->info, "executable"),
-                           l->has_unit && l->unit.argv.count ? l->unit.argv.items[0] : NULL,
-                           l->has_process ? tw_arena_printf(l->a, "%s/redis-server",
-                                                            host_parent(l->a, l->process.exe))
-                                          : NULL};
+    const char *names[] = {
+        redis_info(l->a, l->info, "executable"),
+        l->has_unit && l->unit.argv.count ? l->unit.argv.items[0] : NULL,
+        l->has_process
+            ? tw_arena_printf(l->a, "%s/redis-server", host_parent(l->a, l->process.exe))
+            : NULL};
 
     for (size_t i = 0; i < TW_COUNT_OF(names); i++)
         if (names[i] && *names[i] == '/' && access(names[i], X_OK) == 0)

@@ -314,8 +314,8 @@ static void judge_doors(struct state *s)
             s->a, s->issues, TW_CRITICAL, TW_BLOCK, "access.protected",
             "clients of other hosts are refused: DENIED, protected mode",
             tw_arena_printf(s->a,
-                            "bind '%s' with protected-mode yes and no password: only "
-                            "loopback is served%s",
+                            "bind '%s' and protected-mode yes, nobody has to log in: "
+                            "only loopback is served%s",
                             now(s, "bind"),
                             has_remote_clients(s->x->snapshot)
                                 ? "; clients of other hosts are connected today"

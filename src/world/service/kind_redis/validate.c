@@ -27,6 +27,23 @@ static int unknown(struct tw_arena *a, const struct tw_snapshot *s,
                       near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
+/* What no scratch can try is still a number within its range. */
+static const char *outside_range(struct tw_arena *a, const struct tw_setting *known,
+                                 const char *value)
+{
+    int64_t n, min, max;
+
+    if (!tw_streq(known->type, "integer") || !known->min || !known->max)
+        return NULL;
+    if (tw_parse_int64(value, &n, NULL) < 0)
+        return "argument couldn't be parsed into an integer";
+    if (tw_parse_int64(known->min, &min, NULL) < 0 ||
+        tw_parse_int64(known->max, &max, NULL) < 0 || (n >= min && n <= max))
+        return NULL;
+    return tw_arena_printf(a, "argument must be between %s and %s inclusive", known->min,
+                           known->max);
+}
+
 static int check_one(struct tw_arena *a, const struct tw_snapshot *s,
                      struct redis_scratch *scratch, const struct tw_setting_change *c,
                      struct tw_err *err)
@@ -47,6 +64,8 @@ static int check_one(struct tw_arena *a, const struct tw_snapshot *s,
     if (!known)
         return unknown(a, s, c, err);
     said = c->value ? redis_scratch_refuses(scratch, a, known, c->value, NULL) : NULL;
+    if (c->value && !said && redis_is_of_host(known->name))
+        said = outside_range(a, known, c->value);
     return said ? tw_fail_at(err, -EINVAL, c->pointer, "setting '%s' = '%s': %s",
                              known->name, tw_redact_value(NULL, a, known->name, c->value),
                              said)
