@@ -38,9 +38,10 @@ struct tw_load_statement {
     const char *sql;         /* what is sent, with $1 … ($$ is a dollar, but for postgresql), in the
                                 notation of the driver: postgresql SQL; http "METHOD /path", then
                                 header lines, an empty line and the body, lines ended by \n; redis a
-                                command in words, "quoted" where they hold blanks; tcp the bytes,
-                                NULL or "": connect only */
-    int expect;              /* http: the status that is an answer; 0: any below 400 */
+                                command in words, "quoted" where they hold blanks; tcp the bytes
+                                (\n \r \t \\ \xHH in both), NULL or "": connect only */
+    int expect;              /* http: the status that is an answer; 0: any below 400. tcp: 1: closing
+                                without a word is an answer */
     TW_ARRAY(int) variables; /* index of the variable for $1, $2 … */
     double think_ms;         /* \sleep before it */
 };

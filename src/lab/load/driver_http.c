@@ -87,7 +87,7 @@ static void write_head(const struct http_request *q, const struct load_endpoint 
         tw_buf_puts(b, "User-Agent: twin\r\n");
     if (!has_header(q, "accept"))
         tw_buf_puts(b, "Accept: */*\r\n");
-    if (!e->keepalive)
+    if (e->keepalive == 0)
         tw_buf_puts(b, "Connection: close\r\n");
     for (size_t i = 0; i < q->headers.count; i++) {
         tw_buf_printf(b, "%s: ", q->headers.items[i].name);
@@ -539,8 +539,8 @@ static enum load_event finish(struct load_conn *c, const struct load_program *p,
     struct session *s = c->own;
 
     s->served++;
-    if (s->closes || !t->endpoint.keepalive || s->stream.out.len > 0)
-        load_stream_close(&s->stream, !t->endpoint.keepalive);
+    if (s->closes || t->endpoint.keepalive == 0 || s->stream.out.len > 0)
+        load_stream_close(&s->stream, t->endpoint.keepalive == 0);
     c->state = LOAD_IDLE;
     show(c);
     if (!http_expected(m->request->expect, c->status)) {

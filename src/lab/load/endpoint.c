@@ -34,7 +34,7 @@ static const struct key {
     KEY("tls_max", TEXT, tls_max, 0, 0),
     KEY("ciphers", TEXT, ciphers, 0, 0),
     KEY("resume", SWITCH, resume, 0, 1),
-    KEY("keepalive", SWITCH, keepalive, 0, 1),
+    KEY("keepalive", NUMBER, keepalive, 0, 1),
     KEY("streams", NUMBER, streams, 1, 1000),
     KEY("user", TEXT, user, 0, 0),
     KEY("password", TEXT, password, 0, 0),
@@ -101,7 +101,7 @@ static char *read_value(char **at)
 int load_endpoint_parse(struct tw_arena *a, const char *text, struct load_endpoint *ret,
                         struct tw_err *err)
 {
-    struct load_endpoint e = {.keepalive = true, .resume = true, .streams = 16};
+    struct load_endpoint e = {.keepalive = -1, .resume = true, .streams = 16};
     char *at = tw_arena_strdup(a, text ? text : "");
 
     for (;;) {

@@ -107,6 +107,8 @@ size_t load_template_length(const struct load_template *t, const char *const *pa
 void load_template_render(const struct load_template *t, const char *const *parameters,
                           struct tw_buf *to);
 char *load_bytes_copy(struct tw_arena *a, const void *bytes, size_t len); /* and a NUL */
+/* Resolves \n \r \t \0 \" \\ \xHH; returns how many bytes ret holds (a NUL more). */
+char *load_unescape(struct tw_arena *a, const char *text, size_t len, size_t *ret_len);
 /* Doubles the dollars of a text that has no parameters. */
 char *load_template_quote(struct tw_arena *a, const char *text);
 
@@ -116,8 +118,9 @@ struct ssl_session_st;
 struct load_endpoint {
     const char *address, *device, *source, *host, *server_name, *user, *password;
     const char *ca_file, *tls_min, *tls_max, *ciphers, *alpn;
-    int64_t port, db, streams, max_requests;
-    bool tls, verify, keepalive, resume;
+    int64_t port, db, streams;
+    int64_t keepalive; /* -1: not said, as the protocol is used mostly */
+    bool tls, verify, resume;
     struct load_address *to, *from; /* as the kernel wants them; from may be NULL */
     struct ssl_ctx_st *context;     /* made by load_endpoint_ready */
     struct ssl_session_st *session; /* of the last handshake, to be used again */

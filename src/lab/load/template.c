@@ -101,3 +101,35 @@ char *load_template_quote(struct tw_arena *a, const char *text)
     }
     return quoted;
 }
+
+static int hex_of(char c)
+{
+    return isdigit((unsigned char)c)    ? c - '0'
+           : isxdigit((unsigned char)c) ? tolower((unsigned char)c) - 'a' + 10
+                                        : -1;
+}
+
+char *load_unescape(struct tw_arena *a, const char *text, size_t len, size_t *ret_len)
+{
+    static const char letters[] = "nrt0", meanings[] = "\n\r\t\0";
+    char *ret = tw_arena_alloc(a, len + 1), *to = ret;
+    const char *end = text + len, *known;
+
+    while (text < end) {
+        if (*text != '\\' || text + 1 == end) {
+            *to++ = *text++;
+            continue;
+        }
+        known = strchr(letters, text[1]);
+        if (text[1] == 'x' && text + 3 < end && hex_of(text[2]) >= 0 &&
+            hex_of(text[3]) >= 0) {
+            *to++ = (char)(hex_of(text[2]) * 16 + hex_of(text[3]));
+            text += 4;
+        } else {
+            *to++ = known ? meanings[known - letters] : text[1];
+            text += 2;
+        }
+    }
+    *ret_len = (size_t)(to - ret);
+    return ret;
+}
