@@ -127,7 +127,7 @@ static int ready_message(struct tw_arena *a, const struct tw_load_statement *s,
     m->request = q;
     m->body = q->body;
     write_head(q, e, &b);
-    load_template_compile(a, tw_buf_text(&b), b.len, &m->head);
+    load_template_compile(a, tw_buf_text(&b), b.len, q->parameters, &m->head);
     if (m->head.parameters || m->body.parameters)
         return 0;
     tw_buf_clear(&b);

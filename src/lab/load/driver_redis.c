@@ -87,7 +87,7 @@ static int ready_command(struct tw_arena *a, const struct tw_load_statement *s,
         size_t len;
         const char *text = read_word(a, &at, &len);
 
-        load_template_compile(a, text, len, &word);
+        load_template_compile(a, text, len, s->variables.count, &word);
         varies |= word.parameters;
         TW_PUSH(a, &ret->words, word);
     }
@@ -261,7 +261,7 @@ static bool take(struct load_conn *c, const char *data, size_t len)
     while (len > 0 && s->awaited > 0) {
         ssize_t n;
 
-        if (s->elements == 0)
+        if (s->elements == 0 && s->bulk_left == 0)
             s->elements = 1;
         n = take_some(c, data, len);
         if (n < 0)

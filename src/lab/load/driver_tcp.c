@@ -32,11 +32,12 @@ static int tcp_aim(struct tw_arena *a, const struct load_program *p, const char 
     t->says = tw_arena_alloc(a, (p->statement_count + 1) * sizeof *t->says);
     for (size_t i = 0; i < p->mix->items.count; i++)
         for (size_t n = 0; n < p->mix->items.items[i].statements.count; n++) {
-            const char *text = p->mix->items.items[i].statements.items[n].sql;
-            size_t len = text ? strlen(text) : 0;
-            char *bytes = load_unescape(a, text ? text : "", len, &len);
+            const struct tw_load_statement *st =
+                &p->mix->items.items[i].statements.items[n];
+            size_t len = st->sql ? strlen(st->sql) : 0;
+            char *bytes = load_unescape(a, st->sql ? st->sql : "", len, &len);
 
-            load_template_compile(a, bytes, len,
+            load_template_compile(a, bytes, len, st->variables.count,
                                   &t->says[p->items[i].statements[n].number]);
         }
     *ret_target = t;

@@ -5,7 +5,7 @@
  * due; when all are busy it waits, and its latency counts from the intended start all the
  * same. The process sleeps until shortly before a start and looks at its sockets without
  * sleeping for the rest: how long before, it learns from how late it was woken. */
-#include "load_internal.h"
+#include "generator_internal.h"
 
 #include <math.h>
 #include <sched.h>
@@ -20,7 +20,6 @@
 
 #define WIRE_FD         3
 #define EVENTS          64
-#define FAILURES        64
 #define OPEN_NS         (10 * TW_SEC_NS)
 #define REOPEN_NS       (100 * TW_MSEC_NS) /* a connection that was lost is tried again */
 #define CANCEL_NS       (2 * TW_SEC_NS)
@@ -28,51 +27,6 @@
 #define MARGIN_FIRST_NS INT64_C(50000)
 #define MARGIN_STEP_NS  INT64_C(1000)
 #define MARGIN_QUANTILE 60
-
-struct failure {
-    enum tw_arm arm;
-    struct load_fault fault;
-    int64_t count;
-};
-struct arm {
-    const char *conninfo; /* NULL: this arm is not used */
-    void *target;         /* what the driver made of it */
-    struct load_conn *conns;
-    int epoll;
-    double *item_seconds; /* since the start, from the sending on */
-    int64_t *item_counts;
-};
-struct generator {
-    int wire;
-    struct tw_arena *arena;
-    struct tw_load_mix mix;
-    struct load_program *program;
-    const struct load_driver *driver;
-    size_t connections;
-    struct arm arms[TW_ARM_COUNT];
-    struct failure failures[FAILURES];
-    size_t failure_count;
-    struct tw_hist *latency, *lag;
-    int64_t *starts;
-    size_t starts_room;
-    struct load_conn *
-        *idle; /* ring: the one idle longest is used next, so none goes cold */
-    size_t idle_head, idle_count;
-    int64_t margin_ns; /* learned: how late it is woken in most cases */
-    bool coarse_waits; /* no epoll_pwait2 here */
-};
-struct slot {
-    struct tw_load_order order;
-    struct arm *arm;
-    size_t clients;
-    bool closed_loop;
-    int64_t begin_ns, end_ns, settle_end_ns, last_answer_ns;
-    size_t start_count, next; /* of the starts: how many, which is due next */
-    size_t outstanding;       /* requests under way */
-    size_t resting;           /* connections asleep or closed: to look after */
-    struct tw_rng rng;
-    struct load_result result;
-};
 
 /* ---- drivers ---- */
 
@@ -90,10 +44,10 @@ const struct load_driver *load_driver_find(const char *name)
 
 /* ---- failures ---- */
 
-static void count_failure(struct generator *g, enum tw_arm arm, const char *code,
+static void count_failure(struct load_generator *g, enum tw_arm arm, const char *code,
                           const char *text)
 {
-    struct failure *f;
+    struct load_failed *f;
 
     for (size_t i = 0; i < g->failure_count; i++) {
         f = &g->failures[i];
@@ -108,11 +62,11 @@ static void count_failure(struct generator *g, enum tw_arm arm, const char *code
         return;
     }
     f = &g->failures[g->failure_count++];
-    *f = (struct failure){.arm = arm, .count = 1};
+    *f = (struct load_failed){.arm = arm, .count = 1};
     load_fault_set(&f->fault, code, text);
 }
 
-static void conn_failure(struct generator *g, const struct arm *arm,
+static void conn_failure(struct load_generator *g, const struct load_arm *arm,
                          const struct load_conn *c)
 {
     count_failure(g, (enum tw_arm)(arm - g->arms), c->fault.code, c->fault.text);
@@ -123,7 +77,7 @@ static void conn_failure(struct generator *g, const struct arm *arm,
 /* Tells the kernel what the driver waits for. While a connection is being made libpq may
  * close its socket and open another with the same number, so there nothing is taken for
  * granted. */
-static void watch(struct arm *arm, struct load_conn *c)
+static void watch(struct load_arm *arm, struct load_conn *c)
 {
     struct epoll_event e = {.events = c->events, .data.ptr = c};
 
@@ -141,14 +95,14 @@ static void watch(struct arm *arm, struct load_conn *c)
     c->watched_events = c->events;
 }
 
-static void shut(struct generator *g, struct load_conn *c)
+static void shut(struct load_generator *g, struct load_conn *c)
 {
     if (c->watched_fd >= 0 && c->own)
         c->watched_fd = -1; /* closing takes it out of the epoll set */
     g->driver->close(c);
 }
 
-static void open_conn(struct generator *g, struct arm *arm, struct load_conn *c)
+static void open_conn(struct load_generator *g, struct load_arm *arm, struct load_conn *c)
 {
     g->driver->open(c, g->program);
     if (c->state == LOAD_CLOSED) {
@@ -160,14 +114,14 @@ static void open_conn(struct generator *g, struct arm *arm, struct load_conn *c)
     watch(arm, c);
 }
 
-static void push_idle(struct generator *g, struct slot *s, struct load_conn *c)
+static void push_idle(struct load_generator *g, struct load_slot *s, struct load_conn *c)
 {
     if ((size_t)(c - s->arm->conns) >= s->clients)
         return;
     g->idle[(g->idle_head + g->idle_count++) % g->connections] = c;
 }
 
-static struct load_conn *pop_idle(struct generator *g)
+static struct load_conn *pop_idle(struct load_generator *g)
 {
     struct load_conn *c = g->idle[g->idle_head];
 
@@ -177,7 +131,7 @@ static struct load_conn *pop_idle(struct generator *g)
 }
 
 /* An idle connection that broke must not be given out. */
-static void forget_idle(struct generator *g, const struct load_conn *c)
+static void forget_idle(struct load_generator *g, const struct load_conn *c)
 {
     size_t n = g->idle_count;
 
@@ -191,14 +145,14 @@ static void forget_idle(struct generator *g, const struct load_conn *c)
 
 /* ---- requests ---- */
 
-static void end_request(struct slot *s, struct load_conn *c, int64_t now_ns)
+static void end_request(struct load_slot *s, struct load_conn *c, int64_t now_ns)
 {
     c->requested = false;
     s->outstanding--;
     s->last_answer_ns = now_ns;
 }
 
-static void answered(struct generator *g, struct slot *s, struct load_conn *c,
+static void answered(struct load_generator *g, struct load_slot *s, struct load_conn *c,
                      int64_t now_ns)
 {
     if (!c->requested)
@@ -210,7 +164,7 @@ static void answered(struct generator *g, struct slot *s, struct load_conn *c,
     end_request(s, c, now_ns);
 }
 
-static void refused(struct generator *g, struct slot *s, struct load_conn *c,
+static void refused(struct load_generator *g, struct load_slot *s, struct load_conn *c,
                     int64_t now_ns)
 {
     if (!c->requested)
@@ -220,7 +174,7 @@ static void refused(struct generator *g, struct slot *s, struct load_conn *c,
     end_request(s, c, now_ns);
 }
 
-static void handle_one(struct generator *g, struct slot *s, struct load_conn *c,
+static void handle_one(struct load_generator *g, struct load_slot *s, struct load_conn *c,
                        enum load_event event, int64_t now_ns)
 {
     if (event != LOAD_NOTHING)
@@ -238,6 +192,8 @@ static void handle_one(struct generator *g, struct slot *s, struct load_conn *c,
         refused(g, s, c, now_ns);
         break;
     case LOAD_OPENED:
+        g->opened_ns = now_ns;
+        break;
     case LOAD_RESTED:
         break;
     case LOAD_LOST:
@@ -260,7 +216,7 @@ static void handle_one(struct generator *g, struct slot *s, struct load_conn *c,
 }
 
 /* What a driver says of one connection, and of those that share its socket. */
-static void handle(struct generator *g, struct slot *s, struct load_conn *c,
+static void handle(struct load_generator *g, struct load_slot *s, struct load_conn *c,
                    enum load_event event, int64_t now_ns)
 {
     handle_one(g, s, c, event, now_ns);
@@ -270,7 +226,7 @@ static void handle(struct generator *g, struct slot *s, struct load_conn *c,
 
 /* The parameters are drawn in the order of the intended starts, so that both slots of a
  * pair send the same requests. */
-static void dispatch(struct generator *g, struct slot *s, int64_t intended_ns,
+static void dispatch(struct load_generator *g, struct load_slot *s, int64_t intended_ns,
                      int64_t now_ns)
 {
     struct load_conn *c = pop_idle(g);
@@ -295,7 +251,42 @@ static void dispatch(struct generator *g, struct slot *s, int64_t intended_ns,
     handle(g, s, c, g->driver->send(c, g->program, now_ns), now_ns);
 }
 
-static void dispatch_due(struct generator *g, struct slot *s)
+void load_generator_use(struct load_generator *g, struct load_slot *s,
+                        struct load_conn *c, size_t item, int64_t now_ns)
+{
+    const char *why;
+
+    c->item = item;
+    c->last = LOAD_NOTHING;
+    why = load_draw_item(g->program, item, &s->rng, &c->draw);
+    if (why) {
+        load_fault_set(&c->fault, "draw", why);
+        c->last = LOAD_REFUSED;
+        return;
+    }
+    c->intended_ns = c->sent_ns = now_ns;
+    c->requested = true;
+    s->outstanding++;
+    handle(g, s, c, g->driver->send(c, g->program, now_ns), now_ns);
+}
+
+int64_t load_generator_wake(struct load_generator *g, struct load_slot *s, size_t first,
+                            size_t n, int64_t next_ns)
+{
+    int64_t now = tw_now_ns();
+
+    for (size_t i = first; i < first + n; i++) {
+        struct load_conn *c = &s->arm->conns[i];
+
+        if (c->state == LOAD_THINKING && c->wake_ns <= now)
+            handle(g, s, c, g->driver->resume(c, g->program, now), now);
+        if (c->state == LOAD_THINKING && c->wake_ns < next_ns)
+            next_ns = c->wake_ns;
+    }
+    return next_ns;
+}
+
+static void dispatch_due(struct load_generator *g, struct load_slot *s)
 {
     while (g->idle_count > 0) {
         int64_t now = tw_now_ns();
@@ -313,7 +304,7 @@ static void dispatch_due(struct generator *g, struct slot *s)
 }
 
 /* Connections that sleep inside a request, and lost ones to be opened again. */
-static void look_after(struct generator *g, struct slot *s, int64_t now_ns,
+static void look_after(struct load_generator *g, struct load_slot *s, int64_t now_ns,
                        int64_t *ret_next_ns)
 {
     size_t resting = 0;
@@ -339,7 +330,7 @@ static void look_after(struct generator *g, struct slot *s, int64_t now_ns,
 /* Follows a quantile by small steps, whatever the outliers: late wake-ups push it up,
  * early ones down. Waking earlier would burn CPU of the client for a few microseconds of
  * latency. */
-static void learn_lateness(struct generator *g, int64_t late_ns)
+static void learn_lateness(struct load_generator *g, int64_t late_ns)
 {
     g->margin_ns += late_ns > g->margin_ns
                         ? MARGIN_STEP_NS * MARGIN_QUANTILE / 100
@@ -350,7 +341,7 @@ static void learn_lateness(struct generator *g, int64_t late_ns)
         g->margin_ns = 0;
 }
 
-static int sleep_on(struct generator *g, int epoll, struct epoll_event *events,
+static int sleep_on(struct load_generator *g, int epoll, struct epoll_event *events,
                     int64_t ns)
 {
     struct timespec t = {.tv_sec = ns / TW_SEC_NS, .tv_nsec = ns % TW_SEC_NS};
@@ -368,7 +359,7 @@ static int sleep_on(struct generator *g, int epoll, struct epoll_event *events,
 
 /* Waits for sockets until until_ns at most; precise: to be back before it rather than
  * after. */
-static int wait_events(struct generator *g, int epoll, struct epoll_event *events,
+static int wait_events(struct load_generator *g, int epoll, struct epoll_event *events,
                        int64_t until_ns, bool precise)
 {
     int64_t now = tw_now_ns(), target = until_ns - (precise ? g->margin_ns : 0);
@@ -382,8 +373,8 @@ static int wait_events(struct generator *g, int epoll, struct epoll_event *event
     return n;
 }
 
-static void handle_events(struct generator *g, struct slot *s, int64_t until_ns,
-                          bool precise)
+void load_generator_wait(struct load_generator *g, struct load_slot *s, int64_t until_ns,
+                         bool precise)
 {
     struct epoll_event events[EVENTS];
     int n = wait_events(g, s->arm->epoll, events, until_ns, precise);
@@ -402,7 +393,7 @@ static void handle_events(struct generator *g, struct slot *s, int64_t until_ns,
 
 /* ---- opening ---- */
 
-static size_t count_state(const struct arm *arm, size_t n, enum load_state state)
+size_t load_generator_count(const struct load_arm *arm, size_t n, enum load_state state)
 {
     size_t count = 0;
 
@@ -412,15 +403,16 @@ static size_t count_state(const struct arm *arm, size_t n, enum load_state state
 }
 
 /* Opens what is closed among the first n connections, all at once. */
-static void open_arm(struct generator *g, struct arm *arm, size_t n, int64_t deadline_ns)
+void load_generator_open(struct load_generator *g, struct load_arm *arm, size_t n,
+                         int64_t deadline_ns)
 {
-    struct slot s = {.arm = arm, .clients = 0};
+    struct load_slot s = {.arm = arm, .clients = 0};
 
     for (size_t i = 0; i < n; i++)
         if (arm->conns[i].state == LOAD_CLOSED)
             open_conn(g, arm, &arm->conns[i]);
-    while (count_state(arm, n, LOAD_OPENING) > 0 && tw_now_ns() < deadline_ns)
-        handle_events(g, &s, deadline_ns, false);
+    while (load_generator_count(arm, n, LOAD_OPENING) > 0 && tw_now_ns() < deadline_ns)
+        load_generator_wait(g, &s, deadline_ns, false);
     for (size_t i = 0; i < n; i++)
         if (arm->conns[i].state == LOAD_OPENING) {
             count_failure(g, (enum tw_arm)(arm - g->arms), "timeout",
@@ -431,7 +423,7 @@ static void open_arm(struct generator *g, struct arm *arm, size_t n, int64_t dea
 
 /* ---- a slot ---- */
 
-static int prepare_starts(struct generator *g, struct slot *s)
+static int prepare_starts(struct load_generator *g, struct load_slot *s)
 {
     double expected = s->order.rate_per_s * tw_seconds(s->order.length_ns);
     size_t room = (size_t)(expected + 10 * sqrt(expected) + 64);
@@ -449,7 +441,7 @@ static int prepare_starts(struct generator *g, struct slot *s)
     return 0;
 }
 
-static bool finished(const struct slot *s, int64_t now_ns)
+static bool finished(const struct load_slot *s, int64_t now_ns)
 {
     if (now_ns >= s->settle_end_ns)
         return true;
@@ -457,7 +449,7 @@ static bool finished(const struct slot *s, int64_t now_ns)
            (s->closed_loop || s->next == s->start_count);
 }
 
-static void send_requests(struct generator *g, struct slot *s)
+static void send_requests(struct load_generator *g, struct load_slot *s)
 {
     int64_t now, next;
     bool precise;
@@ -476,12 +468,12 @@ static void send_requests(struct generator *g, struct slot *s)
             next = s->begin_ns + g->starts[s->next];
         if (s->closed_loop && g->idle_count > 0 && now < s->end_ns)
             next = now; /* a failed draw, or one just opened: go on at once */
-        handle_events(g, s, next, precise);
+        load_generator_wait(g, s, next, precise);
     }
 }
 
-static void record_late(struct generator *g, struct slot *s, int64_t intended_ns,
-                        int64_t now_ns)
+static void record_late(struct load_generator *g, struct load_slot *s,
+                        int64_t intended_ns, int64_t now_ns)
 {
     int64_t waited = now_ns - intended_ns;
 
@@ -491,7 +483,7 @@ static void record_late(struct generator *g, struct slot *s, int64_t intended_ns
 
 /* Asking to cancel blocks while the server does not answer, so another process does it.
  */
-static pid_t start_cancel(struct generator *g, struct slot *s)
+static pid_t start_cancel(struct load_generator *g, struct load_slot *s)
 {
     pid_t pid = fork();
 
@@ -511,7 +503,7 @@ static void end_cancel(pid_t pid)
 }
 
 /* Where that needs nothing of the server. */
-static void abandon(struct generator *g, struct slot *s, size_t n)
+static void abandon(struct load_generator *g, struct load_slot *s, size_t n)
 {
     for (size_t i = 0; i < n && g->driver->abandon; i++) {
         struct load_conn *c = &s->arm->conns[i];
@@ -524,7 +516,7 @@ static void abandon(struct generator *g, struct slot *s, size_t n)
 }
 
 /* What is not answered by now is given up and counted as at least the slot. */
-static void give_up(struct generator *g, struct slot *s)
+static void give_up(struct load_generator *g, struct load_slot *s)
 {
     int64_t now = tw_now_ns(), deadline = now + CANCEL_NS;
     size_t n = s->clients;
@@ -540,10 +532,10 @@ static void give_up(struct generator *g, struct slot *s)
             end_request(s, &s->arm->conns[i], now);
         }
     abandon(g, s, n);
-    if (count_state(s->arm, n, LOAD_BUSY) > 0) {
+    if (load_generator_count(s->arm, n, LOAD_BUSY) > 0) {
         pid = start_cancel(g, s);
-        while (count_state(s->arm, n, LOAD_BUSY) > 0 && tw_now_ns() < deadline)
-            handle_events(g, s, deadline, false);
+        while (load_generator_count(s->arm, n, LOAD_BUSY) > 0 && tw_now_ns() < deadline)
+            load_generator_wait(g, s, deadline, false);
         end_cancel(pid);
     }
     for (size_t i = 0; i < n; i++)
@@ -561,7 +553,7 @@ static double cpu_seconds(void)
            1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
 }
 
-static int run_slot(struct generator *g, struct slot *s)
+int load_generator_slot(struct load_generator *g, struct load_slot *s)
 {
     double cpu;
     int r;
@@ -579,7 +571,7 @@ static int run_slot(struct generator *g, struct slot *s)
     tw_rng_seed(&s->rng, s->order.seed, 2);
     tw_hist_clear(g->latency);
     tw_hist_clear(g->lag);
-    open_arm(g, s->arm, s->clients, tw_now_ns() + TW_SEC_NS);
+    load_generator_open(g, s->arm, s->clients, tw_now_ns() + TW_SEC_NS);
 
     cpu = cpu_seconds();
     s->begin_ns = s->last_answer_ns = tw_now_ns();
@@ -607,7 +599,7 @@ static int run_slot(struct generator *g, struct slot *s)
 }
 
 /* An order without length: the sessions tell the server what they did. */
-static int flush_arm(struct generator *g, struct slot *s)
+static int flush_arm(struct load_generator *g, struct load_slot *s)
 {
     int64_t deadline = tw_now_ns() + TW_SEC_NS;
 
@@ -622,8 +614,9 @@ static int flush_arm(struct generator *g, struct slot *s)
             s->result.sent++;
         }
     }
-    while (count_state(s->arm, g->connections, LOAD_BUSY) > 0 && tw_now_ns() < deadline)
-        handle_events(g, s, deadline, false);
+    while (load_generator_count(s->arm, g->connections, LOAD_BUSY) > 0 &&
+           tw_now_ns() < deadline)
+        load_generator_wait(g, s, deadline, false);
     for (size_t i = 0; i < g->connections; i++)
         if (s->arm->conns[i].state == LOAD_BUSY)
             shut(g, &s->arm->conns[i]);
@@ -633,7 +626,7 @@ static int flush_arm(struct generator *g, struct slot *s)
 
 /* ---- the wire ---- */
 
-static void put_failures(struct generator *g, struct tw_buf *b)
+void load_generator_put_failures(struct load_generator *g, struct tw_buf *b)
 {
     load_put_int(b, (int64_t)g->failure_count);
     for (size_t i = 0; i < g->failure_count; i++) {
@@ -645,7 +638,7 @@ static void put_failures(struct generator *g, struct tw_buf *b)
     g->failure_count = 0;
 }
 
-static int send_result(struct generator *g, const struct slot *s, int code)
+static int send_result(struct load_generator *g, const struct load_slot *s, int code)
 {
     tw_auto_free void *flat = tw_alloc(TW_HIST_FLAT_MAX);
     size_t len = tw_hist_encode(g->latency, flat, TW_HIST_FLAT_MAX);
@@ -662,14 +655,14 @@ static int send_result(struct generator *g, const struct slot *s, int code)
         load_put_bytes(&b, g->arms[a].item_seconds, items * sizeof(double));
         load_put_bytes(&b, g->arms[a].item_counts, items * sizeof(int64_t));
     }
-    put_failures(g, &b);
+    load_generator_put_failures(g, &b);
     return load_message_send(g->wire, LOAD_MSG_RESULT, &b, 0);
 }
 
-static int obey(struct generator *g, struct tw_buf *payload)
+static int obey(struct load_generator *g, struct tw_buf *payload)
 {
     struct load_reader r = {.at = payload->data, .end = payload->data + payload->len};
-    struct slot s = {.order.arm = (enum tw_arm)load_get_int(&r)};
+    struct load_slot s = {.order.arm = (enum tw_arm)load_get_int(&r)};
 
     s.order.rate_per_s = load_get_real(&r);
     s.order.clients = (int)load_get_int(&r);
@@ -679,8 +672,8 @@ static int obey(struct generator *g, struct tw_buf *payload)
     s.order.settle_s = load_get_real(&r);
     if (r.bad || s.order.arm >= TW_ARM_COUNT || s.order.length_ns < 0)
         return send_result(g, &s, -EINVAL);
-    return send_result(g, &s,
-                       s.order.length_ns == 0 ? flush_arm(g, &s) : run_slot(g, &s));
+    return send_result(
+        g, &s, s.order.length_ns == 0 ? flush_arm(g, &s) : load_generator_slot(g, &s));
 }
 
 static void pin(const char *cpuset)
@@ -707,13 +700,13 @@ static void pin(const char *cpuset)
         (void)sched_setaffinity(0, sizeof set, &set);
 }
 
-static int open_arms(struct generator *g, struct tw_err *err)
+static int open_arms(struct load_generator *g, struct tw_err *err)
 {
     size_t open = 0;
     int code;
 
     for (size_t a = 0; a < TW_ARM_COUNT; a++) {
-        struct arm *arm = &g->arms[a];
+        struct load_arm *arm = &g->arms[a];
 
         arm->epoll = epoll_create1(EPOLL_CLOEXEC);
         arm->conns = tw_arena_alloc(g->arena, g->connections * sizeof *arm->conns);
@@ -738,8 +731,8 @@ static int open_arms(struct generator *g, struct tw_err *err)
     for (size_t a = 0; a < TW_ARM_COUNT; a++) {
         if (!g->arms[a].conninfo)
             continue;
-        open_arm(g, &g->arms[a], g->connections, tw_now_ns() + OPEN_NS);
-        open = count_state(&g->arms[a], g->connections, LOAD_IDLE);
+        load_generator_open(g, &g->arms[a], g->connections, tw_now_ns() + OPEN_NS);
+        open = load_generator_count(&g->arms[a], g->connections, LOAD_IDLE);
         if (open == 0)
             return tw_fail(
                 err, -ECONNREFUSED, "no connection to the %s: %s %s", tw_arm_names[a],
@@ -749,7 +742,7 @@ static int open_arms(struct generator *g, struct tw_err *err)
     return 0;
 }
 
-static int set_up(struct generator *g, struct tw_buf *payload, struct tw_err *err)
+static int set_up(struct load_generator *g, struct tw_buf *payload, struct tw_err *err)
 {
     struct load_reader r = {.at = payload->data, .end = payload->data + payload->len};
     const char *driver = load_get_text(&r, g->arena);
@@ -773,8 +766,9 @@ static int set_up(struct generator *g, struct tw_buf *payload, struct tw_err *er
     return open_arms(g, err);
 }
 
-static int answer_hello(struct generator *g, struct tw_buf *payload)
+static int answer_hello(struct load_generator *g, struct tw_buf *payload)
 {
+    int64_t begin_ns = tw_now_ns();
     struct tw_err err = {0};
     int code = set_up(g, payload, &err);
     tw_auto_buf b = {0};
@@ -783,14 +777,32 @@ static int answer_hello(struct generator *g, struct tw_buf *payload)
     load_put_int(&b, code);
     load_put_text(&b, err.text);
     for (size_t a = 0; a < TW_ARM_COUNT; a++)
-        load_put_int(
-            &b,
-            code < 0 ? 0 : (int64_t)count_state(&g->arms[a], g->connections, LOAD_IDLE));
-    put_failures(g, &b);
+        load_put_int(&b, code < 0 ? 0
+                                  : (int64_t)load_generator_count(
+                                        &g->arms[a], g->connections, LOAD_IDLE));
+    load_put_real(&b, tw_seconds(g->opened_ns - begin_ns));
+    load_generator_put_failures(g, &b);
     return load_message_send(g->wire, LOAD_MSG_READY, &b, 0);
 }
 
-static void tear_down(struct generator *g)
+static int do_as_told(struct load_generator *g, enum load_message type,
+                      struct tw_buf *payload)
+{
+    if (!g->program)
+        return type == LOAD_MSG_HELLO ? answer_hello(g, payload) : -EBADMSG;
+    switch (type) {
+    case LOAD_MSG_ORDER:
+        return obey(g, payload);
+    case LOAD_MSG_PROBE:
+        return load_generator_probe(g);
+    case LOAD_MSG_CONNECTIONS:
+        return load_generator_connections(g, payload);
+    default:
+        return -EBADMSG;
+    }
+}
+
+static void tear_down(struct load_generator *g)
 {
     for (size_t a = 0; a < TW_ARM_COUNT; a++) {
         for (size_t i = 0; g->arms[a].conns && i < g->connections; i++)
@@ -817,7 +829,7 @@ static void raise_files(void)
 
 int tw_load_generator_main(int argc, char **argv)
 {
-    struct generator g = {.wire = WIRE_FD, .arena = tw_arena_new()};
+    struct load_generator g = {.wire = WIRE_FD, .arena = tw_arena_new()};
     enum load_message type = 0;
     tw_auto_buf payload = {0};
     int r;
@@ -830,9 +842,7 @@ int tw_load_generator_main(int argc, char **argv)
     do {
         r = load_message_receive(g.wire, &type, &payload, 0);
         if (r >= 0)
-            r = type == LOAD_MSG_HELLO && !g.program  ? answer_hello(&g, &payload)
-                : type == LOAD_MSG_ORDER && g.program ? obey(&g, &payload)
-                                                      : -EBADMSG;
+            r = do_as_told(&g, type, &payload);
     } while (r >= 0);
     tear_down(&g);
     return r == -EPIPE ? 0 : 1; /* the load was closed: as it should be */

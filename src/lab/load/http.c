@@ -32,7 +32,8 @@ static int read_first_line(struct tw_arena *a, const char *line, size_t len,
             "a request begins with its method and path (\"GET /\"), found '%s'",
             tw_arena_strndup(a, line, len));
     ret->method = tw_arena_strndup(a, line, (size_t)(blank - line));
-    load_template_compile(a, path, (size_t)(line + len - path), &ret->path);
+    load_template_compile(a, path, (size_t)(line + len - path), ret->parameters,
+                          &ret->path);
     ret->head = !strcmp(ret->method, "HEAD");
     ret->idempotent = one_of(ret->method, idempotent, TW_COUNT_OF(idempotent));
     return 0;
@@ -58,7 +59,8 @@ static int read_header(struct tw_arena *a, const char *line, size_t len,
     }
     if (one_of(h.name, ours, TW_COUNT_OF(ours)))
         return 0; /* made from the body and the endpoint */
-    load_template_compile(a, value, (size_t)(line + len - value), &h.value);
+    load_template_compile(a, value, (size_t)(line + len - value), ret->parameters,
+                          &h.value);
     TW_PUSH(a, &ret->headers, h);
     return 0;
 }
@@ -66,7 +68,7 @@ static int read_header(struct tw_arena *a, const char *line, size_t len,
 int http_request_read(struct tw_arena *a, const struct tw_load_statement *s,
                       struct http_request *ret, struct tw_err *err)
 {
-    struct http_request request = {.expect = s->expect};
+    struct http_request request = {.expect = s->expect, .parameters = s->variables.count};
     const char *at = s->sql ? s->sql : "";
     int r = 0;
 
@@ -88,7 +90,7 @@ int http_request_read(struct tw_arena *a, const struct tw_load_statement *s,
     if (*at == '\n')
         at++;
     request.has_body = *at != '\0';
-    load_template_compile(a, at, strlen(at), &request.body);
+    load_template_compile(a, at, strlen(at), request.parameters, &request.body);
     *ret = request;
     return 0;
 }

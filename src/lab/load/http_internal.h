@@ -14,6 +14,7 @@ struct http_request {
     const char *host; /* NULL: none named */
     TW_ARRAY(struct http_header) headers; /* without host and content-length */
     int expect;
+    size_t parameters;
     bool head;       /* the answer has no body */
     bool has_body;
     bool idempotent; /* may be sent again where a connection was closed under it */

@@ -23,7 +23,9 @@ struct tw_load {
     struct tw_sandbox *box; /* borrowed */
     int handle;
     size_t items;
-    double *means;          /* items x TW_ARM_COUNT */
+    double *means; /* items x TW_ARM_COUNT */
+    int opened[TW_ARM_COUNT];
+    double open_s;
     struct tw_arena *arena; /* of failures not yet fetched */
     struct tw_load_failures failures;
     struct tw_buf payload;
@@ -139,7 +141,7 @@ static int listen_for(struct tw_load *load, enum load_message wanted, int64_t de
     return 0;
 }
 
-static void keep_failures(struct tw_load *load, struct load_reader *r)
+void load_keep_failures(struct tw_load *load, struct load_reader *r)
 {
     int64_t n = load_get_int(r);
 
@@ -174,8 +176,9 @@ static int hear_ready(struct tw_load *load, struct tw_err *err)
     code = (int)load_get_int(&r);
     text = load_get_text(&r, load->arena);
     for (size_t i = 0; i < TW_ARM_COUNT; i++)
-        (void)load_get_int(&r);
-    keep_failures(load, &r);
+        load->opened[i] = (int)load_get_int(&r);
+    load->open_s = load_get_real(&r);
+    load_keep_failures(load, &r);
     return code < 0 ? tw_fail(err, code, "%s", text ? text : "the load generator failed")
                     : 0;
 }
@@ -402,7 +405,7 @@ int tw_load_slot(struct tw_load *load, const struct tw_load_order *order,
     fill_quantiles(ret);
     keep_starts(&r, ret);
     keep_means(load, &r);
-    keep_failures(load, &r);
+    load_keep_failures(load, &r);
     return 0;
 }
 
@@ -419,6 +422,23 @@ int tw_load_flush(struct tw_load *load, enum tw_arm arm, int *ret_transactions,
     if (ret_transactions)
         *ret_transactions = (int)result.sent;
     return 0;
+}
+
+int load_ask(struct tw_load *load, enum load_message type, const struct tw_buf *payload,
+             int64_t deadline_ns, struct load_reader *ret, struct tw_err *err)
+{
+    int r = load_message_send(load->wire, type, payload, deadline_ns);
+
+    if (r < 0)
+        return tw_fail(err, r, "the load generator %s",
+                       r == -EPIPE ? "died" : "takes no orders");
+    return listen_for(load, LOAD_MSG_RESULT, deadline_ns, ret, err);
+}
+
+int load_opened(const struct tw_load *load, enum tw_arm arm, double *ret_seconds)
+{
+    *ret_seconds = load->open_s;
+    return load->opened[arm];
 }
 
 static int more_frequent(const void *x, const void *y)

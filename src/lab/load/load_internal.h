@@ -100,9 +100,10 @@ struct load_template {
     size_t fixed;   /* bytes of text in all pieces */
     bool parameters; /* some piece is one */
 };
-/* "$1" are parameters (from 0), "$$" is a dollar; any other dollar stands for itself. */
+/* "$1" … are parameters, of which there are so many; "$$" is a dollar, any other stands for
+ * itself. */
 void load_template_compile(struct tw_arena *a, const char *text, size_t len,
-                           struct load_template *ret);
+                           size_t parameters, struct load_template *ret);
 size_t load_template_length(const struct load_template *t, const char *const *parameters);
 void load_template_render(const struct load_template *t, const char *const *parameters,
                           struct tw_buf *to);
@@ -238,7 +239,8 @@ TW_LOAD_LIST(TW_LOAD_DECLARE)
 const struct load_driver *load_driver_find(const char *name);
 
 /* ---- the wire: length-prefixed messages over one stream socket ---- */
-enum load_message { LOAD_MSG_HELLO = 1, LOAD_MSG_READY, LOAD_MSG_ORDER, LOAD_MSG_RESULT };
+enum load_message { LOAD_MSG_HELLO = 1, LOAD_MSG_READY, LOAD_MSG_ORDER, LOAD_MSG_RESULT,
+                    LOAD_MSG_PROBE, LOAD_MSG_CONNECTIONS };
 #define LOAD_MSG_MAX ((size_t)64 * 1024 * 1024)
 int load_message_send(int fd, enum load_message type, const struct tw_buf *payload,
                       int64_t deadline_ns);
@@ -383,6 +385,38 @@ struct tw_load_variable *load_variable_add(struct tw_arena *a, struct tw_load_it
 struct tw_load_statement *load_statement_add(struct tw_arena *a,
                                              struct tw_load_item *item, const char *sql);
 
+/* ---- mixes of other services (mix_at.c) ---- */
+struct load_answer;
+struct load_mix_kind {
+    const char *driver, *words; /* words: what a file for it holds */
+    /* Both leave mix->items empty where there is nothing to make them from. known: from the
+     * requests of the snapshot; guess: from what the baseline itself shows. */
+    int (*known)(struct tw_arena *a, const struct tw_snapshot *s,
+                 const struct tw_load_spec *at, struct tw_load_mix *mix,
+                 struct tw_err *err);
+    int (*guess)(struct tw_arena *a, const struct tw_snapshot *s,
+                 const struct tw_load_spec *at, struct tw_load_mix *mix,
+                 struct tw_err *err);
+    /* After every item was tried on the baseline. recorded: what the source tells of the
+     * item, 0 unknown. Returns why the item cannot be used, or NULL; ret_told: NULL, or what
+     * is different and yet used. */
+    const char *(*judge)(struct tw_arena *a, struct tw_load_item *item,
+                         const struct load_answer *answer, int recorded,
+                         const char **ret_told);
+    bool escapes; /* in a file, \\n and the like are resolved while reading */
+};
+#define LOAD_MIX_KINDS(X) X(http) X(redis) X(tcp)
+#define LOAD_MIX_DECLARE(name) extern const struct load_mix_kind load_mix_##name;
+LOAD_MIX_KINDS(LOAD_MIX_DECLARE)
+#undef LOAD_MIX_DECLARE
+/* One request per line: a name, its text in the driver's notation, variables by name. */
+int load_mix_file(struct tw_arena *a, const char *name, const char *text, bool escapes,
+                  struct tw_load_mix *mix, struct tw_err *err);
+void load_mix_level(struct tw_load_mix *mix); /* weights become shares */
+/* An item of one statement without parameters. */
+struct tw_load_item *load_mix_add(struct tw_arena *a, struct tw_load_mix *mix,
+                                  const char *name, const char *sent, double weight);
+
 /* ---- looking at statements ---- */
 /* Prepares a statement under a name of its own. ret_types may be NULL: OIDs of the
  * parameters. */
@@ -397,5 +431,27 @@ char *load_explain_text(struct tw_arena *a, const char *options, const char *nam
 bool load_explainable(const char *sql);
 /* The first word, in lower case, of a statement: comments and blanks skipped. */
 void load_first_word(const char *sql, char *ret, size_t room);
+
+/* ---- a load's side of the wire, for its own orders ---- */
+/* Sends a message and waits for the answer, which is borrowed until the next. */
+int load_ask(struct tw_load *load, enum load_message type, const struct tw_buf *payload,
+             int64_t deadline_ns, struct load_reader *ret, struct tw_err *err);
+/* Adds the failures that an answer ends with to those not fetched yet. */
+void load_keep_failures(struct tw_load *load, struct load_reader *r);
+/* Connections of an arm that opened with the load, and how long that took. */
+int load_opened(const struct tw_load *load, enum tw_arm arm, double *ret_seconds);
+
+/* ---- every request of a mix tried once, on the baseline (probe.c) ---- */
+struct load_answer {
+    enum load_event event; /* LOAD_NOTHING: no answer in time */
+    int status;            /* http */
+    const char *code, *text;
+    const char *reply;     /* as it came, NUL-terminated */
+    size_t reply_len;
+};
+/* at: conninfo of the baseline, box, program. ret: one per item of the mix. */
+int load_probe(struct tw_arena *a, const struct tw_load_spec *at,
+               const struct tw_load_mix *mix, struct load_answer **ret,
+               struct tw_err *err);
 
 #endif

@@ -275,7 +275,7 @@ struct tw_load_item load_item_new(void)
 }
 
 /* Shares of requests. */
-static void level_weights(struct tw_load_mix *mix)
+void load_mix_level(struct tw_load_mix *mix)
 {
     double sum = 0;
 
@@ -318,7 +318,7 @@ int tw_load_mix_make(struct tw_arena *a, const struct tw_snapshot *s,
     }
     if (r < 0)
         return r;
-    level_weights(&mix);
+    load_mix_level(&mix);
     r = load_program_new(a, &mix, &program, err); /* what cannot be sent is said now */
     if (r < 0)
         return r;

@@ -34,7 +34,7 @@ static size_t number_at(const char *at, const char *end, const char **ret_after)
 }
 
 void load_template_compile(struct tw_arena *a, const char *text, size_t len,
-                           struct load_template *ret)
+                           size_t parameters, struct load_template *ret)
 {
     const char *end, *from, *after;
     struct load_template t = {0};
@@ -54,7 +54,7 @@ void load_template_compile(struct tw_arena *a, const char *text, size_t len,
             continue;
         }
         n = number_at(text + 1, end, &after);
-        if (n > 0) {
+        if (n > 0 && n <= parameters) {
             add_text(a, &t, from, (size_t)(text - from));
             TW_PUSH(a, &t.pieces, (struct load_piece){.parameter = n - 1});
             t.parameters = true;

@@ -207,6 +207,7 @@ static void put_variable(struct tw_buf *b, const struct tw_load_variable *v)
 static void put_statement(struct tw_buf *b, const struct tw_load_statement *s)
 {
     load_put_text(b, s->sql);
+    load_put_int(b, s->expect);
     load_put_real(b, s->think_ms);
     load_put_bytes(b, s->variables.items,
                    s->variables.count * sizeof *s->variables.items);
@@ -276,6 +277,7 @@ static void get_statement(struct load_reader *r, struct tw_arena *a,
                           struct tw_load_statement *s)
 {
     s->sql = load_get_text(r, a);
+    s->expect = (int)load_get_int(r);
     s->think_ms = load_get_real(r);
     s->variables.items =
         (int *)get_array(r, a, sizeof *s->variables.items, &s->variables.count);
