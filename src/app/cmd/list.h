@@ -9,4 +9,5 @@
     X(reap)                                                                              \
     X(version)                                                                           \
     X(generator)                                                                         \
+    X(standin)                                                                           \
     X(client)
