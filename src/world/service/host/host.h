@@ -112,6 +112,20 @@ int host_plan_files(struct tw_arena *a, const struct tw_snapshot *s, const struc
 /* used and size of the file system below path, as a counter "disk". */
 void host_count_disk(struct tw_arena *a, const char *path, struct tw_snapshot *s);
 
+/* ---- scratch: the target's program, asked beside the target ---- */
+
+struct host_scratch {
+    const char *dir;     /* of its own, in the arena; its working directory */
+    unsigned uid, gid;   /* never 0 */
+    pid_t pid;           /* 0: does not run */
+};
+int host_scratch_open(struct tw_arena *a, unsigned uid, unsigned gid, struct host_scratch *ret,
+                      struct tw_err *err); /* owned: host_scratch_close */
+int host_scratch_start(struct host_scratch *s, const char *const *argv, struct tw_err *err);
+bool host_scratch_runs(struct host_scratch *s);
+const char *host_scratch_log(struct tw_arena *a, const struct host_scratch *s);
+void host_scratch_close(struct host_scratch *s);
+
 /* ---- words ---- */
 
 struct host_words {

@@ -3,119 +3,50 @@
 #include "kind_redis_internal.h"
 
 #include <ctype.h>
-#include <fcntl.h>
-#include <grp.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #define START_NS (10 * TW_SEC_NS)
 
 struct redis_scratch {
     struct tw_arena *arena; /* borrowed */
-    const char *program, *dir;
-    unsigned uid, gid;
-    pid_t pid;
-    struct redis_link *link; /* owned */
+    const char *program;
+    struct host_scratch process; /* owned */
+    struct redis_link *link;     /* owned */
 };
 
 /* ---- one process ---- */
 
-struct scratch_child {
-    const char *const *argv;
-    const char *dir;
-    unsigned uid, gid;
-    int out;
-};
-
-/* After fork: only what is safe between fork and exec. */
-static void become(const struct scratch_child *c)
+/* With more words ("--databases", "3") behind what keeps it empty and alone. */
+static int start(struct redis_scratch *s, const char *more, const char *value,
+                 struct tw_err *err)
 {
-    bool root = geteuid() == 0;
-
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (chdir(c->dir) < 0 || (root && setgroups(0, NULL) < 0) ||
-        (root && (setresgid(c->gid, c->gid, c->gid) < 0 ||
-                  setresuid(c->uid, c->uid, c->uid) < 0)))
-        _exit(126);
-    (void)dup2(c->out, STDOUT_FILENO);
-    (void)dup2(c->out, STDERR_FILENO);
-    (void)execv(c->argv[0], (char *const *)c->argv);
-    _exit(127);
-}
-
-/* With more words ("--databases 3") behind what keeps it empty and alone. */
-static pid_t start(const struct redis_scratch *s, const char *more, const char *value,
-                   struct tw_err *err)
-{
-    const char *log = tw_arena_printf(s->arena, "%s/log", s->dir);
     const char *argv[] = {s->program, "--port",      "0",   "--unixsocket",
                           "s",        "--save",      "",    "--appendonly",
                           "no",       "--daemonize", "no",  "--maxclients",
                           "20",       more,          value, NULL};
-    tw_auto_close int out = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    struct scratch_child c = {argv, s->dir, s->uid, s->gid, out};
-    pid_t pid;
 
-    if (out < 0)
-        return tw_fail_errno(err, errno, "'%s'", log);
-    pid = fork();
-    if (pid == 0)
-        become(&c);
-    return pid < 0 ? tw_fail_errno(err, errno, "fork") : pid;
-}
-
-static void stop(pid_t pid)
-{
-    if (pid <= 0)
-        return;
-    (void)kill(pid, SIGKILL);
-    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-        ;
-}
-
-static const char *log_of(const struct redis_scratch *s)
-{
-    return host_text(s->arena, s->dir, "/log");
+    return host_scratch_start(&s->process, argv, err);
 }
 
 /* 0: it serves; -ECHILD: it ended, and its log says why. */
-static int wait_until_it_serves(const struct redis_scratch *s, pid_t pid,
-                                struct redis_link **ret, struct tw_err *err)
+static int wait_until_it_serves(struct redis_scratch *s, struct tw_err *err)
 {
-    struct redis_where where = {.socket = tw_arena_printf(s->arena, "%s/s", s->dir)};
+    struct redis_where where = {.socket =
+                                    tw_arena_printf(s->arena, "%s/s", s->process.dir)};
     int64_t deadline = tw_now_ns() + START_NS;
 
     while (tw_now_ns() < deadline) {
-        int status;
-
-        if (redis_link_open(&where, deadline, ret, NULL) == 0)
+        if (redis_link_open(&where, deadline, &s->link, NULL) == 0)
             return 0;
-        if (waitpid(pid, &status, WNOHANG) == pid)
+        if (!host_scratch_runs(&s->process))
             return tw_fail(err, -ECHILD, "'%s' does not start: %s", s->program,
-                           log_of(s));
+                           host_scratch_log(s->arena, &s->process));
         tw_sleep_ns(TW_MSEC_NS);
     }
-    stop(pid);
     return tw_fail(err, -ETIMEDOUT, "'%s' does not start in %d s", s->program,
                    (int)(START_NS / TW_SEC_NS));
-}
-
-static int make_dir(struct redis_scratch *s, struct tw_err *err)
-{
-    char *dir = tw_arena_strdup(s->arena, "/tmp/twin-redis-XXXXXX");
-
-    if (!mkdtemp(dir))
-        return tw_fail_errno(err, errno, "mkdtemp '%s'", dir);
-    s->dir = dir;
-    if (geteuid() == 0 && chown(dir, s->uid, s->gid) < 0)
-        return tw_fail_errno(err, errno, "chown '%s'", dir);
-    return 0;
 }
 
 int redis_scratch_open(struct tw_arena *a, const char *program, unsigned uid,
@@ -126,21 +57,14 @@ int redis_scratch_open(struct tw_arena *a, const char *program, unsigned uid,
 
     s->arena = a;
     s->program = program;
-    s->uid = uid ? uid : 65534; /* never as root: nothing of it needs that */
-    s->gid = uid ? gid : 65534;
-    r = make_dir(s, err);
-    if (r < 0)
-        return r;
-    s->pid = start(s, NULL, NULL, err);
-    if (s->pid < 0)
-        return (int)s->pid;
-    r = wait_until_it_serves(s, s->pid, &s->link, err);
-    if (r < 0) {
-        s->pid = r == -ECHILD ? 0 : s->pid;
-        return r;
-    }
-    *ret = tw_take_ptr(&s);
-    return 0;
+    r = host_scratch_open(a, uid, gid, &s->process, err);
+    if (r == 0)
+        r = start(s, NULL, NULL, err);
+    if (r == 0)
+        r = wait_until_it_serves(s, err);
+    if (r == 0)
+        *ret = tw_take_ptr(&s);
+    return r;
 }
 
 void redis_scratch_free(struct redis_scratch *s)
@@ -148,9 +72,7 @@ void redis_scratch_free(struct redis_scratch *s)
     if (!s)
         return;
     redis_link_free(s->link);
-    stop(s->pid);
-    if (s->dir)
-        (void)tw_remove_tree(s->dir, NULL);
+    host_scratch_close(&s->process);
     free(s);
 }
 
@@ -308,21 +230,16 @@ static const char *fatal_words(struct tw_arena *a, const char *log)
 static const char *refused_at_start(struct redis_scratch *s, struct tw_arena *a,
                                     const char *name, const char *value)
 {
-    struct redis_scratch other = {
-        .arena = a, .program = s->program, .uid = s->uid, .gid = s->gid};
-    struct redis_link *link = NULL;
+    struct redis_scratch other = {.arena = a, .program = s->program};
     const char *said = NULL;
-    pid_t pid;
 
-    if (make_dir(&other, NULL) < 0)
+    if (host_scratch_open(a, s->process.uid, s->process.gid, &other.process, NULL) < 0)
         return NULL;
-    pid = start(&other, tw_arena_printf(a, "--%s", name), value, NULL);
-    if (pid > 0 && wait_until_it_serves(&other, pid, &link, NULL) == -ECHILD)
-        said = fatal_words(a, log_of(&other));
-    else
-        stop(pid);
-    redis_link_free(link);
-    (void)tw_remove_tree(other.dir, NULL);
+    if (start(&other, tw_arena_printf(a, "--%s", name), value, NULL) == 0 &&
+        wait_until_it_serves(&other, NULL) == -ECHILD)
+        said = fatal_words(a, host_scratch_log(a, &other.process));
+    redis_link_free(other.link);
+    host_scratch_close(&other.process);
     return said;
 }
 
