@@ -11,6 +11,7 @@
 
 struct tw_change_type {
     const char *name, *summary;
+    bool live; /* made while the service runs: there is nothing to reload or to restart */
     int (*validate)(struct tw_arena *a, const struct tw_snapshot *s, const struct tw_request *r,
                     struct tw_issues *issues, struct tw_err *err);
     int (*plan)(struct tw_arena *a, const struct tw_snapshot *s, const struct tw_request *r,
@@ -26,6 +27,9 @@ int tw_change_parse_set(struct tw_arena *a, const char *text, struct tw_request 
 /* "F" or "PATH=F": reads F; text is what stands in it. */
 int tw_change_parse_file(struct tw_arena *a, const char *text, struct tw_request *r,
                          struct tw_err *err);
+/* A migration script: read, one element of request.sql. */
+int tw_change_parse_script(struct tw_arena *a, const char *path, struct tw_request *r,
+                           struct tw_err *err);
 /* A sweep "work_mem=4MB..64MB" (steps of two, or of "..+N"): several requests from one. Returns 0
  * and one copy of r for each value; a request without sweep gives itself. */
 struct tw_requests {

@@ -27,6 +27,8 @@ struct tw_policy {
     double margin_block;                 /* certainly worse than this many margins: block */
     double confidence_threshold;
     double failure_review, failure_block; /* probability within the horizon */
+    double hold_review_ms, hold_block_ms; /* SQL may shut a table of the load so long */
+    double blocked_review;               /* when at least so many requests wait meanwhile */
     double budget_s;                     /* measuring, at most */
     int min_pairs;
     int64_t min_requests;

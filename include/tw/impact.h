@@ -18,6 +18,10 @@ struct tw_impact_wait {
 struct tw_impact_facts {
     const struct tw_plan *plan;
     const struct tw_snapshot *snapshot;
+    const struct tw_schema *schema;       /* NULL or no statements: no SQL was run */
+    double schema_hold_review_s, schema_hold_block_s; /* of the policy: a table may be shut so long … */
+    double schema_blocked_review;         /* … when at least so many requests wait meanwhile */
+    double connections_free;              /* the server takes so many more clients; NaN unknown */
     const struct tw_measured *measured;   /* pairs 0: nothing was measured */
     const struct tw_issues *issues;       /* found so far: start, reload, files, plans */
     bool baseline_started, candidate_started, candidate_reloaded, candidate_restarted;

@@ -117,7 +117,8 @@ struct tw_request {
     const char *type, *target, *environment; /* environment NULL: find it */
     TW_ARRAY(struct tw_setting_change) settings;
     TW_ARRAY(struct tw_file_change) files;
-    TW_ARRAY(const char *) sql;
+    TW_ARRAY(const char *) sql;  /* statements, or whole scripts */
+    const char *database;      /* of the SQL; NULL: the main one */
     TW_ARRAY(struct tw_client) clients; /* beside those that the snapshot tells */
     int connections;           /* peak of clients at once; 0: as the snapshot tells */
     double hours;              /* horizon */
@@ -318,6 +319,7 @@ struct tw_plan {
     char sha256[65]; /* of the canonical JSON: what an approval binds */
     const char *type, *target, *environment;
     TW_ARRAY(struct tw_plan_step) steps;
+    const char *database;      /* in which steps of SQL run; NULL: the main one */
     bool needs_restart;        /* by the context of the settings */
     int64_t twin_memory_bytes; /* limit of one twin; 0: none can be set */
     double twin_cpus;
@@ -417,6 +419,62 @@ struct tw_forecast {
     TW_ARRAY(const char *) notes;
 };
 
+/* ---- schema change: each statement as it ran on a clone under load ---- */
+
+struct tw_ddl_lock {
+    const char *relation;       /* "public.orders" */
+    const char *mode;           /* "ACCESS EXCLUSIVE" */
+    double waited_s;            /* until it was granted */
+    double held_s;              /* from then to the end of its transaction */
+};
+struct tw_ddl_beside {          /* the statement beside a transaction that stays open */
+    const char *transaction;    /* "has read", "has written" */
+    const char *relation;       /* which table */
+    double waited_s;            /* until it got through, or was given up */
+    bool got_through;
+    const char *gave_up;        /* in whose words; NULL */
+    int queued;                 /* sessions of the load behind it, at most at once */
+    double longest_wait_s;      /* of one of them; NaN none */
+};
+struct tw_ddl {
+    const char *text;
+    int line;                   /* of the script */
+    const char *relation, *mode; /* its lock that stands in most people's way; NULL: none */
+    const char *blocks;         /* "reads and writes" "writes" … "nothing" of that table */
+    double waited_s, held_s;    /* of that lock */
+    double seconds;             /* of the statement */
+    int queued;                 /* sessions of the load behind it, at most at once */
+    double longest_wait_s;      /* of one of them; NaN none */
+    const char *queued_text;    /* the statement that waited longest; NULL */
+    double p95_before_ms, p95_during_ms; /* of the load; NaN unknown */
+    double blocked_per_s;       /* requests of the target that the lock stops; NaN unknown */
+    double blocked_requests;    /* (computed) while it waits and holds */
+    double rewritten_bytes;     /* of files replaced */
+    double built_bytes;         /* of files new */
+    double wal_bytes, temp_bytes; /* without what the load writes beside it; NaN unknown */
+    double rows;                /* touched; NaN: not told */
+    const char *error;          /* the server's words; NULL */
+    TW_ARRAY(struct tw_ddl_lock) locks; /* of tables of the user, strongest first */
+    TW_ARRAY(struct tw_ddl_beside) beside;
+};
+struct tw_ddl_safer {           /* another way to the same end, run on a clone of its own */
+    int of;                     /* index of the statement */
+    const char *what, *note;    /* in a sentence; note NULL */
+    double stopped_s, stopped_before_s; /* longest time that the load's tables are shut, this way and as given */
+    TW_ARRAY(struct tw_ddl) steps;
+};
+struct tw_schema {
+    const char *database;
+    double rate_per_s;          /* of the load beside the statements */
+    double target_rate_per_s;   /* what blocked_per_s is taken from; NaN unknown */
+    TW_ARRAY(struct tw_ddl) statements;
+    TW_ARRAY(struct tw_ddl_safer) safer;
+    TW_ARRAY(const char *) unanalysed; /* columns that lost their statistics */
+    TW_ARRAY(const char *) unused;  /* new indexes that no statement of the load uses */
+    TW_ARRAY(const char *) used;    /* those that one does */
+    TW_ARRAY(const char *) invalid; /* indexes left behind broken */
+};
+
 /* ---- impact (SPEC.md §8) ---- */
 
 struct tw_effect {              /* one metric before and after */
@@ -489,6 +547,7 @@ struct tw_impact {
     TW_ARRAY(struct tw_statement_effect) statements;
     TW_ARRAY(const char *) twin_differences;
     const char *safer;          /* a safer value that was tried; NULL */
+    struct tw_schema schema;    /* statements 0: no SQL was run */
 };
 
 /* ---- decision ---- */

@@ -28,7 +28,8 @@ struct cmd_args {
     double hours, rate, budget;
     int64_t seed, limit;
     bool dry_run, keep, refresh_data, quiet, help;
-    TW_ARRAY(const char *) sets, files, mixes;
+    TW_ARRAY(const char *) sets, files, mixes, sql, sql_files;
+    const char *database;
     const char *type, *tier, *data_dir, *dsn, *file, *config, *project, *container,
         *memory;
     double cpus;

@@ -124,6 +124,12 @@ static int fill_options(struct cmd_args *args, struct tw_request *q, struct tw_e
         r = tw_change_parse_set(args->arena, args->sets.items[i], q, err);
     for (size_t i = 0; i < args->files.count && r == 0; i++)
         r = tw_change_parse_file(args->arena, args->files.items[i], q, err);
+    for (size_t i = 0; i < args->sql.count; i++)
+        TW_PUSH(args->arena, &q->sql, args->sql.items[i]);
+    for (size_t i = 0; i < args->sql_files.count && r == 0; i++)
+        r = tw_change_parse_script(args->arena, args->sql_files.items[i], q, err);
+    if (args->database)
+        q->database = args->database;
     return r;
 }
 
@@ -132,7 +138,7 @@ static int make_request(struct cmd_args *args, struct tw_request *q, struct tw_e
     int r = check_words(args, err);
 
     tw_request_init(q);
-    q->type = "config_change";
+    q->type = args->sql.count + args->sql_files.count ? "schema_change" : "config_change";
     if (r == 0 && args->rest.count > 1)
         r = tw_fail(err, -EINVAL, "one change at a time: '%s' and '%s' were given",
                     args->rest.items[0], args->rest.items[1]);
@@ -254,9 +260,9 @@ static int run(struct cmd_args *args, struct tw_err *err)
 extern const struct cmd cmd_run;
 const struct cmd cmd_run = {
     .name = "run",
-    .usage = "run [change.json|-] [--target T --set NAME=VALUE …] [options]",
+    .usage = "run [change.json|-] [--target T --set NAME=VALUE …|--sql STATEMENT …] [options]",
     .summary = "simulate a change and decide: proceed, review or block",
-    .options = " target env set file hours scenario profile rate mix risk-level engine "
+    .options = " target env set file sql sql-file database hours scenario profile rate mix risk-level engine "
                "seed budget "
                "policy backend data refresh-data dry-run keep output out color quiet ",
     .examples =
@@ -264,6 +270,8 @@ const struct cmd cmd_run = {
         "  twin run --target pg-demo --set max_connections=500 --set shared_buffers=2GB\n"
         "  twin run --target pg-demo --set 'ALTER SYSTEM SET work_mem = ''64MB'''\n"
         "  twin run --target pg-demo --set work_mem=4MB..64MB\n"
+        "  twin run --target pg-demo --sql 'CREATE INDEX ON orders (customer)'\n"
+        "  twin run --target pg-demo --sql-file migration.sql --database shop\n"
         "  twin run --target pg-demo --file new.conf --hours 72 -o html --out "
         "report.html\n"
         "  twin run change.json -o json\n",

@@ -10,7 +10,7 @@
 #define MOST_CONNECTIONS  64
 #define MOST_GIVEN        2000 /* of those that somebody asks for by number */
 
-static const char *own_program(struct run *r)
+const char *run_own_program(struct run *r)
 {
     char path[PATH_MAX];
     ssize_t n;
@@ -64,7 +64,7 @@ int run_client_open(struct run *r, struct tw_err *err)
     struct tw_sandbox_mount mounts[] = {
         {tw_twin_runtime_dir(run_twin_of(r, TW_BASELINE)), "/tw/baseline", true},
         {tw_twin_runtime_dir(run_twin_of(r, TW_CANDIDATE)), "/tw/candidate", true},
-        {own_program(r), RUN_CLIENT_PROGRAM, false}};
+        {run_own_program(r), RUN_CLIENT_PROGRAM, false}};
 
     if (r->v.client)
         return 0;

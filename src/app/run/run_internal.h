@@ -13,6 +13,7 @@
 #include "tw/predict.h"
 #include "tw/run.h"
 #include "tw/sample.h"
+#include "tw/schema.h"
 #include "tw/store.h"
 #include "tw/trial.h"
 #include "tw/twin.h"
@@ -59,6 +60,9 @@ struct run_variant {
     double *tries[TW_ARM_COUNT]; /* seconds per item; NULL: not tried */
     bool plans_worse;            /* clearly: no load is needed to know */
     TW_ARRAY(struct tw_statement_effect) statements;
+    struct tw_schema schema; /* statements 0: no SQL was run */
+    const char *safer;       /* the best form that was tried, in a sentence; NULL */
+    bool schema_lasting;     /* it may have changed what writes cost */
     struct tw_load *load;
     struct tw_sandbox *client;
     /* Requests as the arms count them, now and the time before; -1 unknown. */
@@ -145,6 +149,17 @@ int run_clone(struct run *r, struct tw_err *err);
 int run_sandbox(struct run *r, struct tw_err *err);
 int run_start(struct run *r, struct tw_err *err);
 int run_mix(struct run *r, struct tw_err *err);
+/* SQL of a change that is made while the service runs: on the candidate under load, beside open
+ * transactions and in a safer form on a third twin. Nothing for other types. */
+int run_schema(struct run *r, struct tw_err *err);
+/* With the plans known: new indexes in use or not; and is there anything left that a trial would show?
+ * If not, not_measured says why. */
+void run_schema_plans(struct run *r);
+bool run_is_live(const struct run *r); /* made while the service runs: nothing to reload or restart */
+/* A fresh clone of the seed in place of this twin, started with our entrance. */
+int run_renew(struct run *r, enum run_role role, struct tw_err *err);
+const char *run_main_database(const struct run *r);
+const char *run_own_program(struct run *r);
 int run_plans(struct run *r, struct tw_err *err);
 int run_judge(struct run *r, struct tw_err *err);
 int run_trial(struct run *r, struct tw_err *err);

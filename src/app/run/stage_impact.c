@@ -203,6 +203,14 @@ static const char *describe_host(struct run *r)
         u.release, tw_pool_method(r->pool));
 }
 
+/* How many more clients the server takes than it has. */
+static double connections_free(const struct run *r)
+{
+    const struct tw_service_limits *l = &r->v.limits[TW_BASELINE];
+
+    return l->max_connections - l->reserved_connections - fmax(0, r->snapshot.connections_used);
+}
+
 int run_impact(struct run *r, struct tw_err *err)
 {
     struct tw_simulation *sim = r->v.sim;
@@ -211,6 +219,11 @@ int run_impact(struct run *r, struct tw_err *err)
     struct tw_forecast forecast[TW_ARM_COUNT];
     struct tw_impact_facts f = {.plan = &sim->plan,
                                 .snapshot = &r->snapshot,
+                                .schema = &r->v.schema,
+                                .schema_hold_review_s = 1e-3 * p->hold_review_ms,
+                                .schema_hold_block_s = 1e-3 * p->hold_block_ms,
+                                .schema_blocked_review = p->blocked_review,
+                                .connections_free = connections_free(r),
                                 .measured = &sim->measured,
                                 .issues = &r->v.issues,
                                 .baseline_started = true,
@@ -254,6 +267,7 @@ int run_impact(struct run *r, struct tw_err *err)
     if (!sim->measured.stopped_because)
         sim->measured.stopped_because = r->v.not_measured;
     rc = tw_impact_make(sim->arena, &f, &sim->impact, err);
+    sim->impact.safer = r->v.safer ? r->v.safer : sim->impact.safer;
     sim->has_impact = rc == 0;
     sim->snapshot = r->snapshot;
     return rc;

@@ -3,7 +3,7 @@
 
 #define LEAST_COVERAGE 0.1
 
-static const char *main_database(const struct run *r)
+const char *run_main_database(const struct run *r)
 {
     if (r->snapshot.tables.count)
         return r->snapshot.tables.items[0].database;
@@ -38,7 +38,7 @@ static int find_mix(struct run *r, struct tw_pg *pg, struct tw_err *err)
 static int sql_mix(struct run *r, struct tw_err *err)
 {
     struct tw_pg *pg = NULL;
-    int rc = tw_twin_connect(r->members[RUN_BASELINE].twin, main_database(r), &pg, err);
+    int rc = tw_twin_connect(r->members[RUN_BASELINE].twin, run_main_database(r), &pg, err);
 
     if (rc < 0)
         return tw_wrap(err, rc, "entering the baseline");

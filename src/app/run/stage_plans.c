@@ -175,5 +175,6 @@ int run_plans(struct run *r, struct tw_err *err)
     if (r->v.plans_worse)
         r->v.not_measured =
             "a plan turned bad, which a few executions show better than load";
+    run_schema_plans(r);
     return 0;
 }

@@ -155,13 +155,28 @@ static int finish(struct run *r, enum run_role role, struct tw_err *err)
     return tw_twin_start_finish(m->twin, tw_now_ns() + START_NS, &m->started, err);
 }
 
+/* What is made while the service runs has no files to be judged: the third twin is one more to try
+ * it on. */
+static int begin_third(struct run *r, struct tw_err *err)
+{
+    if (!run_is_live(r))
+        return judge_begin(r, err);
+    r->v.judged = (struct tw_judged){.baseline_started = true,
+                                     .reloaded = true,
+                                     .restarted = true,
+                                     .start_s = NAN,
+                                     .stop_s = NAN,
+                                     .restart_s = NAN};
+    return tw_twin_start_begin(r->members[RUN_JUDGE].twin, TW_START_LOAD, err);
+}
+
 int run_start(struct run *r, struct tw_err *err)
 {
     struct run_member *base = &r->members[RUN_BASELINE],
                       *cand = &r->members[RUN_CANDIDATE];
-    int rc = judge_begin(r, err);
+    int rc = begin_third(r, err);
 
-    if (rc == 0)
+    if (rc == 0 && !run_is_live(r))
         rc = tw_inject(r->v.sim->arena, cand->twin, &r->v.sim->plan, &r->v.issues, err);
     if (rc == 0 && !base->started.ready)
         rc = tw_twin_start_begin(base->twin, TW_START_LOAD, err);
@@ -171,6 +186,8 @@ int run_start(struct run *r, struct tw_err *err)
         rc = finish(r, RUN_BASELINE, err);
     if (rc == 0)
         rc = finish(r, RUN_CANDIDATE, err);
+    if (rc == 0 && run_is_live(r))
+        rc = finish(r, RUN_JUDGE, err);
     if (rc < 0)
         return rc;
     if (!base->started.ready)
@@ -220,6 +237,23 @@ static void close_member(struct run *r, enum run_role role)
         (void)tw_pool_clone_remove(m->clone, NULL);
     *m = (struct run_member){0};
     r->warm[role] = (struct run_warm){0};
+}
+
+int run_renew(struct run *r, enum run_role role, struct tw_err *err)
+{
+    int rc;
+
+    close_member(r, role);
+    rc = run_clone(r, err);
+    if (rc == 0)
+        rc = open_twin(r, role, err);
+    if (rc == 0)
+        rc = tw_twin_start_begin(r->members[role].twin, TW_START_LOAD, err);
+    if (rc == 0)
+        rc = finish(r, role, err);
+    if (rc == 0 && !r->members[role].started.ready)
+        rc = tw_fail(err, -EIO, "a further clone does not start: %s", words_of(r, role));
+    return rc;
 }
 
 void run_variant_done(struct run *r)

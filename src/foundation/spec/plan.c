@@ -20,6 +20,7 @@ static const struct spec_field plan_fields[] = {
     {.key = "target", .kind = SPEC_TEXT, SPEC_AT(tw_plan, target)},
     {.key = "environment", .kind = SPEC_TEXT, SPEC_AT(tw_plan, environment)},
     {.key = "steps", .kind = SPEC_LIST, SPEC_AT(tw_plan, steps), .shape = &step_shape},
+    {.key = "database", .kind = SPEC_TEXT, SPEC_AT(tw_plan, database)},
     {.key = "needs_restart", .kind = SPEC_BOOL, SPEC_AT(tw_plan, needs_restart)},
     {.key = "twin_memory_bytes",
      .kind = SPEC_INT64,

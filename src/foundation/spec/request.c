@@ -283,6 +283,16 @@ static int read_sql(const struct reading *rd, const json_t *json, const char *po
     return 0;
 }
 
+static int read_database(const struct reading *rd, const json_t *json, const char *pointer)
+{
+    if (!json_is_string(json))
+        return tw_fail_at(rd->err, -EINVAL, pointer,
+                          "'database' is %s; expected the name of one",
+                          spec_type_name(json));
+    rd->r->database = tw_arena_strdup(rd->a, json_string_value(json));
+    return 0;
+}
+
 static int read_clients(const struct reading *rd, const json_t *json, const char *pointer)
 {
     json_t *item;
@@ -321,6 +331,7 @@ static const struct part {
     {"files", NULL, read_files, true},
     {"fragments", NULL, read_fragments, true},
     {"sql", NULL, read_sql, true},
+    {"database", "schema_change", read_database, true},
     {"clients", NULL, read_clients, false},
     {"metadata", NULL, read_metadata, false},
     {"security_scan", "security", read_ahead, false},
@@ -613,6 +624,8 @@ json_t *tw_request_to_json(const struct tw_request *r)
     if (json_array_size(sql))
         json_object_set(json, "sql", sql);
     json_decref(sql);
+    if (r->database)
+        json_object_set_new(json, "database", tw_json_text(r->database));
     if (r->clients.count)
         json_object_set_new(json, "clients", spec_write_list(&spec_client, &r->clients));
     metadata = r->metadata ? json_loads(r->metadata, 0, NULL) : NULL;

@@ -174,6 +174,81 @@ static const struct spec_field statement_fields[] = {
 static const struct spec_shape statement =
     SPEC_SHAPE(tw_statement_effect, statement_fields);
 
+/* ---- schema change ---- */
+
+static const struct spec_field ddl_lock_fields[] = {
+    TEXT(tw_ddl_lock, relation),
+    TEXT(tw_ddl_lock, mode),
+    {.key = "waited_seconds", .kind = SPEC_REAL, SPEC_AT(tw_ddl_lock, waited_s)},
+    {.key = "held_seconds", .kind = SPEC_REAL, SPEC_AT(tw_ddl_lock, held_s)},
+};
+static const struct spec_shape ddl_lock = SPEC_SHAPE(tw_ddl_lock, ddl_lock_fields);
+
+static const struct spec_field beside_fields[] = {
+    TEXT(tw_ddl_beside, transaction),
+    TEXT(tw_ddl_beside, relation),
+    {.key = "waited_seconds", .kind = SPEC_REAL, SPEC_AT(tw_ddl_beside, waited_s)},
+    BOOL(tw_ddl_beside, got_through),
+    TEXT(tw_ddl_beside, gave_up),
+    INT(tw_ddl_beside, queued),
+    {.key = "longest_wait_seconds",
+     .kind = SPEC_REAL,
+     SPEC_AT(tw_ddl_beside, longest_wait_s)},
+};
+static const struct spec_shape beside = SPEC_SHAPE(tw_ddl_beside, beside_fields);
+
+static const struct spec_field ddl_fields[] = {
+    {.key = "statement", .kind = SPEC_TEXT, SPEC_AT(tw_ddl, text)},
+    INT(tw_ddl, line),
+    TEXT(tw_ddl, relation),
+    {.key = "lock", .kind = SPEC_TEXT, SPEC_AT(tw_ddl, mode)},
+    TEXT(tw_ddl, blocks),
+    {.key = "waited_seconds", .kind = SPEC_REAL, SPEC_AT(tw_ddl, waited_s)},
+    {.key = "held_seconds", .kind = SPEC_REAL, SPEC_AT(tw_ddl, held_s)},
+    {.key = "seconds", .kind = SPEC_REAL, SPEC_AT(tw_ddl, seconds)},
+    INT(tw_ddl, queued),
+    {.key = "longest_wait_seconds", .kind = SPEC_REAL, SPEC_AT(tw_ddl, longest_wait_s)},
+    {.key = "queued_statement", .kind = SPEC_TEXT, SPEC_AT(tw_ddl, queued_text)},
+    REAL(tw_ddl, p95_before_ms),
+    REAL(tw_ddl, p95_during_ms),
+    REAL(tw_ddl, blocked_per_s),
+    REAL(tw_ddl, blocked_requests),
+    REAL(tw_ddl, rewritten_bytes),
+    REAL(tw_ddl, built_bytes),
+    REAL(tw_ddl, wal_bytes),
+    REAL(tw_ddl, temp_bytes),
+    REAL(tw_ddl, rows),
+    TEXT(tw_ddl, error),
+    LIST("locks", tw_ddl, locks, ddl_lock),
+    LIST("beside_open_transaction", tw_ddl, beside, beside),
+};
+static const struct spec_shape ddl = SPEC_SHAPE(tw_ddl, ddl_fields);
+
+static const struct spec_field ddl_safer_fields[] = {
+    INT(tw_ddl_safer, of),
+    TEXT(tw_ddl_safer, what),
+    TEXT(tw_ddl_safer, note),
+    {.key = "stopped_seconds", .kind = SPEC_REAL, SPEC_AT(tw_ddl_safer, stopped_s)},
+    {.key = "stopped_before_seconds",
+     .kind = SPEC_REAL,
+     SPEC_AT(tw_ddl_safer, stopped_before_s)},
+    LIST("steps", tw_ddl_safer, steps, ddl),
+};
+static const struct spec_shape ddl_safer = SPEC_SHAPE(tw_ddl_safer, ddl_safer_fields);
+
+static const struct spec_field schema_fields[] = {
+    TEXT(tw_schema, database),
+    REAL(tw_schema, rate_per_s),
+    REAL(tw_schema, target_rate_per_s),
+    LIST("statements", tw_schema, statements, ddl),
+    LIST("safer", tw_schema, safer, ddl_safer),
+    {.key = "columns_without_statistics", .kind = SPEC_TEXTS, SPEC_AT(tw_schema, unanalysed)},
+    {.key = "indexes_unused", .kind = SPEC_TEXTS, SPEC_AT(tw_schema, unused)},
+    {.key = "indexes_used", .kind = SPEC_TEXTS, SPEC_AT(tw_schema, used)},
+    {.key = "indexes_invalid", .kind = SPEC_TEXTS, SPEC_AT(tw_schema, invalid)},
+};
+static const struct spec_shape schema = SPEC_SHAPE(tw_schema, schema_fields);
+
 static const struct spec_field impact_fields[] = {
     REAL(tw_impact, risk_score),
     TEXT(tw_impact, risk_level),
@@ -194,6 +269,7 @@ static const struct spec_field impact_fields[] = {
     TEXTS(tw_impact, twin_differences),
     {.key = "safer", .kind = SPEC_TEXT, SPEC_AT(tw_impact, safer)},
     PART("forecast", tw_impact, forecast, forecasts),
+    PART("schema_change", tw_impact, schema, schema),
 };
 static const struct spec_shape impact = SPEC_SHAPE(tw_impact, impact_fields);
 

@@ -1,2 +1,4 @@
 /* Every change type, one per line. */
-#define TW_CHANGE_LIST(X) X(config_change)
+#define TW_CHANGE_LIST(X)                                                                \
+    X(config_change)                                                                     \
+    X(schema_change)

@@ -100,6 +100,21 @@ int tw_change_parse_file(struct tw_arena *a, const char *text, struct tw_request
     return 0;
 }
 
+int tw_change_parse_script(struct tw_arena *a, const char *path, struct tw_request *r,
+                           struct tw_err *err)
+{
+    tw_auto_free char *content = NULL;
+    size_t len;
+    int rc = tw_read_file(AT_FDCWD, path, FILE_MAX, &content, &len, err);
+
+    if (rc < 0)
+        return tw_wrap(err, -EINVAL, "--sql-file");
+    if (strlen(content) != len)
+        return tw_fail_at(err, -EINVAL, "--sql-file", "'%s' is not a text file", path);
+    TW_PUSH(a, &r->sql, tw_arena_strdup(a, content));
+    return 0;
+}
+
 /* ---- sweeps: 4MB..64MB doubles, 10..50..+10 goes on by ten ---- */
 
 struct sweep {

@@ -28,15 +28,18 @@ static const struct field {
     {"/confidence_threshold", SHARE, AT(confidence_threshold), 0, 1},
     {"/failure_review", SHARE, AT(failure_review), 0, 1},
     {"/failure_block", SHARE, AT(failure_block), 0, 1},
+    {"/schema/hold_review_ms", REAL, AT(hold_review_ms), 0, 86400e3},
+    {"/schema/hold_block_ms", REAL, AT(hold_block_ms), 0, 86400e3},
+    {"/schema/blocked_review", REAL, AT(blocked_review), 0, 1e12},
     {"/measure/budget_seconds", REAL, AT(budget_s), 0.1, 86400},
     {"/measure/min_pairs", INT, AT(min_pairs), 2, 10000},
     {"/measure/min_requests", INT64, AT(min_requests), 0, 1e9},
 };
 /* What may stand in the file besides: containers and texts. */
-static const char *const other_paths[] = {"/name",    "/summary", "/margins",
+static const char *const other_paths[] = {"/name",    "/summary", "/margins", "/schema",
                                           "/measure", "/rules",   "/cases"};
 static const char *const case_words[] = {"/tier", "/type", "/risk_level", "/margins",
-                                         "/measure"};
+                                         "/schema", "/measure"};
 static const char *const rule_words[] = {"/code", "/at_least"};
 static const char *const risk_levels[] = {"low", "medium", "high", "critical"};
 

@@ -148,6 +148,21 @@ static void step_commands(struct impact *i, const struct tw_plan_step *step)
     }
 }
 
+/* SQL takes no reload; of what it leaves, a new index is known to go away again. */
+static void sql_apply(struct impact *i)
+{
+    const struct tw_schema *s = i->facts->schema;
+
+    i->ret->apply = (struct tw_apply){.how = "sql", .cold_s = NAN};
+    for (size_t k = 0; k < i->facts->plan->steps.count; k++)
+        push(i, false, tw_arena_printf(i->arena, "%s;", i->facts->plan->steps.items[k].value));
+    for (size_t k = 0; k < s->used.count + s->unused.count; k++)
+        push(i, true,
+             tw_arena_printf(i->arena, "DROP INDEX CONCURRENTLY %s;",
+                             k < s->used.count ? s->used.items[k]
+                                               : s->unused.items[k - s->used.count]));
+}
+
 void impact_apply(struct impact *i)
 {
     const struct tw_impact_facts *f = i->facts;
@@ -156,6 +171,10 @@ void impact_apply(struct impact *i)
     const char *last =
         restart ? restart_command(i->arena, f->snapshot) : "SELECT pg_reload_conf();";
 
+    if (impact_ran_sql(f)) {
+        sql_apply(i);
+        return;
+    }
     *apply =
         (struct tw_apply){.how = f->plan->steps.count == 0 ? "none"
                                  : restart                 ? "restart"

@@ -14,6 +14,9 @@ static const struct {
                         "the service itself refused the change, or did not survive it"},
     [IMPACT_PLAN_TURNED] = {0.97, "a plan turned bad, and its execution was timed"},
     [IMPACT_ARITHMETIC] = {0.97, "a limit is exceeded by computation"},
+    [IMPACT_TRIED] = {0.93,
+                      "the statements were run on a clone of the data under load, and what "
+                      "they left does not change how the load is answered"},
     [IMPACT_DECIDED] = {0.90,
                         "measured in alternating pairs until it was certain enough"},
     [IMPACT_INCONCLUSIVE] = {0.60,
@@ -86,7 +89,7 @@ enum impact_evidence impact_evidence(const struct tw_impact_facts *f)
     if (blocks(f, is_certain))
         return IMPACT_ARITHMETIC;
     if (!impact_measured(f))
-        return IMPACT_UNMEASURED;
+        return impact_ran_sql(f) ? IMPACT_TRIED : IMPACT_UNMEASURED;
     return f->decided ? IMPACT_DECIDED : IMPACT_INCONCLUSIVE;
 }
 

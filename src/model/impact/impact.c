@@ -185,6 +185,7 @@ int tw_impact_make(struct tw_arena *a, const struct tw_impact_facts *facts,
                      "look at its log and at the memory it needs");
     impact_resources(&i);
     impact_experience(&i);
+    impact_schema(&i);
     impact_failures(&i);
     impact_bottleneck(&i);
     impact_cost(&i);

@@ -19,6 +19,7 @@ void impact_experience(struct impact *i);
 void impact_failures(struct impact *i);
 void impact_bottleneck(struct impact *i);
 void impact_cost(struct impact *i);
+void impact_schema(struct impact *i); /* findings and failures of SQL; before the failures */
 void impact_apply(struct impact *i);
 void impact_confidence(struct impact *i);
 void impact_risk(struct impact *i);
@@ -46,6 +47,7 @@ enum impact_standing impact_standing(const struct tw_impact_facts *f,
 /* Does the changed service run at all, and after a restart? */
 bool impact_refused(const struct tw_impact_facts *f);
 bool impact_measured(const struct tw_impact_facts *f);
+bool impact_ran_sql(const struct tw_impact_facts *f);
 
 /* ---- confidence ---- */
 
@@ -53,6 +55,7 @@ enum impact_evidence {
     IMPACT_REFUSED,      /* the service's own refusal */
     IMPACT_PLAN_TURNED,  /* a plan turned bad, and tried */
     IMPACT_ARITHMETIC,   /* a limit that a computation exceeds */
+    IMPACT_TRIED,        /* SQL run on a clone under load, and no plan of the load turned bad */
     IMPACT_DECIDED,      /* effects measured until certain */
     IMPACT_INCONCLUSIVE, /* measured, and the budget ended first */
     IMPACT_UNMEASURED,   /* nothing was measured */
