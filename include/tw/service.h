@@ -192,6 +192,9 @@ struct tw_service_kind {
                         struct tw_issues *issues);
     void (*judge_reload)(struct tw_arena *a, const struct tw_access *access, size_t log_from,
                          const struct tw_plan *plan, struct tw_issues *issues);
+    /* Has it said, since log_from, all that it says of a reload? NULL, or false: its words are
+     * waited for until its log has been quiet for a moment. */
+    bool (*reload_ended)(const struct tw_access *access, size_t log_from);
     /* Found without starting: arithmetic against limits, silent dangers, overridden lines. */
     void (*judge_files)(struct tw_arena *a, const struct tw_access *access,
                         const struct tw_plan *plan, struct tw_issues *issues);

@@ -16,8 +16,8 @@
     "\"$http_referer\" \"$http_user_agent\""
 
 struct line {
-    const char *request, *status, *bytes, *request_bytes, *seconds, *upstream, *host,
-        *method, *path;
+    const char *request, *status, *bytes, *request_bytes, *seconds, *upstream, *host;
+    const char *method, *path, *request_ms, *upstream_ms;
 };
 static const struct {
     const char *variable;
@@ -30,6 +30,8 @@ static const struct {
     {"request_length", offsetof(struct line, request_bytes)},
     {"request_time", offsetof(struct line, seconds)},
     {"upstream_response_time", offsetof(struct line, upstream)},
+    {"request_ms", offsetof(struct line, request_ms)},
+    {"upstream_ms", offsetof(struct line, upstream_ms)},
     {"host", offsetof(struct line, host)},
     {"http_host", offsetof(struct line, host)},
     {"server_name", offsetof(struct line, host)},
@@ -108,6 +110,14 @@ static double number_of(const char *text)
     return text && end != text ? value : NAN;
 }
 
+/* HAProxy writes -1 for what did not come to pass. */
+static double time_of(const char *seconds, const char *ms)
+{
+    double value = ms ? number_of(ms) / 1000 : number_of(seconds);
+
+    return value >= 0 ? value : NAN;
+}
+
 struct kinds {
     struct tw_arena *a;
     struct tw_snapshot *s;
@@ -164,9 +174,10 @@ static void count_request(struct kinds *k, const struct line *l, const char *hos
     found->bytes = mean_with(found->bytes, found->count, number_of(l->bytes));
     found->request_bytes =
         mean_with(found->request_bytes, found->count, number_of(l->request_bytes));
-    found->mean_s = mean_with(found->mean_s, found->count, number_of(l->seconds));
+    found->mean_s =
+        mean_with(found->mean_s, found->count, time_of(l->seconds, l->request_ms));
     found->upstream_s =
-        mean_with(found->upstream_s, found->count, number_of(l->upstream));
+        mean_with(found->upstream_s, found->count, time_of(l->upstream, l->upstream_ms));
     found->count++;
 }
 

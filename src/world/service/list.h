@@ -2,4 +2,5 @@
 #define TW_SERVICE_LIST(X) \
     X(postgresql)          \
     X(redis)               \
-    X(nginx)
+    X(nginx)               \
+    X(haproxy)

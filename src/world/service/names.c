@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -22,6 +23,44 @@ bool service_is_address(const char *text)
 
     return text &&
            (inet_pton(AF_INET, text, &any) == 1 || inet_pton(AF_INET6, text, &any) == 1);
+}
+
+bool service_is_own_address(const char *address)
+{
+    struct ifaddrs *list = NULL;
+    char text[INET6_ADDRSTRLEN];
+    bool own = false;
+
+    if (getifaddrs(&list) < 0)
+        return false;
+    for (const struct ifaddrs *i = list; i && !own; i = i->ifa_next) {
+        socklen_t size = !i->ifa_addr                        ? 0
+                         : i->ifa_addr->sa_family == AF_INET ? sizeof(struct sockaddr_in)
+                         : i->ifa_addr->sa_family == AF_INET6
+                             ? sizeof(struct sockaddr_in6)
+                             : 0;
+
+        own = size &&
+              getnameinfo(i->ifa_addr, size, text, sizeof text, NULL, 0,
+                          NI_NUMERICHOST) == 0 &&
+              tw_streq(text, address);
+    }
+    freeifaddrs(list);
+    return own;
+}
+
+void service_endpoints_keep_own(struct service_needs *n, size_t from)
+{
+    size_t kept = from;
+
+    for (size_t i = from; i < n->endpoints.count; i++) {
+        const char *address = n->endpoints.items[i].address;
+
+        if (!service_is_address(address) || host_is_wildcard(address) ||
+            service_is_own_address(address))
+            n->endpoints.items[kept++] = n->endpoints.items[i];
+    }
+    n->endpoints.count = kept;
 }
 
 static const char *list_addresses(struct tw_arena *a, const struct addrinfo *list)

@@ -70,6 +70,10 @@ void service_certificates_judge(struct tw_arena *a, const struct tw_certificates
 /* ---- names.c: names and addresses ---- */
 
 bool service_is_address(const char *text); /* a number: IPv4 or IPv6 */
+bool service_is_own_address(const char *address); /* of this host */
+/* Where a change binds to what this host does not have, the twin must not have it either: endpoints
+ * from that index on keep what is its own. */
+void service_endpoints_keep_own(struct service_needs *n, size_t from);
 /* "a,b" or NULL; ret_slow: nobody answered in time. */
 const char *service_resolve(struct tw_arena *a, const char *name, bool *ret_slow);
 bool service_reachable(const char *address, int port);
@@ -83,9 +87,16 @@ void service_neighbours_look(struct tw_arena *a, struct service_needs *n, bool p
 const char *service_users_words(struct tw_arena *a, const struct tw_plan *plan,
                                 const char *text);
 
+/* ---- listens.c ---- */
+
+/* Bound to this host alone before, to others now; and what listened and does not any more. */
+void service_listens_judge(struct tw_arena *a, const struct service_needs *now,
+                           const struct service_needs *before, struct tw_issues *issues);
+
 /* ---- accesslog.c ---- */
 
-/* format: nginx's log_format; the tail of at most max bytes of each path is counted. */
+/* format: nginx's log_format (NULL: combined; $_ is left out, $request_ms and $upstream_ms are
+ * milliseconds); the tail of at most max bytes of each path is counted. */
 struct service_access_log {
     const char *path, *format, *host;
 };

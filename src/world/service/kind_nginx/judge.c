@@ -260,6 +260,14 @@ void nginx_judge_start(struct tw_arena *a, const struct tw_access *access, size_
     name_files(a, plan, before, issues);
 }
 
+/* What it could not take is an emergency; what it took begins new workers. */
+bool nginx_reload_ended(const struct tw_access *access, size_t from)
+{
+    const char *log = strstr(log_from(access, from), "reconfiguring");
+
+    return log && (strstr(log, "[emerg]") || strstr(log, "start worker process "));
+}
+
 void nginx_judge_reload(struct tw_arena *a, const struct tw_access *access, size_t from,
                         const struct tw_plan *plan, struct tw_issues *issues)
 {

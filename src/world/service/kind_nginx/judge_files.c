@@ -59,6 +59,20 @@ static bool proxies(const struct nginx_conf *c)
     return false;
 }
 
+/* A connection is a file, and so is each page that is sent: long before the last connection there is
+ * none left. */
+static void tell_files(const struct judging *j, const struct room *now)
+{
+    tw_issue_add(
+        j->a, j->issues, TW_HIGH, TW_REVIEW, "limit.files",
+        "a worker may not open as many files as it is to have connections",
+        tw_arena_printf(j->a,
+                        "%.0f connections, %.0f files for each worker; a proxied or "
+                        "a static request takes two",
+                        now->connections, now->files),
+        "raise worker_rlimit_nofile above twice the worker_connections");
+}
+
 static void judge_room(const struct judging *j)
 {
     struct room now = room_of(j, j->now), before = room_of(j, j->before);
@@ -68,7 +82,11 @@ static void judge_room(const struct judging *j)
 
     if (j->plan->connections > peak)
         peak = j->plan->connections;
-    if (now.clients >= before.clients || peak <= 0 || now.clients >= each * peak)
+    if (now.clients >= before.clients)
+        return;
+    if (now.files < now.connections && before.files >= before.connections)
+        tell_files(j, &now);
+    if (peak <= 0 || now.clients >= each * peak)
         return;
     tw_issue_add(
         j->a, j->issues, TW_CRITICAL, TW_BLOCK,
@@ -194,58 +212,13 @@ static void judge_place(const struct judging *j, int block)
 
 /* ---- listens ---- */
 
-static bool is_loopback(const char *address)
-{
-    return tw_starts_with(address, "127.") || tw_streq(address, "::1") ||
-           *address == '/' || tw_streq(address, "localhost");
-}
-
-static bool was_open(const struct service_needs *n, int port)
-{
-    for (size_t i = 0; i < n->endpoints.count; i++)
-        if (n->endpoints.items[i].port == port &&
-            !is_loopback(n->endpoints.items[i].address))
-            return true;
-    return false;
-}
-
-static bool was_there(const struct service_needs *n, int port)
-{
-    for (size_t i = 0; i < n->endpoints.count; i++)
-        if (n->endpoints.items[i].port == port)
-            return true;
-    return false;
-}
-
-/* Bound to this host alone before, to others now. And what listened and does not any more. */
 static void judge_listens(const struct judging *j)
 {
     struct service_needs now = {0}, before = {0};
 
     nginx_endpoints(j->a, j->now, &now);
     nginx_endpoints(j->a, j->before, &before);
-    for (size_t i = 0; i < now.endpoints.count; i++) {
-        const struct tw_endpoint *e = &now.endpoints.items[i];
-
-        if (e->port && !is_loopback(e->address) && was_there(&before, e->port) &&
-            !was_open(&before, e->port))
-            tw_issue_add(
-                j->a, j->issues, TW_HIGH, TW_REVIEW, "exposure.listen",
-                "a port that only this host could reach is open to others",
-                tw_arena_printf(j->a, "port %d listens on %s now", e->port, e->address),
-                "bind it to 127.0.0.1, or see that a firewall keeps others out");
-    }
-    for (size_t i = 0; i < before.endpoints.count; i++) {
-        const struct tw_endpoint *e = &before.endpoints.items[i];
-
-        if (e->port && !was_there(&now, e->port))
-            tw_issue_add(j->a, j->issues, TW_HIGH, TW_REVIEW, "listen.gone",
-                         "nothing listens any more where clients connect today",
-                         tw_arena_printf(j->a,
-                                         "port %d (%s) is not served with the change",
-                                         e->port, e->name ? e->name : e->protocol),
-                         "see that nobody uses the port, or keep the listen line");
-    }
+    service_listens_judge(j->a, &now, &before, j->issues);
 }
 
 /* ---- a rule that IPv6 walks past ---- */

@@ -35,6 +35,7 @@ const struct tw_service_kind kind_nginx = {
     .apply = nginx_apply,
     .judge_start = nginx_judge_start,
     .judge_reload = nginx_judge_reload,
+    .reload_ended = nginx_reload_ended,
     .judge_files = nginx_judge_files,
     .judge_log = nginx_judge_log,
     .certificates = nginx_judge_certificates,

@@ -105,6 +105,7 @@ void nginx_judge_start(struct tw_arena *a, const struct tw_access *access, size_
                        struct tw_issues *issues);
 void nginx_judge_reload(struct tw_arena *a, const struct tw_access *access, size_t log_from,
                         const struct tw_plan *plan, struct tw_issues *issues);
+bool nginx_reload_ended(const struct tw_access *access, size_t log_from);
 void nginx_judge_files(struct tw_arena *a, const struct tw_access *access,
                        const struct tw_plan *plan, struct tw_issues *issues);
 void nginx_judge_log(struct tw_arena *a, const struct tw_access *access, size_t log_from,

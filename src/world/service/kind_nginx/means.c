@@ -349,15 +349,20 @@ static void add_step(struct tw_arena *a, const char *root, const struct tw_snaps
 {
     struct nginx_conf c;
     const char *dot = step->name ? strrchr(step->name, '.') : NULL;
-    const char *text = step->value;
+    const char *text = step->value, *name = step->name;
+    size_t before = ret->endpoints.count;
 
     if (!text)
         return;
-    if (step->kind == TW_STEP_SETTING)
-        text = tw_arena_printf(a, "%s %s;", dot ? dot + 1 : step->name, text);
+    if (step->kind == TW_STEP_SETTING) {
+        name = dot ? dot + 1 : name;
+        text = tw_arena_printf(
+            a, tw_streq(name, "listen") ? "server { %s %s; }" : "%s %s;", name, text);
+    }
     nginx_conf_text(a, root, step->path ? step->path : s->config_file, text, &c);
     c.files.count = 0;
     nginx_needs(a, &c, s, ret);
+    service_endpoints_keep_own(ret, before);
     if (step->path) /* where it is written has to be seen */
         SERVICE_ADD_ONCE(a, &ret->dirs, service_parent(a, step->path));
 }

@@ -132,6 +132,22 @@ static void note_pid_file(struct tw_arena *a, const struct tw_access *x,
         (void)tw_write_file(note, host, strlen(host), 0600, NULL);
 }
 
+/* In the foreground; and where it is judged, with the notices that tell when a reload has ended. Its
+ * own logs stay beside ours: only one that nobody configured has to be named. */
+static const char *ours(struct tw_arena *a, const struct tw_snapshot *s,
+                        const struct nginx_conf *c, enum tw_start_mode mode)
+{
+    const char *text = nginx_child(c, -1, "daemon") ? "" : "daemon off;";
+    const char *log = nginx_build(s, "error-log-path");
+
+    if (mode != TW_START_PURE)
+        return text;
+    text = tw_arena_printf(a, "%s error_log stderr notice;", text);
+    return nginx_child(c, -1, "error_log") || !log || *log != '/'
+               ? text
+               : tw_arena_printf(a, "%s error_log %s;", text, log);
+}
+
 int nginx_launch(struct tw_arena *a, const struct tw_access *access,
                  enum tw_start_mode mode, struct tw_launch *ret, struct tw_err *err)
 {
@@ -151,10 +167,8 @@ int nginx_launch(struct tw_arena *a, const struct tw_access *access,
         TW_PUSH(a, &l.argv, "-t");
     } else {
         note_pid_file(a, access, &c);
-        if (!nginx_child(&c, -1, "daemon")) {
-            TW_PUSH(a, &l.argv, "-g");
-            TW_PUSH(a, &l.argv, "daemon off;");
-        }
+        TW_PUSH(a, &l.argv, "-g");
+        TW_PUSH(a, &l.argv, ours(a, s, &c, mode));
     }
     TW_PUSH(a, &l.argv, NULL);
     TW_PUSH(a, &l.env, "PATH=/usr/sbin:/usr/bin:/sbin:/bin");
