@@ -119,9 +119,10 @@ Test(load_http, answers_are_told_from_failures)
         {"POST /post\n\nbody", 204, NULL, NULL},
         {"GET /host\nHost: shop.example", 200, NULL, NULL},
     };
-    static const char *const drivers[] = {"http", "http", "http"};
-    const char *where[] = {endpoint(port, ""), endpoint(port, "keepalive=0"),
-                           endpoint(tls_port, "tls=1")};
+    static const char *const drivers[] = {"http", "http", "http", "http2", "http2"};
+    const char *where[] = {
+        endpoint(port, ""), endpoint(port, "keepalive=0"), endpoint(tls_port, "tls=1"),
+        endpoint(tls_port, "tls=1 streams=3"), endpoint(tls_port, "tls=1 streams=1")};
 
     for (size_t d = 0; d < TW_COUNT_OF(drivers); d++)
         for (size_t i = 0; i < TW_COUNT_OF(rows); i++) {

@@ -314,8 +314,10 @@ static void look_after(struct load_generator *g, struct load_slot *s, int64_t no
 
         if (c->state == LOAD_THINKING && c->wake_ns <= now_ns)
             handle(g, s, c, g->driver->resume(c, g->program, now_ns), now_ns);
-        if (c->state == LOAD_CLOSED && c->wake_ns <= now_ns)
+        if (c->state == LOAD_CLOSED && c->wake_ns <= now_ns) {
             open_conn(g, s->arm, c);
+            handle(g, s, c, LOAD_NOTHING, now_ns); /* it may be up already */
+        }
         if (c->state == LOAD_THINKING || c->state == LOAD_CLOSED) {
             resting++;
             if (c->wake_ns < *ret_next_ns)
@@ -419,6 +421,8 @@ void load_generator_open(struct load_generator *g, struct load_arm *arm, size_t 
                           "no answer while connecting");
             shut(g, &arm->conns[i]);
         }
+    /* What was told of connections is told before a slot counts them. */
+    handle(g, &s, &arm->conns[0], LOAD_NOTHING, tw_now_ns());
 }
 
 /* ---- a slot ---- */

@@ -2,5 +2,6 @@
 #define TW_LOAD_LIST(X)                                                                  \
     X(postgresql)                                                                        \
     X(http)                                                                              \
+    X(http2)                                                                             \
     X(redis)                                                                             \
     X(tcp)

@@ -162,6 +162,8 @@ int load_stream_write(struct load_stream *s, const void *data, size_t len);
 int load_stream_flush(struct load_stream *s); /* 1: all is sent */
 /* Bytes read; 0: the other end closed; -EAGAIN: nothing there now (no fault is set). */
 ssize_t load_stream_read(struct load_stream *s, void *to, size_t room);
+/* Did TLS agree on this protocol? */
+bool load_stream_speaks(const struct load_stream *s, const char *protocol);
 unsigned load_stream_events(const struct load_stream *s);
 /* reset: no TIME_WAIT stays behind. */
 void load_stream_close(struct load_stream *s, bool reset);

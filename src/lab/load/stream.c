@@ -254,6 +254,15 @@ ssize_t load_stream_read(struct load_stream *s, void *to, size_t room)
     return fail_tls(s, "receiving", why);
 }
 
+bool load_stream_speaks(const struct load_stream *s, const char *protocol)
+{
+    const unsigned char *name = NULL;
+    unsigned len = 0;
+
+    SSL_get0_alpn_selected(s->tls, &name, &len);
+    return len == strlen(protocol) && !memcmp(name, protocol, len);
+}
+
 unsigned load_stream_events(const struct load_stream *s)
 {
     if (s->step == LOAD_STREAM_CONNECTING || s->out.len > 0 || s->tls_wants_write)
