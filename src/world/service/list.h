@@ -3,4 +3,5 @@
     X(postgresql)          \
     X(redis)               \
     X(nginx)               \
-    X(haproxy)
+    X(haproxy)             \
+    X(pgbouncer)

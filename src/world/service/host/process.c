@@ -261,23 +261,38 @@ void host_process_find(struct tw_arena *a, const char *program,
         (void)closedir(dir);
 }
 
-static bool listens_at(const struct host_process *p, int port)
+/* The inode of the socket that listens there; 0: none. */
+static unsigned long listener_of(const char *path, int port)
 {
-    for (size_t i = 0; i < p->listens.count; i++)
-        if (p->listens.items[i].port == port)
-            return true;
-    return false;
+    FILE *f = fopen(path, "re");
+    unsigned long inode = 0;
+    struct tcp_line t;
+    char line[512];
+
+    while (f && !inode && fgets(line, sizeof(line), f))
+        if (read_tcp_line(line, &t) && t.state == TCP_LISTEN && t.port == port)
+            inode = t.inode;
+    if (f)
+        (void)fclose(f);
+    return inode;
 }
 
 bool host_process_listening(struct tw_arena *a, int port, struct host_process *ret)
 {
-    DIR *dir = port ? opendir("/proc") : NULL;
+    unsigned long inode = port ? listener_of("/proc/net/tcp", port) : 0;
+    DIR *dir;
     bool found = false;
 
+    if (!inode && port)
+        inode = listener_of("/proc/net/tcp6", port);
+    dir = inode ? opendir("/proc") : NULL;
     for (struct dirent *e; dir && !found && (e = readdir(dir));) {
         pid_t pid = isdigit((unsigned char)*e->d_name) ? atoi(e->d_name) : 0;
+        struct sockets own = {0};
 
-        found = pid && host_process_read(a, pid, ret, NULL) == 0 && listens_at(ret, port);
+        if (pid)
+            own_sockets(a, pid, &own);
+        found = owns(&own, inode) && host_process_read(a, pid, ret, NULL) == 0;
     }
     if (dir)
         (void)closedir(dir);
