@@ -26,7 +26,7 @@ struct cmd_args {
     const char *target, *environment, *scenario, *profile, *risk_level, *engine, *policy,
         *backend, *data;
     double hours, rate, budget;
-    int64_t seed, limit;
+    int64_t seed, limit, connections;
     bool dry_run, keep, refresh_data, quiet, help;
     TW_ARRAY(const char *) sets, files, mixes, sql, sql_files;
     const char *database;

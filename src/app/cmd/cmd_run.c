@@ -118,6 +118,11 @@ static int fill_options(struct cmd_args *args, struct tw_request *q, struct tw_e
     q->seed = args->seed ? (uint64_t)args->seed : q->seed;
     q->keep |= args->keep;
     q->refresh_data |= args->refresh_data;
+    if (args->connections < 0 || args->connections > 100000)
+        return tw_fail_at(err, -EINVAL, "--connections",
+                          "--connections %lld: expected 1 to 100000",
+                          (long long)args->connections);
+    q->connections = args->connections ? (int)args->connections : q->connections;
     for (size_t i = 0; i < args->mixes.count; i++)
         TW_PUSH(args->arena, &q->mixes, args->mixes.items[i]);
     for (size_t i = 0; i < args->sets.count && r == 0; i++)
@@ -262,7 +267,8 @@ const struct cmd cmd_run = {
     .name = "run",
     .usage = "run [change.json|-] [--target T --set NAME=VALUE …|--sql STATEMENT …] [options]",
     .summary = "simulate a change and decide: proceed, review or block",
-    .options = " target env set file sql sql-file database hours scenario profile rate mix risk-level engine "
+    .options = " target env set file sql sql-file database hours scenario profile rate "
+               "connections mix risk-level engine "
                "seed budget "
                "policy backend data refresh-data dry-run keep output out color quiet ",
     .examples =

@@ -34,6 +34,8 @@ static const struct option_row rows[] = {
      "steady, diurnal, peak_traffic or flash_crowd: the load over the horizon"},
     {"profile", 0, TEXT, AT(profile), "FILE", "the load as CSV: hour,rate_per_s"},
     {"rate", 0, REAL, AT(rate), "N", "peak of the load in requests per second"},
+    {"connections", 0, WHOLE, AT(connections), "N",
+     "connections of the load; else as many as the target has at its peak"},
     {"mix", 0, MANY, AT(mixes), "M",
      "select-only, tpcb, simple-update or a pgbench script, FILE@WEIGHT; else the "
      "target's own"},
