@@ -29,7 +29,7 @@ struct tw_policy {
     double failure_review, failure_block; /* probability within the horizon */
     double hold_review_ms, hold_block_ms; /* SQL may shut a table of the load so long */
     double blocked_review;               /* when at least so many requests wait meanwhile */
-    double budget_s;                     /* measuring, at most */
+    double budget_s, most_s;             /* measuring: what it aims at, and at most */
     int min_pairs;
     int64_t min_requests;
     TW_ARRAY(struct tw_policy_rule) rules;

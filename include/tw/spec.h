@@ -327,7 +327,8 @@ struct tw_plan {
     const char *scenario, *profile, *engine;
     double rate_per_s;         /* NaN: from statistics or capacity */
     uint64_t seed;
-    double budget_s;           /* measuring at most */
+    double budget_s;           /* what measuring aims at … */
+    double most_s;             /* … and how long it may go on while the answer is not certain */
     int min_pairs;             /* slot pairs at least: 10 */
     int64_t min_requests;      /* per arm at least: 5,000 */
     TW_ARRAY(const char *) mixes;

@@ -130,7 +130,7 @@ Test(trial_schedule, missing_requests_lengthen_closed_slots_only_so_far)
     trial_schedule_want(&s, 3000);
     cr_expect_eq(s.closed_ns, 100 * TW_MSEC_NS);
     trial_schedule_want(&s, 1000000);
-    cr_expect_eq(s.closed_ns, 250 * TW_MSEC_NS);
+    cr_expect_eq(s.closed_ns, 100 * TW_MSEC_NS);
     trial_schedule_want(&s, 0);
     cr_expect_eq(s.closed_ns, before);
 }

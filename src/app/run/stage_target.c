@@ -49,6 +49,8 @@ int run_plan(struct run *r, struct tw_err *err)
         return rc;
     if (isnan(sim->plan.budget_s))
         sim->plan.budget_s = r->policy.budget_s;
+    if (isnan(sim->plan.most_s)) /* a budget that somebody gives is meant */
+        sim->plan.most_s = fmax(r->policy.budget_s, r->policy.most_s);
     if (r->policy.min_pairs > 0)
         sim->plan.min_pairs = r->policy.min_pairs;
     if (r->policy.min_requests > 0)

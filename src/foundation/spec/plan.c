@@ -34,6 +34,7 @@ static const struct spec_field plan_fields[] = {
     {.key = "rate_per_s", .kind = SPEC_REAL, SPEC_AT(tw_plan, rate_per_s)},
     {.key = "seed", .kind = SPEC_UINT64, SPEC_AT(tw_plan, seed)},
     {.key = "budget_seconds", .kind = SPEC_REAL, SPEC_AT(tw_plan, budget_s)},
+    {.key = "most_seconds", .kind = SPEC_REAL, SPEC_AT(tw_plan, most_s)},
     {.key = "min_pairs", .kind = SPEC_INT, SPEC_AT(tw_plan, min_pairs)},
     {.key = "min_requests", .kind = SPEC_INT64, SPEC_AT(tw_plan, min_requests)},
     {.key = "mixes", .kind = SPEC_TEXTS, SPEC_AT(tw_plan, mixes)},

@@ -3,9 +3,10 @@
 #include <assert.h>
 #include <math.h>
 
-#define SHORTEST_NS    (50 * TW_MSEC_NS)
-#define LONGEST_NS     (2 * TW_SEC_NS)
-#define LONGEST_CLOSED (250 * TW_MSEC_NS)
+#define SHORTEST_NS (50 * TW_MSEC_NS)
+#define LONGEST_NS  (2 * TW_SEC_NS)
+/* Short ones side by side meet the same weather; more of them rather than longer ones. */
+#define LONGEST_CLOSED (100 * TW_MSEC_NS)
 /* Quantiles of a slot want some 200 requests on average over the levels. */
 #define REQUESTS_PER_SLOT 200.0
 /* Time to settle of a queue is s / (1 - sqrt(rho))^2 (PREDICTION.md §6 asks for ten of

@@ -415,6 +415,14 @@ static bool is_enough(const struct trial *t, const struct trial_analysis *an)
     return an->pairs >= t->spec->plan->min_pairs && missing_requests(t, an) == 0;
 }
 
+/* While nothing is certain it goes on as long as the policy allows. */
+static double most_s(const struct trial *t)
+{
+    double most = t->spec->plan->most_s;
+
+    return isnan(most) ? t->spec->plan->budget_s : most;
+}
+
 static bool is_overdue(const struct trial *t)
 {
     return elapsed_s(t) > OVERDUE * t->spec->plan->budget_s;
@@ -434,7 +442,7 @@ static const char *why_stop(const struct trial *t, const struct trial_schedule *
         missing_requests(t, an) == 0 && s->open_pairs >= s->open_min &&
         s->closed_pairs >= CLOSED_AT_END)
         return "decided: every effect within the margins";
-    if (elapsed_s(t) + tw_seconds(next_ns) > t->spec->plan->budget_s &&
+    if (elapsed_s(t) + tw_seconds(next_ns) > fmax(most_s(t), t->spec->plan->budget_s) &&
         s->open_pairs + s->closed_pairs > 0 && (is_enough(t, an) || is_overdue(t)))
         return "budget";
     return NULL;

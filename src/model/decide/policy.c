@@ -32,6 +32,7 @@ static const struct field {
     {"/schema/hold_block_ms", REAL, AT(hold_block_ms), 0, 86400e3},
     {"/schema/blocked_review", REAL, AT(blocked_review), 0, 1e12},
     {"/measure/budget_seconds", REAL, AT(budget_s), 0.1, 86400},
+    {"/measure/most_seconds", REAL, AT(most_s), 0.1, 86400},
     {"/measure/min_pairs", INT, AT(min_pairs), 2, 10000},
     {"/measure/min_requests", INT64, AT(min_requests), 0, 1e9},
 };
