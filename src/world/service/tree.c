@@ -342,8 +342,18 @@ static int place(struct copying *c, const char *path, enum how how, int depth,
 
 /* ---- what a sandbox shows as the host's, or makes itself ---- */
 
-static const char *const not_ours[] = {"/usr", "/proc", "/sys", "/dev",  "/tmp",
+static const char *const not_ours[] = {"/usr", "/proc", "/sys", "/dev",
                                        "/bin", "/sbin", "/lib", "/lib64"};
+/* Directories of everybody: what a service has there is taken one by one. */
+static const char *const broad[] = {"/",     "/etc", "/usr/local", "/tmp",    "/var/tmp",
+                                    "/root", "/var", "/var/lib",   "/opt",    "/srv",
+                                    "/home", "/mnt", "/run",       "/var/log"};
+
+static bool is_broad(const char *path)
+{
+    return tw_name_index(path, broad, TW_COUNT_OF(broad)) >= 0 ||
+           (tw_starts_with(path, "/home/") && !strchr(path + strlen("/home/"), '/'));
+}
 
 static bool is_below(const char *path, const char *dir)
 {
@@ -423,7 +433,8 @@ static int copy_all(struct copying *c, const void *texts, enum how how, bool bou
         c->bounded = bounded;
         c->bytes = c->files = 0;
         if (!is_hosts(t->list.items[i]))
-            r = place(c, t->list.items[i], how, 0, err);
+            r = place(c, t->list.items[i], is_broad(t->list.items[i]) ? EMPTY : how, 0,
+                      err);
     }
     return r;
 }
@@ -492,7 +503,7 @@ static bool is_link_in(const char *root, const char *path, char to[static PATH_M
 static void show(struct tw_arena *a, const char *root, const char *path,
                  struct tw_layout *l)
 {
-    static const char *const shared[] = {"/", "/etc", "/usr/local"};
+    static const char *const shared[] = {"/", "/etc", "/usr/local", "/tmp"};
     const char *dir = is_dir_in(root, path) ? path : service_parent(a, path);
 
     if (tw_name_index(dir, shared, TW_COUNT_OF(shared)) >= 0)
