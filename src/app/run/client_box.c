@@ -21,10 +21,10 @@ const char *run_own_program(struct run *r)
     return n > 0 ? tw_arena_strndup(r->arena, path, (size_t)n) : NULL;
 }
 
-static void add_source(struct run *r, const char *address)
+void run_client_source(struct run *r, const char *address)
 {
-    if (!address)
-        return;
+    if (!address || tw_starts_with(address, "127.") || tw_streq(address, "::1"))
+        return; /* no link: these stand inside the twins */
     for (size_t i = 0; i < r->sources.list.count; i++)
         if (tw_streq(r->sources.list.items[i], address))
             return;
@@ -36,9 +36,9 @@ static void add_source(struct run *r, const char *address)
 static void add_links(struct run *r, struct tw_sandbox_spec *spec)
 {
     for (size_t i = 0; i < r->v.sim->plan.clients.count; i++)
-        add_source(r, r->v.sim->plan.clients.items[i].source);
+        run_client_source(r, r->v.sim->plan.clients.items[i].source);
     for (size_t i = 0; i < r->snapshot.clients.count; i++)
-        add_source(r, r->snapshot.clients.items[i].source);
+        run_client_source(r, r->snapshot.clients.items[i].source);
     for (int arm = 0; arm < TW_ARM_COUNT; arm++) {
         struct tw_sandbox_link link = {.network = arm, .address = RUN_CLIENT_ADDRESS};
 

@@ -35,6 +35,7 @@ static const struct stage trying[] = {
     {"clone", run_clone, false, false},    {"sandbox", run_sandbox, false, false},
     {"start", run_start, false, false},    {"standing", run_standing, false, false},
     {"mix", run_mix, false, true},         {"schema", run_schema, false, false},
+    {"clients", run_clients, false, false},
     {"plans", run_plans, false, true},     {"trial", run_trial, false, true},
     {"judge", run_judge, false, false},    {"calibrate", run_calibrate, false, true},
     {"predict", run_predict, false, true}, {"laws", run_laws, false, false},
@@ -99,7 +100,7 @@ static double stage_share(const char *stage)
         double done;
     } shares[] = {{"target", 0.0},   {"seed", 0.05},   {"clone", 0.08},
                   {"start", 0.1},    {"mix", 0.15},    {"schema", 0.16},
-                  {"plans", 0.18},
+                  {"clients", 0.17}, {"plans", 0.18},
                   {"judge", 0.2},    {"trial", 0.25},  {"calibrate", 0.9},
                   {"predict", 0.93}, {"impact", 0.97}, {"decide", 0.99}};
     double done = 0;

@@ -65,6 +65,7 @@ struct run_variant {
     bool schema_lasting;     /* it may have changed what writes cost */
     struct tw_load *load;
     struct tw_sandbox *client;
+    struct run_clients *clients; /* while they are tried; NULL: not */
     /* Requests as the arms count them, now and the time before; -1 unknown. */
     int64_t counted[TW_ARM_COUNT], counted_before[TW_ARM_COUNT];
     bool cleared;
@@ -160,6 +161,7 @@ bool run_is_live(const struct run *r); /* made while the service runs: nothing t
 int run_renew(struct run *r, enum run_role role, struct tw_err *err);
 const char *run_main_database(const struct run *r);
 const char *run_own_program(struct run *r);
+int run_clients(struct run *r, struct tw_err *err);
 int run_plans(struct run *r, struct tw_err *err);
 int run_judge(struct run *r, struct tw_err *err);
 int run_trial(struct run *r, struct tw_err *err);
@@ -177,6 +179,7 @@ struct tw_twin *run_twin_of(const struct run *r, enum tw_arm arm);
 /* The sandbox of the clients: a link into each arm's network ("eth0" baseline, "eth1" candidate) with
  * every source address of the known clients; once for a variant. Closed by run_clear_begin. */
 int run_client_open(struct run *r, struct tw_err *err);
+void run_client_source(struct run *r, const char *address);
 /* How the generator reaches an arm from there. */
 const char *run_conninfo(struct run *r, struct tw_arena *a, enum tw_arm arm);
 /* Where clients reach the service today: the first endpoint that its protocol fits; NULL none. */
@@ -200,6 +203,9 @@ void run_variant_done(struct run *r);
 /* One at a time measures: two at once would measure each other. Waits; -ECANCELED. */
 int run_measuring_begin(struct run *r, struct tw_err *err);
 void run_measuring_end(struct run *r);
+/* Who connects, tried by a thread of its own; end waits for it. Fine to end twice. */
+int run_clients_begin(struct run *r, struct tw_err *err);
+void run_clients_end(struct run *r);
 /* Closes the load, counts what the arms counted, and takes away what no later stage needs, in a thread
  * of its own beside calibration and prediction; end waits for it. Fine to end twice. */
 void run_clear_begin(struct run *r);

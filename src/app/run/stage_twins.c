@@ -196,9 +196,9 @@ int run_start(struct run *r, struct tw_err *err)
                        words_of(r, RUN_BASELINE));
     if (!cand->started.ready)
         r->v.not_measured = "the service does not start with the change";
-    return r->kind->complete ? r->kind->complete(r->arena, tw_twin_access(base->twin),
-                                                 &r->snapshot, err)
-                             : 0;
+    if (r->kind->complete)
+        rc = r->kind->complete(r->arena, tw_twin_access(base->twin), &r->snapshot, err);
+    return rc < 0 ? rc : run_clients_begin(r, err);
 }
 
 /* ---- what the judge found ---- */
@@ -262,6 +262,7 @@ void run_variant_done(struct run *r)
     run_clear_end(r);
     run_warm_end(r, false);
     (void)run_judge_join(r, NULL);
+    run_clients_end(r);
     tw_load_close(r->v.load);
     r->v.load = NULL;
     tw_sandbox_close(r->v.client);

@@ -62,6 +62,7 @@ json_t *tw_client_to_json(const struct tw_client *c)
 
 void tw_client_from_json(struct tw_arena *a, const json_t *json, struct tw_client *ret)
 {
+    *ret = (struct tw_client){0};
     spec_read(&spec_client, a, json, ret);
 }
 

@@ -316,31 +316,36 @@ static void add_rules(const struct making *m)
     }
 }
 
-/* Each role by the first rule that any role may come by. */
+/* By the first rule that any role may come by. */
+static bool add_role(const struct making *m, const struct tw_role *role)
+{
+    for (size_t k = 0; k < m->s->hba.count; k++) {
+        const struct tw_hba_rule *r = &m->s->hba.items[k];
+        const char *users = first_of(m->a, r->users);
+        struct tw_client c;
+
+        if (tw_streq(r->databases, "replication") || tw_streq(r->method, "peer") ||
+            (!tw_streq(users, "all") && !tw_streq(users, role->name)) ||
+            !rule_case(m, r, role->name, &c))
+            continue;
+        add_client(m, c);
+        return true;
+    }
+    return false;
+}
+
+/* Those first that are connected, and ordinary ones before superusers. */
 static void add_roles(const struct making *m)
 {
     int added = 0;
 
-    for (size_t i = 0; i < m->s->roles.count && added < MOST_ROLES; i++) {
-        const struct tw_role *role = &m->s->roles.items[i];
-        bool found = false;
+    for (int pass = 0; pass < 4; pass++)
+        for (size_t i = 0; i < m->s->roles.count && added < MOST_ROLES; i++) {
+            const struct tw_role *role = &m->s->roles.items[i];
+            int group = (role->superuser ? 2 : 0) + (role->connections_used > 0 ? 0 : 1);
 
-        if (!role->login)
-            continue;
-        for (size_t k = 0; k < m->s->hba.count && !found; k++) {
-            const struct tw_hba_rule *r = &m->s->hba.items[k];
-            const char *users = first_of(m->a, r->users);
-            struct tw_client c;
-
-            if (tw_streq(r->databases, "replication") || tw_streq(r->method, "peer") ||
-                (!tw_streq(users, "all") && !tw_streq(users, role->name)))
-                continue;
-            found = rule_case(m, r, role->name, &c);
-            if (found)
-                add_client(m, c);
+            added += role->login && group == pass && add_role(m, role);
         }
-        added += found;
-    }
 }
 
 static void add_outsiders(const struct making *m)

@@ -84,7 +84,8 @@ static int ask_identity(struct tw_pg *pg, struct tw_arena *a, struct tw_snapshot
     return 0;
 }
 
-static int ask_hba(struct tw_pg *pg, struct tw_arena *a, struct tw_snapshot *s,
+/* Of our own entrance nothing is told: it is in clones only. */
+int kind_pg_ask_hba(struct tw_pg *pg, struct tw_arena *a, struct tw_snapshot *s,
                    struct tw_err *err)
 {
     struct tw_pg_rows rows;
@@ -109,7 +110,8 @@ static int ask_hba(struct tw_pg *pg, struct tw_arena *a, struct tw_snapshot *s,
                                    .method = CELL(6),
                                    .error = CELL(7)};
 
-        TW_PUSH(a, &s->hba, rule);
+        if (!tw_streq(rule.users, KIND_PG_ROLE))
+            TW_PUSH(a, &s->hba, rule);
     }
     return r;
 }
@@ -258,6 +260,82 @@ int kind_pg_ask_statements(struct tw_pg *pg, struct tw_arena *a, struct tw_snaps
     return r;
 }
 
+/* ---- who connects ---- */
+
+static void add_seen_client(struct tw_arena *a, const struct tw_pg_rows *rows, int i,
+                            struct tw_snapshot *s)
+{
+    const char *version = tw_pg_cell(rows, i, 3);
+    double idle_s = real(tw_pg_cell(rows, i, 5)), open_s = real(tw_pg_cell(rows, i, 6));
+    struct tw_client c = {.protocol = "postgresql",
+                          .user = tw_pg_cell(rows, i, 0),
+                          .database = tw_pg_cell(rows, i, 1),
+                          .source = tw_pg_cell(rows, i, 2),
+                          .sslmode = version ? "require" : NULL,
+                          .tls_max = version && !tw_streq(version, "TLSv1.3") ? version
+                                                                              : NULL,
+                          .count = (int)kind_pg_whole(tw_pg_cell(rows, i, 4)),
+                          .think_s = idle_s > 0 ? idle_s : 0,
+                          .origin = "statistics"};
+
+    if (!c.source)
+        c.address = s->socket_dir ? s->socket_dir : "/";
+    TW_PUSH(a, &s->clients, c);
+    if (!(open_s > 0))
+        return;
+    /* It was seen at rest with a transaction open: it does that. */
+    c.think_s = open_s;
+    TW_PUSH(a, &c.send, "BEGIN");
+    TW_PUSH(a, &c.send, "SELECT 1");
+    TW_PUSH(a, &c.send, "COMMIT");
+    TW_PUSH(a, &s->clients, c);
+}
+
+/* Those who are there at this moment; what GSSAPI authenticated cannot be tried elsewhere. */
+static int ask_clients(struct tw_pg *pg, struct tw_arena *a, struct tw_snapshot *s,
+                       struct tw_err *err)
+{
+    struct tw_pg_rows rows;
+    const char *gss = s->version_num >= 120000
+                          ? "AND NOT EXISTS (SELECT FROM pg_stat_gssapi g WHERE g.pid = "
+                            "a.pid AND g.gss_authenticated)"
+                          : "";
+    const char *sql = tw_arena_printf(
+        a,
+        "SELECT " OURS
+        "a.usename, CASE backend_type WHEN 'walsender' THEN 'replication' ELSE a.datname "
+        "END, host(a.client_addr), t.version, count(*), "
+        "max(extract(epoch FROM clock_timestamp() - a.state_change)) FILTER (WHERE "
+        "a.state = 'idle'), "
+        "max(extract(epoch FROM clock_timestamp() - a.state_change)) FILTER (WHERE "
+        "a.state LIKE 'idle in transaction%%') FROM pg_stat_activity a LEFT JOIN "
+        "pg_stat_ssl t ON t.pid = a.pid AND t.ssl WHERE backend_type IN "
+        "('client backend', 'walsender') AND a.pid <> pg_backend_pid() AND a.usename IS "
+        "NOT NULL %s GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC LIMIT 32",
+        gss);
+    int r = tw_pg_query(pg, a, sql, 0, NULL, &rows, err);
+
+    for (int i = 0; r == 0 && i < rows.rows; i++)
+        add_seen_client(a, &rows, i, s);
+    return r;
+}
+
+/* Where it listens: listen_addresses, each with the port. */
+void kind_pg_endpoints(struct tw_arena *a, struct tw_snapshot *s)
+{
+    const struct tw_setting *listen = tw_snapshot_setting(s, "listen_addresses");
+    char *text = listen ? tw_arena_strdup(a, listen->value) : NULL;
+
+    for (char *word; text && (word = strsep(&text, ", '\""));)
+        if (*word)
+            TW_PUSH(a, &s->endpoints,
+                    (struct tw_endpoint){.protocol = "postgresql",
+                                         .address = tw_streq(word, "localhost")
+                                                        ? "127.0.0.1"
+                                                        : word,
+                                         .port = s->port});
+}
+
 int kind_pg_ask_server(struct tw_pg *pg, struct tw_arena *a, struct tw_snapshot *s,
                        struct tw_err *err)
 {
@@ -266,10 +344,12 @@ int kind_pg_ask_server(struct tw_pg *pg, struct tw_arena *a, struct tw_snapshot 
     if (r == 0)
         r = ask_settings(pg, a, s, err);
     if (r == 0)
-        r = ask_hba(pg, a, s, err);
+        r = kind_pg_ask_hba(pg, a, s, err);
     if (r == 0)
         r = kind_pg_ask_databases(pg, a, s, err);
     if (r == 0)
         r = ask_load(pg, a, s, err);
+    if (r == 0)
+        r = ask_clients(pg, a, s, err);
     return r;
 }

@@ -14,6 +14,19 @@ static int open_twin(struct tw_arena *a, const struct tw_access *x, const char *
     return tw_pg_open(info, (unsigned)-1, tw_now_ns() + KIND_PG_CONNECT_NS, ret, err);
 }
 
+static int add_roles(struct tw_pg *pg, struct tw_arena *a, struct tw_snapshot *s,
+                     struct tw_err *err)
+{
+    struct tw_standing now;
+    int r;
+
+    tw_standing_init(&now);
+    r = kind_pg_ask_counters(pg, a, &now, err);
+    for (size_t i = 0; r == 0 && i < now.roles.count; i++)
+        TW_PUSH(a, &s->roles, now.roles.items[i]);
+    return r;
+}
+
 int kind_pg_complete(struct tw_arena *a, const struct tw_access *access,
                      struct tw_snapshot *s, struct tw_err *err)
 {
@@ -27,6 +40,10 @@ int kind_pg_complete(struct tw_arena *a, const struct tw_access *access,
     if (r < 0)
         return r;
     r = kind_pg_ask_databases(pg, a, s, err);
+    if (r == 0)
+        r = add_roles(pg, a, s, err);
+    if (r == 0)
+        r = kind_pg_ask_hba(pg, a, s, err);
     tw_pg_close(pg);
     database = s->databases.count ? s->databases.items[0] : "postgres";
     if (r == 0)

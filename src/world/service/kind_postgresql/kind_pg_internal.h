@@ -13,6 +13,7 @@
 
 #define KIND_PG_ROLE    "twin_scratch" /* our superuser, in clones only */
 #define KIND_PG_RUNTIME "/tw"          /* inside a sandbox: private socket, hba of ours */
+#define KIND_PG_DOOR    1              /* our entrance's port, whatever the change makes theirs */
 
 enum kind_pg_state { KIND_PG_STOPPED, KIND_PG_RUNNING, KIND_PG_CRASHED };
 extern const char
@@ -109,6 +110,10 @@ int kind_pg_ask_holders(struct tw_pg *pg, struct tw_arena *a, struct tw_snapshot
                         struct tw_err *err);
 /* File systems of data, WAL, log and tablespaces: bytes and inodes. */
 void kind_pg_file_systems(struct tw_arena *a, struct tw_snapshot *s);
+int kind_pg_ask_hba(struct tw_pg *pg, struct tw_arena *a, struct tw_snapshot *s,
+                    struct tw_err *err);
+/* From the settings of the snapshot. */
+void kind_pg_endpoints(struct tw_arena *a, struct tw_snapshot *s);
 int kind_pg_read_stopped(struct tw_arena *a, const struct kind_pg_place *p,
                          struct tw_snapshot *s, struct tw_err *err);
 

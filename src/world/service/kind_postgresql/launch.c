@@ -227,6 +227,36 @@ int kind_pg_launch(struct tw_arena *a, const struct tw_access *access,
     return 0;
 }
 
+/* One line of postmaster.pid, from 1 on; NULL: not there yet. */
+static const char *pid_line(const char *text, int n)
+{
+    const char *line = text;
+
+    for (int i = 1; i < n && line; i++) {
+        line = strchr(line, '\n');
+        line = line ? line + 1 : NULL;
+    }
+    return line;
+}
+
+/* Our entrance keeps its name, whatever port the change gives to the others. */
+static void open_door(const struct tw_access *x, const char *pid_text)
+{
+    const char *port = pid_line(pid_text, 4);
+    tw_auto_free char *name = NULL, *door = NULL, *real = NULL;
+
+    if (!port)
+        return;
+    name = tw_strf(".s.PGSQL.%d", atoi(port));
+    real = tw_strf("%s/%s", x->runtime, name);
+    door = tw_strf("%s/.s.PGSQL.%d", x->runtime, KIND_PG_DOOR);
+    if (access(real, F_OK) < 0 || atoi(port) == KIND_PG_DOOR)
+        return;
+    (void)unlink(door);
+    if (symlink(name, door) < 0)
+        tw_log(TW_LOG_DEBUG, "link '%s': %s", door, strerror(errno));
+}
+
 /* The eighth line of postmaster.pid is the server's own word: "starting", "ready",
  * "standby". */
 enum tw_ready kind_pg_ready(const struct tw_access *access)
@@ -236,25 +266,25 @@ enum tw_ready kind_pg_ready(const struct tw_access *access)
     char text[1024];
     tw_auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-    const char *line = text;
+    const char *line;
 
     if (n <= 0)
         return TW_NOT_YET;
     text[n] = '\0';
-    for (int i = 1; i < 8 && line; i++) {
-        line = strchr(line, '\n');
-        line = line ? line + 1 : NULL;
-    }
-    return line && (tw_starts_with(line, "ready") || tw_starts_with(line, "standby"))
-               ? TW_READY
-               : TW_NOT_YET;
+    line = pid_line(text, 8);
+    if (!line || (!tw_starts_with(line, "ready") && !tw_starts_with(line, "standby")))
+        return TW_NOT_YET;
+    open_door(access, text);
+    return TW_READY;
 }
 
 const char *kind_pg_conninfo(struct tw_arena *a, const struct tw_snapshot *s,
                              const char *dir)
 {
+    (void)s;
     return tw_arena_printf(
-        a, "host='%s' port=%d user=" KIND_PG_ROLE " application_name=twin", dir, s->port);
+        a, "host='%s' port=%d user=" KIND_PG_ROLE " application_name=twin", dir,
+        KIND_PG_DOOR);
 }
 
 /* ---- settle ---- */
@@ -272,10 +302,6 @@ static const struct {
     {"SELECT 'UPDATE pg_subscription SET subenabled = false WHERE oid = ' || oid FROM "
      "pg_subscription WHERE subenabled",
      "subscriptions are disabled in the twin"},
-    {"SELECT 'UPDATE pg_authid SET rolpassword = NULL WHERE oid = ' || oid FROM "
-     "pg_authid WHERE "
-     "rolpassword IS NOT NULL",
-     "role passwords are removed from the twin"},
 };
 
 static int run_found(struct tw_arena *a, struct tw_pg *pg, size_t which,
@@ -293,6 +319,33 @@ static int run_found(struct tw_arena *a, struct tw_pg *pg, size_t which,
     return r;
 }
 
+/* A role that has a password keeps having one, of the same kind and of ours: who may log in from
+ * where, until when and how is then as at the target, and the secret is not. */
+static int own_passwords(struct tw_arena *a, struct tw_pg *pg, const struct tw_snapshot *s,
+                         struct tw_issues *differences, struct tw_err *err)
+{
+    struct tw_pg_rows rows;
+    int r = tw_pg_query(pg, a,
+                        "SELECT rolname, CASE WHEN rolpassword LIKE 'md5%' THEN 'md5' ELSE "
+                        "'scram-sha-256' END FROM pg_authid WHERE rolpassword IS NOT NULL",
+                        0, NULL, &rows, err);
+
+    for (int i = 0; r == 0 && i < rows.rows; i++)
+        r = tw_pg_exec(
+            pg,
+            tw_arena_printf(
+                a, "SET password_encryption = '%s'; ALTER ROLE %s PASSWORD %s", CELL(1),
+                tw_pg_quote_ident(a, CELL(0)),
+                tw_pg_quote_literal(a, tw_service_clone_password(a, s, CELL(0)))),
+            err);
+    if (r == 0 && rows.rows)
+        tw_issue_add(a, differences, TW_INFO, TW_PROCEED, "twin.harmless",
+                     "role passwords are others in the twin",
+                     "of the same kind, so that logins can be tried without the secrets",
+                     NULL);
+    return r;
+}
+
 static int open_as_superuser(struct tw_arena *a, const struct tw_access *x,
                              struct tw_pg **ret, struct tw_err *err)
 {
@@ -302,7 +355,7 @@ static int open_as_superuser(struct tw_arena *a, const struct tw_access *x,
     for (size_t i = 0; i < TW_COUNT_OF(names); i++) {
         const char *conninfo = tw_arena_printf(
             a, "host='%s' port=%d user='%s' dbname=postgres application_name=twin",
-            x->entrance, x->snapshot->port, names[i]);
+            x->entrance, KIND_PG_DOOR, names[i]);
         double super = 0;
 
         r = tw_pg_open(conninfo, (unsigned)-1, tw_now_ns() + 10 * TW_SEC_NS, ret, err);
@@ -340,6 +393,8 @@ int kind_pg_settle(struct tw_arena *a, const struct tw_access *access,
                        err);
     for (size_t i = 0; i < TW_COUNT_OF(harmless_sql) && r == 0; i++)
         r = run_found(a, pg, i, differences, err);
+    if (r == 0)
+        r = own_passwords(a, pg, access->snapshot, differences, err);
     if (r == 0)
         r = tw_pg_exec(pg, "CHECKPOINT", err);
     tw_pg_close(pg);

@@ -17,7 +17,7 @@
 
 const char *kind_pg_seed_key(struct tw_arena *a, const struct tw_snapshot *s)
 {
-    char *what = tw_arena_printf(a, "%s/%s/%s/%lld/%d/%s", s->environment, s->target,
+    char *what = tw_arena_printf(a, "2/%s/%s/%s/%lld/%d/%s", s->environment, s->target,
                                  s->system_identifier, (long long)s->catalog_version,
                                  s->version_num / 10000, s->data_dir);
     char hex[65];

@@ -278,6 +278,7 @@ int kind_pg_snapshot(struct tw_arena *a, const struct tw_target *t,
     for (size_t i = 0; i < s.tablespaces.count; i++)
         s.data_bytes += tree_bytes(s.tablespaces.items[i]);
     kind_pg_file_systems(a, &s);
+    kind_pg_endpoints(a, &s);
     r = add_files(a, &s, err);
     if (r < 0)
         return r;
