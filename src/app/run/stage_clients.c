@@ -156,13 +156,9 @@ static int begin(struct run *r, struct run_clients *k, struct tw_err *err)
     return 0;
 }
 
-int run_clients_begin(struct run *r, struct tw_err *err)
+static int start(struct run *r, struct tw_err *err)
 {
-    struct run_clients *k;
-
-    if (!r->members[RUN_CANDIDATE].started.ready)
-        return 0;
-    k = tw_arena_alloc(r->v.sim->arena, sizeof *k);
+    struct run_clients *k = tw_arena_alloc(r->v.sim->arena, sizeof *k);
     k->arena = tw_arena_new();
     r->v.clients = k;
     return begin(r, k, err);
@@ -182,14 +178,29 @@ void run_clients_end(struct run *r)
     if (k->running)
         run_stage_time(r, "clients beside", k->seconds);
     run_add_issues(r, &k->issues);
+    for (size_t i = 0; i < k->issues.list.count; i++)
+        if (tw_streq(k->issues.list.items[i].code, "client.hangs") && !r->v.not_measured)
+            r->v.not_measured =
+                "clients wait without an end with the change: so would the load";
     if (k->result < 0)
         tw_issue_add(r->v.sim->arena, &r->differences, TW_INFO, TW_PROCEED, "twin.clients",
                      "who connects was not tried", k->err.text, NULL);
 }
 
+/* What is changed while the service runs is not made yet when it has started. */
+int run_clients_begin(struct run *r, struct tw_err *err)
+{
+    if (!r->members[RUN_CANDIDATE].started.ready || run_is_live(r))
+        return 0;
+    return start(r, err);
+}
+
 int run_clients(struct run *r, struct tw_err *err)
 {
-    (void)err;
+    int rc = 0;
+
+    if (r->members[RUN_CANDIDATE].started.ready && run_is_live(r))
+        rc = start(r, err);
     run_clients_end(r);
-    return 0;
+    return rc;
 }

@@ -32,6 +32,7 @@ struct client_try {
     bool whole;             /* rests are rested, not only computed */
     struct client_hold *hold; /* NULL: alone */
     bool held;
+    const char *last_words; /* that the service said unasked; NULL */
     struct tw_arena *arena; /* owned */
     struct tw_client_answer answer;
 };

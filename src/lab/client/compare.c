@@ -9,7 +9,8 @@
 #define LONGEST_REST_S 3.0 /* what is longer is computed, not waited for */
 #define MOST_AT_ONCE   300
 #define MOST_QUOTED    4
-#define RESERVED_REST_S 2.0 /* that a transaction rests, where nothing else is known */
+#define USUAL_REST_S   2.0 /* that a transaction rests, where nothing else is known */
+#define LONG_REST_S    600.0
 
 /* ---- one kind of loss, however many clients it hits ---- */
 
@@ -255,10 +256,21 @@ static bool runs_into(const struct tw_client_answer *w, const char *name, double
     return limit > 0 && seconds > limit;
 }
 
-/* How long a transaction of this client rests: as it was given; else what is usual. */
+/* How long a transaction of this client rests: as was given or seen; else what is usual. */
 static double rest_in_transaction(const struct tw_client *c)
 {
-    return tw_streq(c->origin, "given") ? c->think_s : fmin(c->think_s, RESERVED_REST_S);
+    bool own = c->send.count && strncasecmp(c->send.items[0], "BEGIN", 5) == 0;
+
+    return own || tw_streq(c->origin, "given") ? c->think_s : fmin(c->think_s, USUAL_REST_S);
+}
+
+/* A session that was seen at rest for hours may be one that nobody misses: that is what such a time-out
+ * is for. One that rests for minutes is a pool's. */
+static enum tw_verdict weight_of_rest(const struct tw_client *c, double limit_s)
+{
+    if (tw_streq(c->origin, "given"))
+        return TW_BLOCK;
+    return limit_s >= LONG_REST_S ? TW_PROCEED : is_known(c) ? TW_BLOCK : TW_REVIEW;
 }
 
 static void judge_rests(struct comparing *k, const struct tw_client *c,
@@ -267,11 +279,14 @@ static void judge_rests(struct comparing *k, const struct tw_client *c,
     const struct {
         const char *name;
         double rest_s;
-    } rests[] = {{"idle_session_timeout", c->think_s},
-                 {"idle_in_transaction_session_timeout", rest_in_transaction(c)},
-                 {"transaction_timeout", rest_in_transaction(c)}};
+        bool open; /* in a transaction */
+    } rests[] = {{"idle_session_timeout", c->think_s, false},
+                 {"idle_in_transaction_session_timeout", rest_in_transaction(c), true},
+                 {"transaction_timeout", rest_in_transaction(c), true}};
 
     for (size_t i = 0; i < TW_COUNT_OF(rests); i++) {
+        enum tw_verdict weight = weight_of_rest(c, client_setting_s(n, rests[i].name));
+
         if (!(rests[i].rest_s > 0) || !runs_into(n, rests[i].name, rests[i].rest_s) ||
             runs_into(b, rests[i].name, rests[i].rest_s))
             continue;
@@ -280,6 +295,11 @@ static void judge_rests(struct comparing *k, const struct tw_client *c,
 
             again.think_s = fmin(c->think_s, client_setting_s(n, rests[i].name) + 0.5);
             again.count = 1;
+            if (!tw_streq(c->origin, "given") || !c->send.count) {
+                again.send.count = 0;
+                if (rests[i].open)
+                    TW_PUSH(k->a, &again.send, "BEGIN");
+            }
             TW_PUSH(k->a, &k->out->doubtful.list, again);
             return;
         }
@@ -287,8 +307,10 @@ static void judge_rests(struct comparing *k, const struct tw_client *c,
              &(struct loss){"client.error", rests[i].name,
                             "clients that are served today are cut off at rest",
                             "let them rest as long as they do, or change them first",
-                            is_known(c) ? TW_CRITICAL : TW_HIGH,
-                            is_known(c) ? TW_BLOCK : TW_REVIEW,
+                            weight == TW_BLOCK    ? TW_CRITICAL
+                            : weight == TW_REVIEW ? TW_HIGH
+                                                  : TW_LOW,
+                            weight,
                             {0}},
              tw_arena_printf(k->a, "%s rests %s; %s is %s now", c->name,
                              tw_show_seconds(k->a, rests[i].rest_s), rests[i].name,

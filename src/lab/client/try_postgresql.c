@@ -170,9 +170,13 @@ static PGconn *open_session(struct client_try *t)
 
 /* ---- sending ---- */
 
-static void quiet(void *arg, const char *message)
+/* A session that is ended at rest is told why, and nobody asked. */
+static void take_notice(void *arg, const char *message)
 {
-    (void)arg, (void)message;
+    struct client_try *t = arg;
+
+    if (strstr(message, "FATAL:"))
+        t->last_words = login_words(t, message);
 }
 
 static bool flushed(PGconn *conn, int64_t deadline_ns)
@@ -302,7 +306,8 @@ static bool is_cut(struct client_try *t, PGconn *conn, const char *at)
 {
     if (PQstatus(conn) != CONNECTION_BAD)
         return false;
-    client_end(t, TW_CLIENT_CUT, at, NULL, login_words(t, PQerrorMessage(conn)));
+    client_end(t, TW_CLIENT_CUT, at, NULL,
+               t->last_words ? t->last_words : login_words(t, PQerrorMessage(conn)));
     return true;
 }
 
@@ -451,16 +456,22 @@ static bool rest(struct client_try *t, PGconn *conn, const char *at)
     return !is_cut(t, conn, at);
 }
 
+/* One that opens its transactions itself rests in them, others between them. */
 static bool try_rests(struct client_try *t, PGconn *conn)
 {
-    if (!t->whole || !(t->client.think_s > 0))
+    const struct tw_client *c = &t->client;
+    bool open = c->send.count && strncasecmp(c->send.items[0], "BEGIN", 5) == 0;
+
+    if (!t->whole || !(c->think_s > 0))
         return true;
-    if (t->client.send.count && tw_streq(t->client.origin, "given"))
-        return rest(t, conn, "rest"); /* between its sends it has rested already */
-    if (!do_quietly(t, conn, "BEGIN") || !rest(t, conn, "rest"))
-        return !is_cut(t, conn, "rest") && t->answer.end != TW_CLIENT_CUT;
-    (void)do_quietly(t, conn, "ROLLBACK");
-    return !is_cut(t, conn, "rest") && rest(t, conn, "rest");
+    if (c->send.count > 1 && tw_streq(c->origin, "given"))
+        return true; /* between its sends it has rested already */
+    if (open && !do_quietly(t, conn, "BEGIN"))
+        return !is_cut(t, conn, "rest");
+    if (!rest(t, conn, "rest"))
+        return false;
+    (void)do_quietly(t, conn, open ? "ROLLBACK" : "SELECT 1");
+    return !is_cut(t, conn, "rest");
 }
 
 /* ---- committing ---- */
@@ -534,7 +545,7 @@ static void run(struct client_try *t)
     client_dial_for_library(t);
     conn = open_session(t);
     if (conn) {
-        (void)PQsetNoticeProcessor(conn, quiet, NULL);
+        (void)PQsetNoticeProcessor(conn, take_notice, t);
         t->answer.end = TW_CLIENT_SERVED;
         serve(t, conn);
         PQfinish(conn);
