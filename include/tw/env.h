@@ -28,4 +28,10 @@ int tw_env_snapshot(struct tw_arena *a, const struct tw_target *target,
  * it. */
 int tw_env_check_clone(const struct tw_target *target, struct tw_err *err);
 
+/* Between two snapshots as JSON: [{"kind", "name", "before", "after"}], empty: none. New reference. */
+json_t *tw_env_drift(const json_t *before, const json_t *after);
+/* The declarations of twin.yaml, which come before those added by command; replaces the ones declared by
+ * it before. */
+int tw_env_declare(const char *state_dir, const struct tw_env_list *list, struct tw_err *err);
+
 #endif

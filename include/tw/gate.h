@@ -14,8 +14,8 @@
 
 /* ---- roles ---- */
 
-enum tw_gate_role { TW_VIEWER, TW_OPERATOR, TW_APPROVER, TW_ADMIN, TW_ROLE_COUNT };
-extern const char *const tw_gate_role_names[TW_ROLE_COUNT]; /* viewer operator approver admin */
+enum tw_gate_role { TW_VIEWER, TW_OPERATOR, TW_APPROVER, TW_ADMIN, TW_GATE_ROLE_COUNT };
+extern const char *const tw_gate_role_names[TW_GATE_ROLE_COUNT]; /* viewer operator approver admin */
 enum tw_permission {
     TW_MAY_READ,
     TW_MAY_SIMULATE,

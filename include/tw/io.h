@@ -100,7 +100,6 @@ struct tw_http_server;
 int tw_http_open(const struct tw_http_options *options, struct tw_http_server **ret,
                  struct tw_err *err);
 int tw_http_port(const struct tw_http_server *s);
-bool tw_http_is_loopback(const struct tw_http_server *s); /* listens on this host only */
 /* No new connections; those that stand are still served. */
 void tw_http_quiesce(struct tw_http_server *s);
 /* Waits until every request that a handler kept is answered, then closes. Clients of a hub are closed
@@ -140,6 +139,7 @@ struct tw_ws_counts tw_ws_hub_counts(const struct tw_ws_hub *h);
 int tw_ws_accept(struct tw_ws_hub *h, struct tw_http_request *r, const char *subprotocol, void *mine,
                  struct tw_err *err);
 struct tw_ws_message *tw_ws_message_new(const char *text, size_t len); /* owned: _unref */
+void tw_ws_message_ref(struct tw_ws_message *m);
 void tw_ws_message_unref(struct tw_ws_message *m);
 /* live: may be left out when the client is behind. On the hub's thread only. */
 void tw_ws_send(struct tw_ws *c, struct tw_ws_message *m, bool live);

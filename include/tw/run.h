@@ -29,6 +29,7 @@ struct tw_run_options {
      * to enter them, a line each. */
     void (*kept)(void *arg, const char *where);
     bool dry_run;            /* validate and plan, nothing else */
+    bool no_history;         /* the caller keeps it */
 };
 /* Fills sim (status, error, impact, decision …) from sim->request; returns 0 also for a simulation
  * that failed (status and error tell); negative only for bad input (-EINVAL family, nothing was
@@ -42,5 +43,53 @@ int tw_run_sweep(const struct tw_run_options *options, struct tw_simulation **si
  * run begins at once. Errors as tw_run; sim gets target, snapshot, stages. */
 int tw_run_sync(const struct tw_run_options *options, struct tw_simulation *sim,
                 struct tw_err *err);
+
+/* ---- several at once, each in a process of its own (docs/internals/queue.md) ----
+ * A crash costs one simulation. A worker is this program, started as `twin _worker`: its job comes on
+ * standard input, events and the result go out as lines of JSON. */
+
+/* The worker's side; returns its exit code. */
+int tw_worker_main(const volatile bool *cancel);
+
+struct tw_queue;
+struct tw_job {
+    const char *id;         /* of the simulation, or of a sync */
+    const char *verb;       /* "run" or "sync" */
+    int priority;           /* higher is sooner; equal ones by arrival */
+    const char *simulation; /* its body as JSON */
+    const char *environment, *target, *type; /* for whoever is told */
+};
+/* How a job ended. body NULL: none came (crash, time-out while clearing …), why tells. */
+struct tw_job_end {
+    const struct tw_job *job;
+    const json_t *body;
+    bool refused;           /* bad input: nothing was cloned; the body's "problem" names the field */
+    bool cancelled, timed_out;
+    const char *why;        /* NULL: the body says all */
+    double seconds;
+};
+struct tw_queue_options {
+    const char *program, *state_dir, *policy_path; /* program NULL: this one */
+    int max_parallel;       /* 0: 10 */
+    double timeout_s;       /* 0: 30 minutes */
+    /* All on the queue's thread. */
+    void (*started)(void *arg, const struct tw_job *job);
+    void (*event)(void *arg, const struct tw_job *job, const json_t *event);
+    void (*ended)(void *arg, const struct tw_job_end *end);
+    void *arg;
+};
+int tw_queue_open(const struct tw_queue_options *options, struct tw_queue **ret,
+                  struct tw_err *err);
+/* Running workers are told to stop and waited for. ended() is not called for simulations that have not
+ * ended: the next start takes them up. NULL is fine. */
+void tw_queue_close(struct tw_queue *q);
+void tw_queue_add(struct tw_queue *q, const struct tw_job *job); /* copied */
+/* false: it is not here (any more). */
+bool tw_queue_cancel(struct tw_queue *q, const char *id);
+struct tw_queue_counts {
+    int waiting, running;
+};
+struct tw_queue_counts tw_queue_counts(struct tw_queue *q);
+
 const char *tw_state_dir_default(struct tw_arena *a); /* TWIN_STATE_DIR, /var/lib/twin, XDG */
 #endif

@@ -590,6 +590,7 @@ struct tw_simulation {
     enum tw_status status;
     const char *error;          /* one sentence, NULL while there is none */
     struct tw_err problem;      /* code 0: none */
+    const char *approval_id;    /* that a review waits for; NULL: none */
     struct tw_target target;
     struct tw_request request;
     struct tw_snapshot snapshot;

@@ -33,6 +33,10 @@ struct cmd_args {
     const char *type, *tier, *data_dir, *dsn, *file, *config, *project, *container,
         *memory;
     double cpus;
+    const char *listen, *server, *token_file, *person, *roles, *environments, *types, *note,
+        *comment, *plan;
+    double days;
+    bool automaton, applied, not_applied, async;
     TW_ARRAY(const char *) rest; /* what is not an option */
 };
 

@@ -5,9 +5,12 @@
     X(list)                                                                              \
     X(rm)                                                                                \
     X(env)                                                                               \
+    X(serve)                                                                             \
     X(doctor)                                                                            \
     X(reap)                                                                              \
     X(version)                                                                           \
     X(generator)                                                                         \
     X(standin)                                                                           \
-    X(client)
+    X(client)                                                                            \
+    X(worker)                                                                            \
+    X(routes)

@@ -67,12 +67,28 @@ static const struct option_row rows[] = {
     {"tier", 0, TEXT, AT(tier), "T", "dev (default), staging or production"},
     {"data-dir", 'D', TEXT, AT(data_dir), "DIR", "the cluster's data directory"},
     {"dsn", 0, TEXT, AT(dsn), "S", "connection string, as psql takes it"},
-    {"config", 0, TEXT, AT(config), "FILE", "the service's main configuration file"},
+    {"config", 0, TEXT, AT(config), "FILE", "the service's main configuration file; of the daemon: twin.yaml"},
     {"project", 0, TEXT, AT(project), "P", "Compose project"},
     {"container", 0, TEXT, AT(container), "C", "container, by name or id"},
     {"memory", 0, TEXT, AT(memory), "SIZE",
      "memory of the target's host, if it is not this one"},
     {"cpus", 0, REAL, AT(cpus), "N", "cores of the target's host, if it is not this one"},
+    {"listen", 0, TEXT, AT(listen), "ADDR:PORT", "where the daemon listens, 127.0.0.1:8090"},
+    {"server", 0, TEXT, AT(server), "URL",
+     "ask a daemon, http://127.0.0.1:8090; else TWIN_SERVER, else this program itself"},
+    {"token-file", 0, TEXT, AT(token_file), "FILE", "its token; else TWIN_TOKEN"},
+    {"person", 0, TEXT, AT(person), "NAME", "whose token it is"},
+    {"roles", 0, TEXT, AT(roles), "R,R", "viewer, operator, approver, admin"},
+    {"environments", 0, TEXT, AT(environments), "E,E", "only for these; all if missing"},
+    {"types", 0, TEXT, AT(types), "T,T", "only for changes of these types; all if missing"},
+    {"automaton", 0, FLAG, AT(automaton), NULL, "of a program: never approves"},
+    {"days", 0, REAL, AT(days), "N", "until it expires, 90 by default"},
+    {"note", 0, TEXT, AT(note), "TEXT", "a remark kept with it"},
+    {"comment", 0, TEXT, AT(comment), "TEXT", "why"},
+    {"plan", 0, TEXT, AT(plan), "SHA256", "decide only on exactly this plan"},
+    {"applied", 0, FLAG, AT(applied), NULL, "the change was made"},
+    {"not-applied", 0, FLAG, AT(not_applied), NULL, "the change was not made"},
+    {"async", 0, FLAG, AT(async), NULL, "do not wait for the end"},
     {"state-dir", 0, TEXT, AT(state_dir), "DIR",
      "where the twin keeps its state; else TWIN_STATE_DIR, /var/lib/twin for root"},
     {"help", 'h', FLAG, AT(help), NULL, "this text"},
@@ -181,7 +197,7 @@ int cmd_parse(const struct cmd *cmd, int argc, char **argv, struct cmd_args *ret
     int c;
     int r = 0;
 
-    ret->hours = ret->rate = ret->budget = NAN;
+    ret->hours = ret->rate = ret->budget = ret->days = NAN;
     make_tables(cmd, &t);
     opterr = 0;
     optind = 1;

@@ -6,13 +6,13 @@
 #include <string.h>
 #include <unistd.h>
 
-const char *const tw_gate_role_names[TW_ROLE_COUNT] = {"viewer", "operator", "approver",
-                                                       "admin"};
+const char *const tw_gate_role_names[TW_GATE_ROLE_COUNT] = {"viewer", "operator",
+                                                            "approver", "admin"};
 const char *const tw_permission_names[TW_PERMISSION_COUNT] = {
     "read", "simulate", "sync", "approve", "audit", "administer"};
 
 #define MAY(p) (1u << TW_MAY_##p)
-static const unsigned allowed[TW_ROLE_COUNT] = {
+static const unsigned allowed[TW_GATE_ROLE_COUNT] = {
     [TW_VIEWER] = MAY(READ),
     [TW_OPERATOR] = MAY(READ) | MAY(SIMULATE) | MAY(SYNC),
     [TW_APPROVER] = MAY(READ) | MAY(APPROVE) | MAY(AUDIT),
@@ -48,7 +48,7 @@ static int fail_role(const struct tw_actor *a, enum tw_permission permission,
     tw_auto_buf able = {0};
 
     tw_buf_init(&able, 256);
-    for (int role = 0; role < TW_ROLE_COUNT; role++)
+    for (int role = 0; role < TW_GATE_ROLE_COUNT; role++)
         if (tw_gate_role_allows((enum tw_gate_role)role, permission))
             tw_buf_printf(&able, "%s'%s'", able.len ? " or " : "",
                           tw_gate_role_names[role]);
@@ -61,7 +61,7 @@ int tw_gate_check(const struct tw_actor *a, enum tw_permission permission,
 {
     bool able = false;
 
-    for (int role = 0; role < TW_ROLE_COUNT; role++)
+    for (int role = 0; role < TW_GATE_ROLE_COUNT; role++)
         able |= (a->roles & (1u << role)) &&
                 tw_gate_role_allows((enum tw_gate_role)role, permission);
     if (!able)
@@ -89,7 +89,7 @@ int tw_gate_roles_parse(const char *text, unsigned *ret_roles, struct tw_err *er
     for (const char *at = text; *at;) {
         size_t n = strcspn(at, ",");
         tw_auto_free char *word = strndup(at, n);
-        int i = tw_name_index(word, tw_gate_role_names, TW_ROLE_COUNT);
+        int i = tw_name_index(word, tw_gate_role_names, TW_GATE_ROLE_COUNT);
 
         if (i < 0)
             return tw_fail(err, -EINVAL,
@@ -109,7 +109,7 @@ char *tw_gate_roles_text(struct tw_arena *a, unsigned roles)
 {
     char *text = tw_arena_strdup(a, "");
 
-    for (int role = 0; role < TW_ROLE_COUNT; role++)
+    for (int role = 0; role < TW_GATE_ROLE_COUNT; role++)
         if (roles & (1u << role))
             text = tw_arena_printf(a, "%s%s%s", text, *text ? "," : "",
                                    tw_gate_role_names[role]);
@@ -125,6 +125,6 @@ struct tw_actor tw_gate_local_actor(struct tw_arena *a)
                                  sudo && *sudo ? tw_arena_strdup(a, sudo)
                                  : pw          ? tw_arena_strdup(a, pw->pw_name)
                                       : tw_arena_printf(a, "uid-%u", (unsigned)getuid()),
-                             .roles = (1u << TW_ROLE_COUNT) - 1,
+                             .roles = (1u << TW_GATE_ROLE_COUNT) - 1,
                              .source = "command line"};
 }

@@ -261,7 +261,7 @@ static void end_sim(struct run *r, struct tw_simulation *sim, int64_t begun_ns)
 
     sim->ended_wall_ns = tw_wall_ns();
     sim->elapsed_s = tw_seconds(tw_now_ns() - begun_ns);
-    if (r->options->dry_run)
+    if (r->options->dry_run || r->options->no_history)
         return;
     if (tw_store_open(r->state_dir, &store, &why) < 0 ||
         tw_store_put(store, sim, &why) < 0)

@@ -14,7 +14,6 @@ struct tw_http_server {
     void *arg;
     size_t max_body;
     int listen_fd, port;
-    bool loopback;
     uint64_t begun;        /* atomic */
     pthread_mutex_t lock;  /* of kept */
     pthread_cond_t none_kept;

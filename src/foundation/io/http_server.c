@@ -280,17 +280,6 @@ static int open_socket(const struct addrinfo *at)
     return -errnum;
 }
 
-static bool is_loopback(const struct sockaddr *sa)
-{
-    if (sa->sa_family == AF_INET)
-        return ntohl(((const struct sockaddr_in *)(const void *)sa)->sin_addr.s_addr) >>
-                   24 ==
-               127;
-    return sa->sa_family == AF_INET6 &&
-           IN6_IS_ADDR_LOOPBACK(
-               &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr);
-}
-
 static int port_of(int fd)
 {
     struct sockaddr_storage own;
@@ -317,7 +306,6 @@ static int listen_on(struct tw_http_server *s, const char *where, struct tw_err 
         return tw_fail(err, -EINVAL, "'%s': expected a numeric ADDRESS:PORT: %s", where,
                        gai_strerror(r));
     s->listen_fd = open_socket(at);
-    s->loopback = is_loopback(at->ai_addr);
     freeaddrinfo(at);
     if (s->listen_fd < 0)
         return tw_fail_errno(err, -s->listen_fd, "listening on '%s'", where);
@@ -388,11 +376,6 @@ int tw_http_open(const struct tw_http_options *o, struct tw_http_server **ret,
 int tw_http_port(const struct tw_http_server *s)
 {
     return s->port;
-}
-
-bool tw_http_is_loopback(const struct tw_http_server *s)
-{
-    return s->loopback;
 }
 
 uint64_t tw_http_count(const struct tw_http_server *s)

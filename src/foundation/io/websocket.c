@@ -88,6 +88,11 @@ struct tw_ws_message *tw_ws_message_new(const char *text, size_t len)
     return m;
 }
 
+void tw_ws_message_ref(struct tw_ws_message *m)
+{
+    (void)__atomic_add_fetch(&m->refs, 1, __ATOMIC_RELAXED);
+}
+
 void tw_ws_message_unref(struct tw_ws_message *m)
 {
     if (m && __atomic_sub_fetch(&m->refs, 1, __ATOMIC_ACQ_REL) == 0)
@@ -228,7 +233,7 @@ void tw_ws_send(struct tw_ws *c, struct tw_ws_message *m, bool live)
         tw_ws_close(c, 1013, "too far behind");
         return;
     }
-    (void)__atomic_add_fetch(&m->refs, 1, __ATOMIC_RELAXED);
+    tw_ws_message_ref(m);
     *slot_at(c, c->count++) = (struct slot){m, live};
     pump(c);
 }

@@ -526,7 +526,7 @@ json_t *tw_simulation_to_json(const struct tw_simulation *s)
     json_object_set_new(json, "decision",
                         decided ? json_string(tw_verdict_names[s->decision.verdict])
                                 : json_null());
-    json_object_set_new(json, "approval_id", json_null());
+    json_object_set_new(json, "approval_id", tw_json_text(s->approval_id));
     json_object_set_new(json, "predicted_impact", impact_to_json(s));
     json_object_set_new(json, "measured", measured_to_json(&s->measured));
     part = s->request.metadata ? json_loads(s->request.metadata, 0, NULL) : NULL;
@@ -586,6 +586,8 @@ static int read_simulation(struct tw_simulation *s, const json_t *json,
     spec_read(&spec_plan, s->arena, json_object_get(json, "plan"), &s->plan);
     spec_read(&measured, s->arena, json_object_get(json, "measured"), &s->measured);
     spec_read(&problem, s->arena, json_object_get(json, "problem"), &s->problem);
+    s->approval_id =
+        tw_arena_strdup(s->arena, json_string_value(json_object_get(json, "approval_id")));
     s->decision.verdict = verdict < 0 ? TW_REVIEW : (enum tw_verdict)verdict;
     if (final_error(s))
         s->error =

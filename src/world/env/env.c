@@ -10,15 +10,20 @@
 
 /* ---- declarations: one JSON file, written as a whole ---- */
 
-static char *file_of(const char *state_dir)
+/* Those of twin.yaml, rewritten by each start of the daemon, and those added by command. */
+enum origin { DECLARED, ADDED, ORIGIN_COUNT };
+
+static char *file_of(const char *state_dir, enum origin origin)
 {
-    return tw_strf("%s/environments.json", state_dir);
+    static const char *const names[ORIGIN_COUNT] = {"declared.json", "environments.json"};
+
+    return tw_strf("%s/%s", state_dir, names[origin]);
 }
 
-int tw_env_load(struct tw_arena *a, const char *state_dir, struct tw_env_list *ret,
-                struct tw_err *err)
+static int load_file(struct tw_arena *a, const char *state_dir, enum origin origin,
+                     struct tw_env_list *ret, struct tw_err *err)
 {
-    tw_auto_free char *path = file_of(state_dir);
+    tw_auto_free char *path = file_of(state_dir, origin);
     tw_auto_free char *text = NULL;
     json_auto_t *json = NULL;
     size_t i;
@@ -26,7 +31,6 @@ int tw_env_load(struct tw_arena *a, const char *state_dir, struct tw_env_list *r
     size_t len;
     int r = tw_read_file(AT_FDCWD, path, 8 << 20, &text, &len, err);
 
-    *ret = (struct tw_env_list){0};
     if (r == -ENOENT)
         return 0;
     if (r == 0)
@@ -44,9 +48,23 @@ int tw_env_load(struct tw_arena *a, const char *state_dir, struct tw_env_list *r
     return 0;
 }
 
-static int save(const char *state_dir, const struct tw_env_list *list, struct tw_err *err)
+int tw_env_load(struct tw_arena *a, const char *state_dir, struct tw_env_list *ret,
+                struct tw_err *err)
 {
-    tw_auto_free char *path = file_of(state_dir);
+    struct tw_env_list all = {0};
+    int r = 0;
+
+    for (int origin = 0; origin < ORIGIN_COUNT && r == 0; origin++)
+        r = load_file(a, state_dir, (enum origin)origin, &all, err);
+    if (r == 0)
+        *ret = all;
+    return r;
+}
+
+static int save(const char *state_dir, enum origin origin, const struct tw_env_list *list,
+                struct tw_err *err)
+{
+    tw_auto_free char *path = file_of(state_dir, origin);
     tw_auto_free char *text = NULL;
     json_auto_t *json = json_array();
     int r = tw_make_dirs(state_dir, 0750, err);
@@ -81,8 +99,8 @@ static int check_declaration(const struct tw_target *t, struct tw_err *err)
                        nearest ? "; did you mean '" : "", nearest ? nearest : "",
                        nearest ? "'?" : "");
     for (size_t i = 0; i < TW_COUNT_OF(paths); i++) {
-        const char *path = *(const char *const *)(const void *)((const char *)t +
-                                                                paths[i].offset);
+        const char *path =
+            *(const char *const *)(const void *)((const char *)t + paths[i].offset);
 
         if (path && *path != '/')
             return tw_fail(err, -EINVAL, "%s '%s': an absolute path was expected",
@@ -94,7 +112,7 @@ static int check_declaration(const struct tw_target *t, struct tw_err *err)
 int tw_env_add(const char *state_dir, const struct tw_target *target, struct tw_err *err)
 {
     tw_auto(tw_arena) *a = tw_arena_new();
-    struct tw_env_list list;
+    struct tw_env_list list = {0}, added = {0};
     int r = check_declaration(target, err);
 
     if (r == 0)
@@ -109,27 +127,56 @@ int tw_env_add(const char *state_dir, const struct tw_target *target, struct tw_
                 "target '%s' is already in environment '%s'; remove it first: twin "
                 "env rm %s",
                 target->name, target->environment, target->name);
-    TW_PUSH(a, &list.targets, *target);
-    return save(state_dir, &list, err);
+    r = load_file(a, state_dir, ADDED, &added, err);
+    if (r < 0)
+        return r;
+    TW_PUSH(a, &added.targets, *target);
+    return save(state_dir, ADDED, &added, err);
+}
+
+int tw_env_declare(const char *state_dir, const struct tw_env_list *list,
+                   struct tw_err *err)
+{
+    for (size_t i = 0; i < list->targets.count; i++) {
+        const struct tw_target *t = &list->targets.items[i];
+        int r = check_declaration(t, err);
+
+        if (r < 0)
+            return r;
+        for (size_t k = 0; k < i; k++)
+            if (tw_streq(list->targets.items[k].name, t->name) &&
+                tw_streq(list->targets.items[k].environment, t->environment))
+                return tw_fail(err, -EEXIST, "target '%s' is twice in environment '%s'",
+                               t->name, t->environment);
+    }
+    return save(state_dir, DECLARED, list, err);
 }
 
 int tw_env_remove(const char *state_dir, const char *environment, const char *name,
                   struct tw_err *err)
 {
     tw_auto(tw_arena) *a = tw_arena_new();
-    struct tw_env_list list, kept = {0};
+    struct tw_env_list all = {0}, list = {0}, kept = {0};
     struct tw_target found;
-    int r = tw_env_load(a, state_dir, &list, err);
+    int r = tw_env_load(a, state_dir, &all, err);
 
     if (r == 0)
-        r = tw_env_find(&list, environment, name, &found, err);
+        r = tw_env_find(&all, environment, name, &found, err);
+    if (r == 0)
+        r = load_file(a, state_dir, ADDED, &list, err);
     if (r < 0)
         return r;
     for (size_t i = 0; i < list.targets.count; i++)
         if (!tw_streq(list.targets.items[i].name, found.name) ||
             !tw_streq(list.targets.items[i].environment, found.environment))
             TW_PUSH(a, &kept.targets, list.targets.items[i]);
-    return save(state_dir, &kept, err);
+    if (kept.targets.count == list.targets.count)
+        return tw_fail(
+            err, -EINVAL,
+            "target '%s' is declared in twin.yaml: take it out there and start the "
+            "daemon again",
+            name);
+    return save(state_dir, ADDED, &kept, err);
 }
 
 static int not_found(const struct tw_env_list *list, const char *environment,

@@ -1,0 +1,151 @@
+/* The worker's side of the queue: one job from standard input, lines of JSON to standard output. */
+#include "run_internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define JOB_MAX ((size_t)16 << 20)
+#define TELL_NS (100 * TW_MSEC_NS) /* events at most this often, but each stage at once */
+
+static bool write_line(json_t *json)
+{
+    tw_auto_free char *text = tw_json_dump(json, JSON_COMPACT);
+    tw_auto_free char *line = tw_strf("%s\n", text);
+    size_t len = strlen(line), at = 0;
+
+    json_decref(json);
+    while (at < len) {
+        ssize_t n = write(STDOUT_FILENO, line + at, len - at);
+
+        if (n < 0 && errno != EINTR)
+            return false;
+        at += n > 0 ? (size_t)n : 0;
+    }
+    return true;
+}
+
+/* ---- events ---- */
+
+struct telling {
+    const char *stage;
+    int64_t told_ns;
+};
+
+static json_t *arms(const double values[TW_ARM_COUNT])
+{
+    return json_pack("{s:o, s:o}", "baseline", tw_json_real(values[TW_BASELINE]),
+                     "candidate", tw_json_real(values[TW_CANDIDATE]));
+}
+
+static void tell(void *arg, const struct tw_run_event *e)
+{
+    struct telling *t = arg;
+    int64_t now = tw_now_ns();
+
+    if (t->stage == e->stage && now - t->told_ns < TELL_NS)
+        return;
+    t->stage = e->stage;
+    t->told_ns = now;
+    (void)write_line(json_pack(
+        "{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:o}", "event", "progress",
+        "stage", e->stage, "done", tw_json_real(e->done), "elapsed_s",
+        tw_json_real(e->elapsed_s), "left_s", tw_json_real(e->left_s), "p50_ms",
+        arms(e->p50_ms), "p95_ms", arms(e->p95_ms), "throughput_per_s",
+        arms(e->throughput_per_s), "pairs", e->pairs, "confidence",
+        tw_json_real(isnan(e->confidence) ? 0 : e->confidence)));
+}
+
+/* ---- the verbs ---- */
+
+static json_t *do_run(const struct tw_run_options *options, struct tw_simulation *sim)
+{
+    struct tw_err err = {0};
+    int r = tw_run(options, sim, &err);
+
+    return json_pack("{s:s, s:b, s:o}", "event", "result", "refused", r < 0, "body",
+                     tw_simulation_to_json(sim));
+}
+
+static json_t *do_sync(const struct tw_run_options *options, struct tw_simulation *sim)
+{
+    struct tw_err err = {0};
+    int r = tw_run_sync(options, sim, &err);
+
+    if (r < 0)
+        return json_pack("{s:s, s:b, s:{s:i, s:s}}", "event", "result", "refused", 1,
+                         "body", "code", r, "error", err.text);
+    return json_pack("{s:s, s:b, s:{s:o, s:o}}", "event", "result", "refused", 0, "body",
+                     "snapshot", tw_snapshot_to_json(&sim->snapshot), "seconds",
+                     tw_json_real(sim->elapsed_s));
+}
+
+/* The snapshot alone: what scheduled looks at production take, with no copy of its data. */
+static json_t *do_look(const struct tw_run_options *options, struct tw_simulation *sim)
+{
+    struct tw_env_list list;
+    struct tw_target target;
+    struct tw_snapshot snapshot;
+    struct tw_err err = {0};
+    int r = tw_env_load(sim->arena, options->state_dir, &list, &err);
+
+    if (r == 0)
+        r = tw_env_find(&list, sim->request.environment, sim->request.target, &target,
+                        &err);
+    if (r == 0)
+        r = tw_env_snapshot(sim->arena, &target, &snapshot, &err);
+    if (r < 0)
+        return json_pack("{s:s, s:b, s:{s:i, s:s}}", "event", "result", "refused", 1,
+                         "body", "code", r, "error", err.text);
+    return json_pack("{s:s, s:b, s:{s:o}}", "event", "result", "refused", 0, "body",
+                     "snapshot", tw_snapshot_to_json(&snapshot));
+}
+
+static const struct {
+    const char *name;
+    json_t *(*run)(const struct tw_run_options *options, struct tw_simulation *sim);
+} verbs[] = {{"run", do_run}, {"sync", do_sync}, {"look", do_look}};
+
+/* ---- the job ---- */
+
+static int read_job(json_t **ret, struct tw_err *err)
+{
+    tw_auto_buf text = {0};
+    char part[65536];
+    ssize_t n;
+
+    tw_buf_init(&text, JOB_MAX);
+    while ((n = read(STDIN_FILENO, part, sizeof(part))) > 0)
+        tw_buf_add(&text, part, (size_t)n);
+    return tw_json_parse(tw_buf_text(&text), text.len, ret, err);
+}
+
+static const char *text_of(const json_t *job, const char *key)
+{
+    return json_string_value(json_object_get(job, key));
+}
+
+int tw_worker_main(const volatile bool *cancel)
+{
+    tw_auto(tw_simulation) *sim = NULL;
+    struct telling telling = {0};
+    json_auto_t *job = NULL;
+    struct tw_err err = {0};
+    int r = read_job(&job, &err);
+    struct tw_run_options options = {.state_dir = text_of(job, "state_dir"),
+                                     .policy_path = text_of(job, "policy"),
+                                     .event = tell,
+                                     .arg = &telling,
+                                     .cancel = cancel,
+                                     .no_history = true};
+
+    if (r == 0)
+        r = tw_simulation_from_json(text_of(job, "simulation"), &sim, &err);
+    for (size_t i = 0; i < TW_COUNT_OF(verbs) && r == 0; i++)
+        if (tw_streq(verbs[i].name, text_of(job, "verb")))
+            return write_line(verbs[i].run(&options, sim)) ? 0 : 1;
+    tw_log(TW_LOG_ERROR, "worker: %s",
+           r < 0 ? err.text : "the job has no verb that is known");
+    return 1;
+}
