@@ -145,6 +145,42 @@ static void add_counters(const struct standing *s)
                 add_counter(s, &s->after->counters.items[i], row);
 }
 
+/* ---- sessions that nobody closes ---- */
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* role NULL: of all together. */
+static struct tw_estimate leak_of(const struct standing *s, const char *role)
+{
+    size_t n = 0, all = s->r->snapshot.counters.count;
+    tw_auto_free double *begun = tw_realloc_array(NULL, all + 1, sizeof(double));
+
+    for (size_t i = 0; i < all; i++) {
+        const struct tw_counter *c = &s->r->snapshot.counters.items[i];
+
+        if (tw_streq(c->kind, "session") && (!role || tw_streq(c->name, role)))
+            begun[n++] = -c->used;
+    }
+    qsort(begun, n, sizeof(double), ascending);
+    return tw_predict_leak(begun, n, 0);
+}
+
+static void add_leak(const struct standing *s)
+{
+    struct tw_estimate leak = leak_of(s, NULL);
+
+    if (leak.n == 0)
+        return;
+    s->limits->connection_growth_per_s = leak.value;
+    s->limits->connection_growth_low = leak.low;
+    s->limits->connection_growth_high = leak.high;
+}
+
 /* ---- roles, certificates ---- */
 
 static const struct tw_role *role_at_target(const struct standing *s, const char *name)
@@ -173,6 +209,10 @@ static void add_roles(const struct standing *s)
                                  .name = role->name,
                                  .until_wall_ns = role->valid_until_wall_ns};
 
+        struct tw_inflow in = inflow("sessions that nobody closes", tw_unknown);
+
+        in.per_s = leak_of(s, role->name);
+        TW_PUSH(s->a, &stock.inflows, in);
         if (role->connection_limit >= 0 && !role->superuser && stock.used > 0)
             TW_PUSH(s->a, &s->limits->stocks, stock);
         if (role->login && role->valid_until_wall_ns)
@@ -199,6 +239,14 @@ static void add_certificates(const struct standing *s)
 
 /* ---- file systems ---- */
 
+/* What a row takes is told by a table that has some: one that just grew has pages ahead of its rows. */
+#define ROWS_TELL 1000.0
+static double row_bytes(const struct tw_reclaimed *was, const struct tw_reclaimed *now)
+{
+    return was->rows >= ROWS_TELL && was->row_bytes > 0 ? fmin(was->row_bytes, now->row_bytes)
+                                                        : now->row_bytes;
+}
+
 /* Rows that stay, and rows that are dead until something reclaims them. */
 static void add_rows(const struct standing *s, struct tw_stock *disk)
 {
@@ -217,13 +265,13 @@ static void add_rows(const struct standing *s, struct tw_stock *disk)
             continue;
         added = t->added_rows - was->added_rows;
         died = t->dead_rows - was->dead_rows;
-        bytes += added * t->row_bytes;
+        bytes += added * row_bytes(was, t);
         events += fabs(added);
         if (died <= 0)
             continue;
-        dead += died * t->row_bytes;
+        dead += died * row_bytes(was, t);
         dead_events += died;
-        most += t->threshold_rows * t->row_bytes;
+        most += t->threshold_rows * row_bytes(was, t);
     }
     TW_PUSH(s->a, &disk->inflows, inflow("rows", each(s, bytes, events, 0.1)));
     in = inflow("dead rows", each(s, dead, dead_events, 0.1));
@@ -470,33 +518,6 @@ static void add_vacuum(const struct standing *s)
     }
 }
 
-/* ---- sessions that nobody closes ---- */
-
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-static void add_leak(const struct standing *s)
-{
-    size_t n = 0, all = s->r->snapshot.counters.count;
-    tw_auto_free double *begun = tw_realloc_array(NULL, all + 1, sizeof(double));
-    struct tw_estimate leak;
-
-    for (size_t i = 0; i < all; i++)
-        if (tw_streq(s->r->snapshot.counters.items[i].kind, "session"))
-            begun[n++] = -s->r->snapshot.counters.items[i].used;
-    qsort(begun, n, sizeof(double), ascending);
-    leak = tw_predict_leak(begun, n, 0);
-    if (leak.n == 0)
-        return;
-    s->limits->connection_growth_per_s = leak.value;
-    s->limits->connection_growth_low = leak.low;
-    s->limits->connection_growth_high = leak.high;
-}
-
 /* ---- the laws ---- */
 
 static double known_or_nan(int n)
@@ -525,6 +546,17 @@ static struct tw_predict_limits limits_of(const struct run *r, enum tw_arm arm)
     };
 }
 
+/* Failed ones took nothing, or not all of it. */
+static double requests_done(const struct run *r, enum tw_arm arm)
+{
+    double done = 0;
+
+    for (size_t i = 0; i < r->v.trial.slots.count; i++)
+        if (r->v.trial.slots.items[i].arm == arm)
+            done += (double)r->v.trial.slots.items[i].done;
+    return done;
+}
+
 static void gather(struct run *r, enum tw_arm arm, struct tw_arena *a,
                    struct tw_predict_limits *limits)
 {
@@ -534,9 +566,8 @@ static void gather(struct run *r, enum tw_arm arm, struct tw_arena *a,
                          .arm = arm,
                          .before = &both[0].of,
                          .after = both[1].known ? &both[1].of : &both[0].of,
-                         .requests = both[1].known && r->v.measured
-                                         ? (double)r->v.trial.measured.answered[arm]
-                                         : 0,
+                         .requests =
+                             both[1].known && r->v.measured ? requests_done(r, arm) : 0,
                          .limits = limits};
 
     add_certificates(&s);

@@ -67,6 +67,7 @@ struct tw_estimate tw_predict_leak(const double *at_s, size_t n, double now_s)
 
 #define MEMORY_LEAST 12   /* slots, so that each half has its own interval */
 #define LEVELS_OFF   0.5  /* the second half grows at less than this share of the first */
+#define GREW_LEAST   1e6  /* bytes in the second half: less is what caches do */
 
 struct curve {
     double *x, *y; /* requests so far, bytes */
@@ -109,7 +110,8 @@ struct tw_estimate tw_predict_memory_growth(const struct tw_slot *slots, size_t 
     second = tw_theil_sen(x + half, y + half, k.n - half);
     all = tw_theil_sen(x, y, k.n);
     if (!(all.slope_low > 0) || !(second.slope_low > 0) ||
-        second.slope < LEVELS_OFF * first.slope)
+        second.slope < LEVELS_OFF * first.slope ||
+        second.slope * (x[k.n - 1] - x[half]) < GREW_LEAST)
         return tw_unknown;
     return (struct tw_estimate){second.slope, second.slope_low, second.slope_high, 0.9,
                                 (int64_t)k.n, "Theil-Sen over the later slots"};

@@ -146,6 +146,8 @@ int kind_pg_limits(struct tw_arena *a, const struct tw_access *access,
                    struct tw_service_limits *ret, struct tw_err *err);
 int kind_pg_standing(struct tw_arena *a, const struct tw_access *access, bool probe,
                      struct tw_standing *ret, struct tw_err *err);
+void kind_pg_certificates(struct tw_arena *a, const struct tw_access *access,
+                          struct tw_certificates *ret);
 int kind_pg_requests(struct tw_arena *a, const struct tw_access *access,
                      const char *database, int64_t deadline_ns, int64_t *ret,
                      struct tw_err *err);

@@ -39,6 +39,7 @@ const struct tw_service_kind kind_postgresql = {
     .limits = kind_pg_limits,
     .standing = kind_pg_standing,
     .requests = kind_pg_requests,
+    .certificates = kind_pg_certificates,
     .conninfo = kind_pg_conninfo,
     .layout = kind_pg_layout,
     .launch = kind_pg_launch,

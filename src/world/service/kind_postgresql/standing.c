@@ -1,5 +1,6 @@
 /* What may run out, and how far it is: asked of the target and of its twins. */
 #include "kind_pg_internal.h"
+#include "service/service_internal.h"
 
 #include <fcntl.h>
 #include <fts.h>
@@ -476,4 +477,35 @@ int kind_pg_standing(struct tw_arena *a, const struct tw_access *access, bool pr
     if (r == 0)
         *ret = s;
     return r;
+}
+
+/* ---- certificates ---- */
+
+/* As the clone's own files say, with the change in them; a relative path is below the data directory. */
+void kind_pg_certificates(struct tw_arena *a, const struct tw_access *access,
+                          struct tw_certificates *ret)
+{
+    static const struct {
+        const char *name, *otherwise;
+    } files[] = {{"ssl_cert_file", "server.crt"}, {"ssl_ca_file", NULL}};
+    const struct tw_snapshot *s = access->snapshot;
+    const struct kind_pg_entry *on;
+    struct kind_pg_conf conf;
+    bool ssl = false;
+
+    kind_pg_conf_read(a, access->root, s->config_file, s->data_dir, &conf);
+    on = kind_pg_conf_last(&conf, "ssl");
+    if (!on || kind_pg_read_bool(on->value, &ssl) < 0 || !ssl)
+        return;
+    for (size_t i = 0; i < TW_COUNT_OF(files); i++) {
+        const struct kind_pg_entry *e = kind_pg_conf_last(&conf, files[i].name);
+        const char *path = e && *e->value ? e->value : files[i].otherwise;
+        struct tw_certificate one;
+
+        if (!path)
+            continue;
+        path = *path == '/' ? path : tw_arena_printf(a, "%s/%s", s->data_dir, path);
+        service_certificate_read(a, access->root, path, NULL, files[i].name, &one);
+        TW_PUSH(a, &ret->list, one);
+    }
 }
