@@ -114,13 +114,15 @@ static const struct {
     {"connections", "connections", NULL, "connections", "connections", "logins are refused"},
 };
 
-/* How far the target is counts, not its clone; where it was not asked, the clone before the load. */
+/* How far the target is counts, not its clone; where it was not asked, the clone before the load. A clone
+ * that came to the end under the load took for its answered requests what was left, and no more. */
 static void add_counter(const struct standing *s, const struct tw_counter *now, size_t row)
 {
     const struct tw_counter *home = at_target(s, now->kind, now->name);
     const struct tw_counter *was = counter_of(s->before->counters.items,
                                               s->before->counters.count, now->kind, now->name);
-    double grown = was ? now->used - was->used : NAN;
+    double end = now->limit > 0 ? now->limit : INFINITY;
+    double grown = was ? fmin(now->used, end) - was->used : NAN;
     struct tw_stock stock = {.law = counted[row].law,
                              .kind = counted[row].kind,
                              .name = now->name,
@@ -603,8 +605,35 @@ static int judge_arm(struct run *r, enum tw_arm arm, struct tw_arena *a, struct 
     return 0;
 }
 
+/* Whether or not the disk is full within the horizon: a backup chain is broken at once. */
+static void tell_archive(struct run *r)
+{
+    const struct tw_standing *now = &r->v.standing[TW_CANDIDATE][1].of;
+    const struct tw_standing *was = &r->v.standing[TW_BASELINE][1].of;
+    struct tw_arena *a = r->v.sim->arena;
+    bool outside;
+
+    if (!r->v.standing[TW_CANDIDATE][1].known || !now->archive_command ||
+        !(now->archive_failed > 0) || now->archived > 0 ||
+        tw_streq(now->archive_command, was->archive_command))
+        return;
+    outside = is_outside(now->archive_command);
+    tw_issue_add(a, &r->v.issues, outside ? TW_MEDIUM : TW_HIGH, TW_REVIEW, "archive.failing",
+                 "no segment of the WAL is archived with the change",
+                 tw_arena_printf(a, "archive_command '%s': %.0f attempts failed in the twin, %.0f "
+                                    "segments were taken%s",
+                                 now->archive_command, now->archive_failed, now->archived,
+                                 outside ? "; it names what a twin does not reach" : ""),
+                 "try the command as the server's user; until it succeeds all WAL is kept, and no "
+                 "backup can be brought up to date");
+}
+
 /* A candidate that does not serve has nothing that runs out. */
 int run_laws(struct run *r, struct tw_err *err)
 {
-    return r->members[RUN_CANDIDATE].started.ready ? run_each_arm(r, judge_arm, err) : 0;
+    int rc = r->members[RUN_CANDIDATE].started.ready ? run_each_arm(r, judge_arm, err) : 0;
+
+    if (rc == 0)
+        tell_archive(r);
+    return rc;
 }
