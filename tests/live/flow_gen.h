@@ -28,7 +28,8 @@ struct gen {
     struct tw_buf out;
     bool xtables, v6; /* v6: of iptables only */
     bool used[GEN_CONSTRUCT_COUNT];
-    bool family6; /* of the rule being written */
+    bool family6;   /* of the rule being written */
+    bool transport; /* it names a protocol already: two would contradict */
     int rules;
 };
 
@@ -147,8 +148,13 @@ GEN void gen_nft_port(struct gen *g)
 GEN void gen_nft_match(struct gen *g)
 {
     const char *ip = g->family6 ? "ip6" : "ip";
+    unsigned n = gen_below(g, 17);
+    bool names = (n >= 3 && n <= 7) || n == 9 || n == 10 || n == 15;
 
-    switch (gen_below(g, 17)) {
+    if (names && g->transport)
+        n = 8;
+    g->transport |= names;
+    switch (n) {
     case 0:
         gen_use(g, g->family6 ? GEN_V6 : GEN_V4);
         tw_buf_printf(&g->out, "meta nfproto %s ", g->family6 ? "ipv6" : "ipv4");
@@ -261,6 +267,10 @@ GEN void gen_nft_verdict(struct gen *g, int chain)
         tw_buf_puts(&g->out, "reject");
         break;
     case 5:
+        if (g->transport) {
+            tw_buf_puts(&g->out, "drop");
+            break;
+        }
         gen_use(g, GEN_VMAP);
         tw_buf_printf(&g->out, "%s dport vmap { %u : accept, %u-%u : drop, %u : continue%s }",
                       GEN_PICK(g, "tcp", "udp"), 1 + gen_below(g, 4), 5 + gen_below(g, 2),
@@ -284,6 +294,7 @@ GEN void gen_nft_rule(struct gen *g, int chain)
     unsigned matches = 1 + gen_below(g, 2);
 
     g->family6 = gen_one_in(g, 3);
+    g->transport = false;
     tw_buf_puts(&g->out, "    ");
     for (unsigned i = 0; i < matches; i++)
         gen_nft_match(g);
@@ -349,7 +360,7 @@ GEN void gen_nft(struct gen *g)
     }
     if (gen_one_in(g, 2)) {
         gen_use(g, GEN_NAT);
-        tw_buf_puts(&g->out, "  chain dst {\n    type nat hook prerouting priority dstnat;\n");
+        tw_buf_puts(&g->out, "  chain translate {\n    type nat hook prerouting priority dstnat;\n");
         tw_buf_printf(&g->out, "    meta nfproto ipv4 tcp dport %u redirect to :%u\n", 1 + gen_below(g, 12),
                       1 + gen_below(g, 12));
         tw_buf_printf(&g->out, "    ip daddr 10.9.1.2 udp dport %u-%u dnat ip to 10.9.1.%u\n",
