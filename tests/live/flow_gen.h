@@ -208,7 +208,7 @@ GEN void gen_nft_match(struct gen *g)
         gen_use(g, GEN_INTERFACE);
         tw_buf_printf(&g->out, "%s ",
                       GEN_PICK(g, "iifname vb", "iifname \"v*\"", "iifname != vb", "iifname eth0",
-                               "iifname { vb, eth1 }", "oifname \"\"", "oifname != eth0", "iif lo",
+                               "iifname { vb, eth1 }", "oifname != eth0", "iif lo",
                                "iifname \"w*\"", "iifname != \"va\""));
         break;
     case 12:

@@ -301,6 +301,22 @@ void flow_dd_bounds(const struct flow_dd *d, uint32_t a, unsigned level, unsigne
     *ret_hi = hi;
 }
 
+static double share_from(const struct flow_dd *d, double *known, uint32_t a)
+{
+    if (a < 2)
+        return a;
+    if (known[a] == 0) /* a set that is not empty has a share */
+        known[a] = (share_from(d, known, d->nodes[a].lo) + share_from(d, known, d->nodes[a].hi)) / 2;
+    return known[a];
+}
+
+double flow_dd_share(const struct flow_dd *d, uint32_t a)
+{
+    tw_auto_free double *known = a > 1 ? tw_alloc((a + (size_t)1) * sizeof *known) : NULL;
+
+    return share_from(d, known, a);
+}
+
 struct listing {
     const struct flow_dd *d;
     unsigned level, width;

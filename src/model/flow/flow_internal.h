@@ -176,6 +176,8 @@ size_t flow_dd_ranges(const struct flow_dd *d, uint32_t a, unsigned level, unsig
                       struct flow_range *ret, size_t room);
 void flow_dd_bounds(const struct flow_dd *d, uint32_t a, unsigned level, unsigned width,
                     tw_flow_num *ret_lo, tw_flow_num *ret_hi);
+/* The share of all combinations of bits that a has, 0..1. */
+double flow_dd_share(const struct flow_dd *d, uint32_t a);
 /* Forgets everything but these sets, whose numbers it changes. */
 void flow_dd_compact(struct flow_dd *d, uint32_t **roots, size_t count);
 

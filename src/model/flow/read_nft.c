@@ -863,6 +863,20 @@ static int read_known(struct reader *r, const struct statement_row *row, const j
     }
 }
 
+/* What kind of refusal it is tells for which packets: "meta nfproto ipv6 reject" is printed as a
+ * reject of type icmpv6 and nothing else. */
+static void reject_guard(struct reader *r, const char *type)
+{
+    struct flow_cond c = {.guard = strcmp(type, "icmp") == 0        ? FLOW_IS_V4
+                                   : strcmp(type, "icmpv6") == 0    ? FLOW_IS_V6
+                                   : strcmp(type, "tcp reset") == 0 ? FLOW_IS_PROTO
+                                                                    : 0,
+                          .guard_proto = 6};
+
+    if (c.guard)
+        flow_step_cond(r->a, r->rule, c);
+}
+
 static int read_statement(struct reader *r, const json_t *statement)
 {
     const char *name = json_object_iter_key(json_object_iter((json_t *)(uintptr_t)statement));
@@ -880,6 +894,8 @@ static int read_statement(struct reader *r, const json_t *statement)
         return 0;
     }
     if (read_verdict(r, name, body, &act)) {
+        if (strcmp(name, "reject") == 0)
+            reject_guard(r, text_of(body, "type"));
         flow_step_act(r->a, r->rule, act);
         return 0;
     }
