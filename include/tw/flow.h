@@ -179,7 +179,7 @@ int tw_flow_prefix(const char *text, struct tw_flow_prefix *ret, struct tw_err *
 struct tw_flow_zone { /* sources: any of the prefixes (none: all), at any of the interfaces */
     const char *name;
     TW_ARRAY(struct tw_flow_prefix) prefixes;
-    TW_ARRAY(const char *) interfaces; /* "eth0", "br-*"; none: all */
+    TW_ARRAY(const char *) interfaces; /* "eth0", "br-*"; none: all but lo */
 };
 struct tw_flow_service {
     const char *name; /* "ssh" */

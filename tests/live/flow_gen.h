@@ -229,11 +229,11 @@ GEN void gen_nft_match(struct gen *g)
     case 15:
         gen_use(g, GEN_CONCAT);
         tw_buf_printf(&g->out, "%s saddr . tcp dport %s{ ", ip, gen_not(g));
-        gen_say_address(g, 10 + gen_below(g, 8));
-        tw_buf_printf(&g->out, " . %u, ", 1 + gen_below(g, 12));
         gen_say_address(g, 10 + gen_below(g, 3));
+        tw_buf_printf(&g->out, " . %u, ", 1 + gen_below(g, 12));
+        gen_say_address(g, 13 + gen_below(g, 2));
         tw_buf_puts(&g->out, "-");
-        gen_say_address(g, 14 + gen_below(g, 3));
+        gen_say_address(g, 15 + gen_below(g, 3));
         tw_buf_printf(&g->out, " . %u-%u } ", 1 + gen_below(g, 6), 7 + gen_below(g, 6));
         break;
     default:
@@ -267,6 +267,8 @@ GEN void gen_nft_verdict(struct gen *g, int chain)
         tw_buf_puts(&g->out, "reject");
         break;
     case 5:
+    case 7:
+    case 9:
         if (g->transport) {
             tw_buf_puts(&g->out, "drop");
             break;

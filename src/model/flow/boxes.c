@@ -104,12 +104,13 @@ char *flow_values_text(struct tw_flow_space *s, struct tw_arena *a, uint32_t set
     return part_text(s, a, flow_forget(s, set, ALL_FIELDS & ~FLOW_BIT(f)), f, v6);
 }
 
-static bool free_field(struct tw_flow_space *s, const struct growth *g, uint32_t world,
-                       enum tw_flow_field f)
+/* Values that a packet of this box can have at all. */
+static uint32_t existing(struct tw_flow_space *s, const struct growth *g, uint32_t world,
+                         enum tw_flow_field f)
 {
-    uint32_t exist = flow_forget(s, world, ALL_FIELDS & ~FLOW_BIT(f));
+    uint32_t others = flow_dd_and(s->dd, box_of(s, g, (int)f), world);
 
-    return flow_dd_minus(s->dd, exist, g->part[f]) == 0;
+    return flow_forget(s, others, ALL_FIELDS & ~FLOW_BIT(f));
 }
 
 static const struct {
@@ -127,11 +128,17 @@ static char *box_text(struct tw_flow_space *s, struct tw_arena *a, const struct 
                       uint32_t world, bool v6)
 {
     bool any[TW_FLOW_FIELD_COUNT];
+    uint32_t part[TW_FLOW_FIELD_COUNT];
     char *text, *family;
 
-    for (int f = 0; f < TW_FLOW_FIELD_COUNT; f++)
-        any[f] = free_field(s, g, world, (enum tw_flow_field)f);
-#define PART(f) (any[f] ? "any" : part_text(s, a, g->part[f], f, v6))
+    for (int f = 0; f < TW_FLOW_FIELD_COUNT; f++) {
+        uint32_t exist = existing(s, g, world, (enum tw_flow_field)f);
+
+        any[f] = flow_dd_minus(s->dd, exist, g->part[f]) == 0;
+        part[f] = f == TW_FLOW_PROTO || f == TW_FLOW_STATE ? flow_dd_and(s->dd, g->part[f], exist)
+                                                           : g->part[f];
+    }
+#define PART(f) (any[f] ? "any" : part_text(s, a, part[f], f, v6))
     family = any[TW_FLOW_FAMILY] || !any[TW_FLOW_SADDR] || !any[TW_FLOW_DADDR] ? "" : v6 ? "v6 " : "v4 ";
     text = tw_arena_printf(a, "%s%s from %s to %s", family,
                            any[TW_FLOW_PROTO] ? "any protocol" : PART(TW_FLOW_PROTO),

@@ -142,7 +142,8 @@ static void check_lockout(struct tw_flow_space *s, struct tw_arena *a, const str
 
 static uint32_t zone_set(struct tw_flow_space *s, const struct tw_flow_zone *z)
 {
-    uint32_t from = z->prefixes.count ? 0 : 1, in = z->interfaces.count ? 0 : 1;
+    uint32_t lo = flow_set_is(s, TW_FLOW_IIF, tw_flow_name("lo"));
+    uint32_t from = z->prefixes.count ? 0 : 1, in = z->interfaces.count ? 0 : flow_dd_minus(s->dd, 1, lo);
 
     for (size_t i = 0; i < z->prefixes.count; i++) {
         const struct tw_flow_prefix *p = &z->prefixes.items[i];
