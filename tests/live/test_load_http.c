@@ -148,3 +148,97 @@ Test(load_http, answers_are_told_from_failures)
             service_slot_free(&slot);
         }
 }
+
+/* What the log tells, as a snapshot has it. */
+static void log_row(struct tw_snapshot *s, const char *method, const char *path,
+                    int status, int64_t count)
+{
+    struct tw_sample_request r = {.method = method,
+                                  .path = path,
+                                  .status = status,
+                                  .count = count,
+                                  .bytes = NAN,
+                                  .request_bytes = 600,
+                                  .mean_s = NAN,
+                                  .upstream_s = NAN,
+                                  .upstream_bytes = NAN};
+
+    TW_PUSH(arena, &s->requests, r);
+}
+
+Test(load_http, a_mix_is_what_the_log_tells_and_the_baseline_serves)
+{
+    struct tw_snapshot s;
+    struct tw_load_mix mix;
+    struct tw_load_spec spec = {.conninfo = {endpoint(port, ""), endpoint(port, "")},
+                                .connections = 4};
+    struct tw_load_order order = {.rate_per_s = 400, .length_ns = TW_SEC_NS, .seed = 2};
+    struct tw_err err = {0};
+    struct tw_slot a, b;
+
+    tw_snapshot_init(&s);
+    cr_assert(tw_load_mix_make_at(arena, &s, "http", NULL, 0, &spec, &mix, &err) == 0,
+              "%s", err.text);
+    cr_expect_str_eq(mix.source, "nothing known");
+    cr_expect_eq(mix.items.count, 1);
+
+    log_row(&s, "GET", "/", 200, 700);
+    log_row(&s, "GET", "/", 304, 100);
+    log_row(&s, "POST", "/post", 204, 50);
+    log_row(&s, "GET", "/none", 200, 100);
+    log_row(&s, "GET", "/busy", 200, 50);
+    cr_assert(tw_load_mix_make_at(arena, &s, "http", NULL, 0, &spec, &mix, &err) == 0,
+              "%s", err.text);
+    cr_expect_eq(mix.items.count, 3, "%zu items", mix.items.count);
+    cr_expect_float_eq(mix.coverage, 0.85, 1e-9, "%f", mix.coverage);
+    cr_expect_eq(mix.missing.count, 2);
+    cr_expect_float_eq(mix.items.items[0].weight, 800.0 / 950, 1e-9);
+
+    spec.mix = &mix;
+    cr_assert(tw_load_open(&spec, &load, &err) == 0, "%s", err.text);
+    a = service_slot(load, order);
+    order.arm = TW_CANDIDATE;
+    b = service_slot(load, order);
+    cr_expect(fabs((double)a.sent - 400) < 5 * 20, "%ld of 400", (long)a.sent);
+    cr_expect_eq(a.sent, b.sent, "both arms get the same requests");
+    cr_expect_eq(a.done, a.sent);
+    cr_expect_eq(b.done, b.sent);
+    service_slot_free(&a);
+    service_slot_free(&b);
+}
+
+/* keepalive_timeout is 2 s, and there is room for 400 connections in all. */
+Test(load_http, idle_time_outs_and_too_many_connections_are_found)
+{
+    struct tw_load_mix mix = {.driver = "http"};
+    struct tw_load_spec spec = {.mix = &mix, .conninfo = {endpoint(port, ""), NULL}};
+    const double rungs[] = {0.3, 8, 600};
+    struct tw_load_connections_order order = {.clients = 20,
+                                              .idle = 20,
+                                              .hold_s = 0.2,
+                                              .rungs_s = rungs,
+                                              .rung_count = 3,
+                                              .bound_s = 10};
+    struct tw_load_connections many;
+    struct tw_err err = {0};
+
+    TW_PUSH(arena, &mix.items, item_of("GET /", 200));
+    cr_assert(tw_load_connections(arena, &spec, &order, &many, &err) == 0, "%s",
+              err.text);
+    cr_expect_eq(many.opened, 43);
+    cr_expect(many.done > 0);
+    cr_assert_eq(many.rungs.count, 3);
+    cr_expect_eq(many.rungs.items[0].result, TW_RUNG_WORKED);
+    cr_expect_eq(many.rungs.items[1].result, TW_RUNG_CLOSED);
+    cr_expect(many.rungs.items[1].closed_s > 1 && many.rungs.items[1].closed_s < 8, "%f",
+              many.rungs.items[1].closed_s);
+    cr_expect_str_eq(many.rungs.items[1].code, "closed");
+    cr_expect_eq(many.rungs.items[2].result, TW_RUNG_NOT_TRIED);
+
+    order = (struct tw_load_connections_order){.clients = 600, .hold_s = 0.3};
+    cr_assert(tw_load_connections(arena, &spec, &order, &many, &err) == 0, "%s",
+              err.text);
+    cr_expect(many.failures.list.count > 0 && many.errors + many.late > 0,
+              "%d opened, %ld done, %ld errors", many.opened, (long)many.done,
+              (long)many.errors);
+}
