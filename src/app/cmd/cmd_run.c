@@ -123,6 +123,13 @@ static int fill_options(struct cmd_args *args, struct tw_request *q, struct tw_e
                           "--connections %lld: expected 1 to 100000",
                           (long long)args->connections);
     q->connections = args->connections ? (int)args->connections : q->connections;
+    for (size_t i = 0; i < args->clients.count && r == 0; i++) {
+        struct tw_client client;
+
+        r = tw_client_from_text(args->arena, args->clients.items[i], &client, err);
+        if (r == 0)
+            TW_PUSH(args->arena, &q->clients, client);
+    }
     for (size_t i = 0; i < args->mixes.count; i++)
         TW_PUSH(args->arena, &q->mixes, args->mixes.items[i]);
     for (size_t i = 0; i < args->sets.count && r == 0; i++)
@@ -268,7 +275,7 @@ const struct cmd cmd_run = {
     .usage = "run [change.json|-] [--target T --set NAME=VALUE …|--sql STATEMENT …] [options]",
     .summary = "simulate a change and decide: proceed, review or block",
     .options = " target env set file sql sql-file database hours scenario profile rate "
-               "connections mix risk-level engine "
+               "client connections mix risk-level engine "
                "seed budget "
                "policy backend data refresh-data dry-run keep output out color quiet ",
     .examples =

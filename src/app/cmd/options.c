@@ -34,6 +34,9 @@ static const struct option_row rows[] = {
      "steady, diurnal, peak_traffic or flash_crowd: the load over the horizon"},
     {"profile", 0, TEXT, AT(profile), "FILE", "the load as CSV: hour,rate_per_s"},
     {"rate", 0, REAL, AT(rate), "N", "peak of the load in requests per second"},
+    {"client", 0, MANY, AT(clients), "WORDS",
+     "who connects, as 'user=app dbname=shop sslmode=require source=10.0.3.7'; again for "
+     "more"},
     {"connections", 0, WHOLE, AT(connections), "N",
      "connections of the load; else as many as the target has at its peak"},
     {"mix", 0, MANY, AT(mixes), "M",

@@ -448,7 +448,7 @@ static bool rest(struct client_try *t, PGconn *conn, const char *at)
 
     if (!client_poll(PQsocket(conn), POLLIN, wanted < most ? wanted : most))
         return true;
-    while (PQconsumeInput(conn) && PQstatus(conn) == CONNECTION_OK &&
+    while (PQconsumeInput(conn) && !PQisBusy(conn) && PQstatus(conn) == CONNECTION_OK &&
            client_poll(PQsocket(conn), POLLIN, tw_now_ns() + 50 * TW_MSEC_NS))
         ;
     if (PQstatus(conn) == CONNECTION_OK)
