@@ -229,9 +229,9 @@ GEN void gen_nft_match(struct gen *g)
     case 15:
         gen_use(g, GEN_CONCAT);
         tw_buf_printf(&g->out, "%s saddr . tcp dport %s{ ", ip, gen_not(g));
-        gen_say_address(g, 10 + gen_below(g, 3));
+        gen_say_address(g, 10 + gen_below(g, 4));
         tw_buf_printf(&g->out, " . %u, ", 1 + gen_below(g, 12));
-        gen_say_address(g, 13 + gen_below(g, 2));
+        gen_say_address(g, 14);
         tw_buf_puts(&g->out, "-");
         gen_say_address(g, 15 + gen_below(g, 3));
         tw_buf_printf(&g->out, " . %u-%u } ", 1 + gen_below(g, 6), 7 + gen_below(g, 6));
