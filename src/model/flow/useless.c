@@ -180,23 +180,47 @@ static void same_without(struct search *q, const struct flow_chain *c)
     }
 }
 
+static void take(struct tw_flow_space *s, uint32_t *into, const uint32_t *from, size_t n,
+                 uint32_t world)
+{
+    for (size_t i = 0; i < n; i++)
+        if (from[i])
+            into[i] = flow_dd_or(s->dd, into[i], flow_dd_and(s->dd, from[i], world));
+}
+
+/* Started with packets of every kind, those that cannot exist included: the sets stay a tenth as
+ * large, and what does not exist is taken off at the end. */
+static void walk_path(struct search *q, enum tw_flow_path path)
+{
+    size_t rules = (size_t)q->r->rule_count, chains = q->r->chains.count;
+    struct flow_record record = {tw_alloc((rules + 1) * sizeof(uint32_t)),
+                                 tw_alloc((chains + 1) * sizeof(uint32_t))};
+    bool rewritten = (q->r->written & FLOW_BIT(TW_FLOW_DADDR)) != 0;
+    struct flow_outcome o;
+
+    for (size_t i = 0; i < rules; i++)
+        flow_pin(q->s, &q->matched[i]);
+    for (size_t i = 0; i < chains; i++)
+        flow_pin(q->s, &q->entered[i]);
+    flow_walk(q->s, q->r, path, 1, &record, &o);
+    flow_unpin(q->s, rules + chains);
+    take(q->s, q->matched, record.matched, rules, flow_world(q->s, path, rewritten));
+    take(q->s, q->entered, record.entered, chains, flow_world(q->s, path, rewritten));
+    free(o.end.items);
+    free(record.matched);
+    free(record.entered);
+}
+
 int tw_flow_useless(struct tw_flow_space *s, struct tw_arena *a, const struct tw_flow_rules *r,
                     struct tw_flow_rule_findings *ret, struct tw_err *err)
 {
     struct search q = {s, a, r, NULL, NULL, ret};
-    struct flow_record record;
 
     *ret = (struct tw_flow_rule_findings){0};
-    q.matched = record.matched = tw_alloc(((size_t)r->rule_count + 1) * sizeof *q.matched);
-    q.entered = record.entered = tw_alloc((r->chains.count + 1) * sizeof *q.entered);
-    for (int path = 0; path < TW_FLOW_PATH_COUNT; path++) {
-        struct flow_outcome o;
-        bool rewritten = (r->written & FLOW_BIT(TW_FLOW_DADDR)) != 0;
-
-        flow_walk(s, r, (enum tw_flow_path)path, flow_world(s, (enum tw_flow_path)path, rewritten),
-                  &record, &o);
-        free(o.end.items);
-    }
+    q.matched = tw_alloc(((size_t)r->rule_count + 1) * sizeof *q.matched);
+    q.entered = tw_alloc((r->chains.count + 1) * sizeof *q.entered);
+    for (int path = 0; path < TW_FLOW_PATH_COUNT; path++)
+        walk_path(&q, (enum tw_flow_path)path);
     for (size_t i = 0; i < r->chains.count && !flow_dd_full(s->dd); i++) {
         const struct flow_chain *c = r->chains.items[i];
 
