@@ -60,6 +60,7 @@ static inline bool scratch_find(struct scratch *s)
 
 static inline void scratch_sweep(const struct scratch *s)
 {
+    (void)scratch_run(s, "test ! -e pooler.pid || kill $(cat pooler.pid)");
     (void)scratch_run(s, "kill -CONT $(head -1 data/postmaster.pid)");
     (void)scratch_run(s, "pg_ctl -D data -m immediate -w stop");
     (void)tw_remove_tree(s->dir, NULL);

@@ -213,29 +213,30 @@ Test(load_generator, errors_are_counted_with_the_servers_words)
 }
 
 /* When psql gets its turn is the machine's affair: it asks again until somebody was hit. */
-Test(load_generator, killed_connections_come_back)
+Test(load_generator, killed_connections_come_back, .timeout = 60)
 {
     struct tw_load_order order = {.rate_per_s = 400, .length_ns = TW_SEC_NS, .seed = 5};
     int64_t deadline = tw_now_ns() + 40 * TW_SEC_NS;
     bool told = false;
-    pid_t pid;
 
     open_load(make_mix("select-only"), 3);
-    pid = fork();
-    if (pid == 0) {
-        tw_auto_free char *command =
-            tw_strf("sleep 0.3; psql -h %s -p 7777 -U postgres -c \"SELECT "
-                    "pg_terminate_backend(pid) FROM pg_stat_activity "
-                    "WHERE application_name = 'twin'\" postgres",
-                    scratch.dir);
-
-        (void)scratch_run(&scratch, command);
-        _exit(0);
-    }
     while (!told && tw_now_ns() < deadline) {
         struct tw_load_failures failures;
-        struct tw_slot slot = slot_of(order);
+        struct tw_slot slot;
+        pid_t pid = fork();
 
+        if (pid == 0) {
+            tw_auto_free char *command =
+                tw_strf("sleep 0.3; psql -h %s -p 7777 -U postgres -c \"SELECT "
+                        "pg_terminate_backend(pid) FROM pg_stat_activity "
+                        "WHERE application_name = 'twin'\" postgres",
+                        scratch.dir);
+
+            (void)scratch_run(&scratch, command);
+            _exit(0);
+        }
+        slot = slot_of(order);
+        (void)waitpid(pid, NULL, 0);
         cr_expect(slot.done > slot.sent / 2, "%ld of %ld", (long)slot.done,
                   (long)slot.sent);
         cr_expect_eq(slot.sent, slot.done + slot.errors + slot.late);
@@ -244,7 +245,6 @@ Test(load_generator, killed_connections_come_back)
             told |= !strcmp(failures.list.items[i].code, "57P01");
         free_slot(&slot);
     }
-    (void)waitpid(pid, NULL, 0);
     cr_expect(told, "57P01 is among the failures");
 }
 
