@@ -80,6 +80,11 @@ GEN int kernel_open_raw(int family, int protocol, bool header)
     "  meta mark 77 accept\n  tcp flags & rst == rst drop\n  icmp type { destination-unreachable, echo-reply, timestamp-reply } drop\n" \
     "  icmpv6 type { destination-unreachable, echo-reply, parameter-problem } drop\n }\n}\nX\n"
 
+GEN int kernel_ready(struct kernel *k);
+
+/* The kernel turns a link on in its own time; what is sent before is lost. */
+#define KERNEL_UP(name) "until ip -o link show " name " | grep -q 'state UP'; do sleep 0.02; done\n"
+
 GEN int kernel_open(struct kernel *k)
 {
     static const struct {
@@ -119,16 +124,24 @@ GEN int kernel_open(struct kernel *k)
         return r;
     if (setns(k->host_ns, CLONE_NEWNET) < 0)
         return -errno;
-    return kernel_sh(
+    r = kernel_sh(
         k, KERNEL_QUIET
-        "ip link set lo up\nsysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.vb.rp_filter=0 "
-        "net.ipv4.icmp_ratelimit=0\n"
+        "ip link set lo up\n"
+        "for i in all vb; do echo 0 >/proc/sys/net/ipv4/conf/$i/rp_filter; done\n"
         "echo 0 >/proc/sys/net/ipv6/conf/vb/accept_dad\n"
         "for i in 1 2 3; do ip addr add 10.9.1.$i/24 dev vb; ip -6 addr add fd09:1::$i/64 dev vb nodad; "
         "done\nip link set vb up\n"
         "for i in 10 11 12 13 14 15 16 17; do ip neigh add 10.9.1.$i lladdr 02:00:00:00:00:0a dev vb; "
         "done\nfor i in a b c d e f 10 11; do ip -6 neigh add fd09:1::$i lladdr 02:00:00:00:00:0a dev vb; "
-        "done");
+        "done\n" KERNEL_UP("vb"));
+    if (r < 0)
+        return r;
+    if (setns(k->prober_ns, CLONE_NEWNET) < 0)
+        return -errno;
+    r = kernel_sh(k, KERNEL_UP("va"));
+    if (setns(k->host_ns, CLONE_NEWNET) < 0)
+        return -errno;
+    return r < 0 ? r : kernel_ready(k);
 }
 
 /* ---- packets as bytes ---- */
@@ -284,6 +297,34 @@ GEN int kernel_hear(struct kernel *k, uint32_t first, uint32_t count, uint32_t s
                 if (number >= first && number < first + count)
                     arrived[number - first] = true;
             }
+        }
+    }
+    return 0;
+}
+
+/* Until packets of both families pass: called before there are rules. */
+GEN int kernel_ready(struct kernel *k)
+{
+    int64_t deadline = tw_now_ns() + KERNEL_DEADLINE;
+
+    for (int v6 = 0; v6 < 2; v6++) {
+        struct tw_flow_packet p = {{0}};
+        bool is6, passed = false;
+        uint32_t number = 1;
+
+        (void)tw_flow_address(v6 ? "fd09:1::a" : "10.9.1.10", &is6, &p.field[TW_FLOW_SADDR], NULL);
+        (void)tw_flow_address(v6 ? "fd09:1::1" : "10.9.1.1", &is6, &p.field[TW_FLOW_DADDR], NULL);
+        p.field[TW_FLOW_FAMILY] = (unsigned)v6;
+        p.field[TW_FLOW_PROTO] = 17;
+        p.field[TW_FLOW_DPORT] = 65000;
+        p.field[TW_FLOW_TTL] = 64;
+        while (!passed) {
+            struct pollfd heard = {.fd = k->hear[v6 ? 4 : 1], .events = POLLIN};
+
+            if (tw_now_ns() > deadline)
+                return -ETIMEDOUT;
+            (void)kernel_emit(k->send4, k->send6, &p, number++);
+            passed = poll(&heard, 1, 50) > 0;
         }
     }
     return 0;
