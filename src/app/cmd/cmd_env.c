@@ -106,8 +106,9 @@ static int find(struct cmd_args *args, struct tw_target *ret, struct tw_err *err
 static void print_snapshot(struct cmd_args *args, const struct tw_snapshot *s)
 {
     printf("%s: %s %s, %s\n", s->target, s->type, s->version, s->how);
-    printf("  data      %s in %s\n", tw_show_bytes(args->arena, (double)s->data_bytes),
-           s->data_dir);
+    if (s->data_dir)
+        printf("  data      %s in %s\n", tw_show_bytes(args->arena, (double)s->data_bytes),
+               s->data_dir);
     printf("  config    %s, %zu files\n", s->config_file, s->files.count);
     printf("  host      %s, %g cores\n",
            tw_show_bytes(args->arena, (double)s->memory_bytes), s->cpus);

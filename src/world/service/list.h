@@ -4,4 +4,5 @@
     X(redis)               \
     X(nginx)               \
     X(haproxy)             \
-    X(pgbouncer)
+    X(pgbouncer)           \
+    X(generic)

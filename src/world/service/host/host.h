@@ -36,6 +36,9 @@ void host_process_find(struct tw_arena *a, const char *program, struct host_proc
 /* The one that listens there (port 0: none); false when nobody of this namespace does. */
 bool host_process_listening(struct tw_arena *a, int port, struct host_process *ret);
 
+/* Does anybody listen there (port 0: anywhere), in that network namespace? */
+bool host_netns_listens(int netns, int port);
+
 /* ---- units ---- */
 
 struct host_unit {

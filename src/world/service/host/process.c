@@ -36,7 +36,8 @@ static char *text_of(pid_t pid, const char *what, size_t *ret_len)
  * are called here is not what it calls them. */
 static bool is_ours(struct tw_arena *a, pid_t pid)
 {
-    static const char *const spaces[] = {"ns/net", "ns/mnt", "ns/pid"};
+    /* Not of mounts: units have their own (PrivateTmp=), and we have while clones are made. */
+    static const char *const spaces[] = {"ns/net", "ns/pid"};
 
     for (size_t i = 0; i < TW_COUNT_OF(spaces); i++)
         if (!tw_streq(link_of(a, pid, spaces[i]), link_of(a, getpid(), spaces[i])))
@@ -261,7 +262,7 @@ void host_process_find(struct tw_arena *a, const char *program,
         (void)closedir(dir);
 }
 
-/* The inode of the socket that listens there; 0: none. */
+/* The inode of the socket that listens there (port 0: anywhere); 0: none. */
 static unsigned long listener_of(const char *path, int port)
 {
     FILE *f = fopen(path, "re");
@@ -270,7 +271,7 @@ static unsigned long listener_of(const char *path, int port)
     char line[512];
 
     while (f && !inode && fgets(line, sizeof(line), f))
-        if (read_tcp_line(line, &t) && t.state == TCP_LISTEN && t.port == port)
+        if (read_tcp_line(line, &t) && t.state == TCP_LISTEN && (!port || t.port == port))
             inode = t.inode;
     if (f)
         (void)fclose(f);
@@ -296,5 +297,38 @@ bool host_process_listening(struct tw_arena *a, int port, struct host_process *r
     }
     if (dir)
         (void)closedir(dir);
+    return found;
+}
+
+/* ---- in a sandbox ---- */
+
+static bool stands_in(pid_t pid, const struct stat *netns)
+{
+    tw_auto_free char *path = tw_strf("/proc/%d/ns/net", (int)pid);
+    struct stat st;
+
+    return stat(path, &st) == 0 && st.st_ino == netns->st_ino &&
+           st.st_dev == netns->st_dev;
+}
+
+/* Sockets of a namespace are shown by any process in it: nobody has to enter. */
+bool host_netns_listens(int netns, int port)
+{
+    static const char *const tables[] = {"tcp", "tcp6"};
+    struct stat st;
+    DIR *dir = netns >= 0 && fstat(netns, &st) == 0 ? opendir("/proc") : NULL;
+    bool found = false;
+    pid_t pid = 0;
+
+    for (struct dirent *e; dir && !pid && (e = readdir(dir));)
+        if (isdigit((unsigned char)*e->d_name) && stands_in(atoi(e->d_name), &st))
+            pid = atoi(e->d_name);
+    if (dir)
+        (void)closedir(dir);
+    for (size_t i = 0; pid && i < TW_COUNT_OF(tables) && !found; i++) {
+        tw_auto_free char *path = tw_strf("/proc/%d/net/%s", (int)pid, tables[i]);
+
+        found = listener_of(path, port) != 0;
+    }
     return found;
 }
