@@ -70,8 +70,8 @@ int redis_parse_address(struct tw_arena *a, const char *text, struct redis_where
             "Unix socket (unix:///run/redis/redis.sock)",
             tw_redact_text(NULL, a, text));
     if (tw_starts_with(text, "unix://") || *text == '/') {
-        w.socket = tw_arena_strdup(a, *text == '/' ? text : text + 7);
-        *ret = w;
+        *ret = (struct redis_where){
+            .socket = tw_arena_strdup(a, *text == '/' ? text : text + 7)};
         return 0;
     }
     if (tw_starts_with(text, "redis://"))

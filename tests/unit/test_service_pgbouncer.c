@@ -1,0 +1,101 @@
+/* pgbouncer.ini, what a session keeps, and the arithmetic of pools and descriptors. */
+#include "world/service/kind_pgbouncer/kind_pgb_internal.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+#include <unistd.h>
+
+Test(service_pgbouncer, sections_and_includes_are_read_in_order)
+{
+    char dir[] = "/tmp/twin-pgb-XXXXXX";
+    tw_auto(tw_arena) *a = tw_arena_new();
+    struct pgb_ini ini;
+
+    cr_assert(mkdtemp(dir));
+    cr_assert_eq(
+        host_put_file(dir, "/p.ini",
+                      "; note\n[databases]\nshop = host=10.0.0.1 port=5433\n[pgbouncer]\n"
+                      "pool_mode = session\n%include /more.ini\n",
+                      0600, getuid(), getgid(), NULL),
+        0);
+    cr_assert_eq(host_put_file(dir, "/more.ini",
+                               "pool_mode=transaction\n[users]\napp = x=1\n", 0600,
+                               getuid(), getgid(), NULL),
+                 0);
+    pgb_ini_read(a, dir, "/p.ini", &ini);
+    cr_assert_eq(ini.files.count, 2);
+    cr_assert_str_eq(pgb_ini_value(&ini, "pool_mode", ""), "transaction");
+    cr_assert_str_eq(pgb_ini_last(&ini, "pool_mode")->file, "/more.ini");
+    cr_assert_str_eq(pgb_ini_value(&ini, "databases.shop", ""),
+                     "host=10.0.0.1 port=5433");
+    cr_assert_str_eq(pgb_ini_value(&ini, "users.app", ""), "x=1");
+    (void)tw_remove_tree(dir, NULL);
+}
+
+Test(service_pgbouncer, a_value_is_set_in_its_section)
+{
+    tw_auto(tw_arena) *a = tw_arena_new();
+    const char *text = "[databases]\nshop = host=a\n[pgbouncer]\npool_mode=session\n";
+
+    cr_assert_str_eq(
+        pgb_ini_set(a, text, "pool_mode", "transaction"),
+        "[databases]\nshop = host=a\n[pgbouncer]\npool_mode = transaction\n");
+    cr_assert_str_eq(
+        pgb_ini_set(a, text, "databases.new", "host=b"),
+        "[databases]\nshop = host=a\nnew = host=b\n[pgbouncer]\npool_mode=session\n");
+    cr_assert_str_eq(pgb_ini_set(a, text, "databases.shop", NULL),
+                     "[databases]\n[pgbouncer]\npool_mode=session\n");
+    cr_assert_str_eq(pgb_ini_set(a, "", "users.app", "pool_mode=session"),
+                     "[users]\napp = pool_mode=session\n");
+}
+
+Test(service_pgbouncer, words_of_a_connection_are_found)
+{
+    tw_auto(tw_arena) *a = tw_arena_new();
+    const char *line = "host=10.0.0.1 port = 5433 password='a b' pool_size=7";
+
+    cr_assert_str_eq(pgb_word(a, line, "port"), "5433");
+    cr_assert_str_eq(pgb_word(a, line, "password"), "a b");
+    cr_assert_str_eq(pgb_word(a, line, "pool_size"), "7");
+    cr_assert_null(pgb_word(a, line, "user"));
+}
+
+Test(service_pgbouncer, what_needs_a_session_is_known)
+{
+    static const struct {
+        const char *sql, *what;
+    } rows[] = {{"SET search_path = app", "SET"},
+                {"set local work_mem = '1MB'", NULL},
+                {"SET TRANSACTION READ ONLY", NULL},
+                {"PREPARE x AS SELECT 1", "PREPARE"},
+                {"LISTEN jobs", "LISTEN"},
+                {"SELECT pg_advisory_lock(1)", "advisory locks of a session"},
+                {"SELECT pg_advisory_xact_lock(1)", NULL},
+                {"DECLARE c CURSOR FOR SELECT 1", NULL},
+                {"DECLARE c CURSOR WITH HOLD FOR SELECT 1", "cursors WITH HOLD"},
+                {"CREATE TEMP TABLE t (a int)", "temporary tables"},
+                {"SELECT 1", NULL}};
+
+    for (size_t i = 0; i < TW_COUNT_OF(rows); i++)
+        cr_assert(tw_streq(pgb_needs_session(rows[i].sql), rows[i].what), "%s: %s",
+                  rows[i].sql, pgb_needs_session(rows[i].sql));
+}
+
+Test(service_pgbouncer, its_own_arithmetic_of_descriptors_is_read)
+{
+    struct pgb_files f = {0};
+
+    cr_assert(pgb_read_files(
+        "x LOG kernel file descriptor limit: 40 (hard: 40); max_client_conn: "
+        "500, max expected fd use: 552\n",
+        &f));
+    cr_assert_eq(f.limit, 40);
+    cr_assert_eq(f.expected, 552);
+    cr_assert_eq(f.clients, 500);
+    cr_assert_not(pgb_read_files("nothing", &f));
+}
+
+Test(service_pgbouncer, busy_servers_follow_little)
+{
+    cr_assert_float_eq(pgb_busy_servers(200, 0.05), 10, 1e-9);
+}
