@@ -56,7 +56,11 @@ static struct tw_slot say(const char *sent, struct tw_load_failures *failures)
 
     add(&mix, sent);
     cr_assert(tw_load_open(&spec, &load, &err) == 0, "%s", err.text);
-    slot = service_slot(load, order);
+    do { /* a machine busy elsewhere may let the whole slot pass */
+        slot = service_slot(load, order);
+        if (slot.sent == 0)
+            service_slot_free(&slot);
+    } while (slot.sent == 0);
     cr_assert(tw_load_failures(load, arena, failures, NULL) == 0);
     tw_load_close(load);
     load = NULL;
@@ -107,7 +111,6 @@ Test(load_redis, a_mix_is_made_from_keys_and_statistics_and_sent)
     struct tw_err err = {0};
     struct tw_slot slot;
 
-    service_slot_free(&(struct tw_slot){0});
     slot = say("EVAL \"for i=1,50 do redis.call('SET','k '..i..'$1',string.rep('y',i)) "
                "redis.call('HSET','h'..i,'f',i) end return 1\" 0",
                &f);
@@ -152,12 +155,16 @@ Test(load_redis, connections_over_the_limit_and_idle_ones_are_told)
     struct tw_load_connections many;
     struct tw_load_failures f;
     struct tw_err err = {0};
-    struct tw_slot slot = say("CONFIG SET timeout 1", &f);
+    struct tw_slot slot = say("CONFIG SET timeout 2", &f);
 
     service_slot_free(&slot);
     add(&mix, "PING");
-    cr_assert(tw_load_connections(arena, &spec, &order, &many, &err) == 0, "%s",
-              err.text);
+    for (int i = 0; i < 3; i++) { /* a pause of the machine is a rest as well */
+        cr_assert(tw_load_connections(arena, &spec, &order, &many, &err) == 0, "%s",
+                  err.text);
+        if (many.rungs.items[0].result == TW_RUNG_WORKED)
+            break;
+    }
     cr_expect_eq(many.asked, 18);
     cr_expect_eq(many.opened, 18);
     cr_expect(many.done > 0 && many.errors == 0);

@@ -4,8 +4,8 @@
 
 #include <string.h>
 
-#define EACH_NS   (1 * TW_SEC_NS)
-#define ALL_NS    (5 * TW_SEC_NS)
+#define EACH_NS   (3 * TW_SEC_NS)
+#define ALL_NS    (10 * TW_SEC_NS)
 #define REPLY_MAX ((size_t)8 << 20)
 
 /* ---- in the generator ---- */
