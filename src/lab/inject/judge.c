@@ -9,7 +9,8 @@
 #define RELOAD_QUIET_NS (40 * TW_MSEC_NS)
 #define RELOAD_MOST_NS  (400 * TW_MSEC_NS)
 /* A kind that knows its last word waits for that, however slow the machine. */
-#define RELOAD_TOLD_NS (5 * TW_SEC_NS)
+#define RELOAD_TOLD_NS  (5 * TW_SEC_NS)
+#define RELOAD_AGAIN_NS (500 * TW_MSEC_NS)
 
 struct judging {
     struct tw_arena *a;
@@ -27,13 +28,20 @@ static size_t log_length(struct tw_twin *twin)
     return log ? strlen(log) : 0;
 }
 
+/* A signal that comes while the service is still arranging itself may be lost: where nothing is said
+ * of it, it is given again. */
 static void wait_for_last_word(struct judging *j, size_t from)
 {
-    int64_t end = tw_now_ns() + RELOAD_TOLD_NS;
+    int64_t begun = tw_now_ns(), asked = begun;
 
     while (!j->kind->reload_ended(tw_twin_access(j->twin), from) &&
-           tw_twin_running(j->twin) && tw_now_ns() < end)
+           tw_twin_running(j->twin) && tw_now_ns() - begun < RELOAD_TOLD_NS) {
+        if (log_length(j->twin) == from && tw_now_ns() - asked > RELOAD_AGAIN_NS) {
+            (void)tw_twin_reload(j->twin, NULL);
+            asked = tw_now_ns();
+        }
         tw_sleep_ns(5 * TW_MSEC_NS);
+    }
 }
 
 static void wait_for_quiet(struct judging *j, size_t from)
@@ -76,6 +84,31 @@ static int start(struct judging *j, const struct tw_plan *plan, struct tw_issues
     return 0;
 }
 
+/* "file:12" and "file:13": a change that adds a line moves those behind it. */
+static const char *after_line_number(const char *begin, const char *at)
+{
+    const char *end = at + strspn(at, "0123456789");
+
+    return at > begin && at[-1] == ':' && strchr("] \n", *end) ? end : at;
+}
+
+static bool same_but_lines(const char *a, const char *b)
+{
+    const char *x = a, *y = b;
+
+    if (!a || !b)
+        return a == b;
+    while (*x && *y) {
+        x = after_line_number(a, x);
+        y = after_line_number(b, y);
+        if (*x != *y)
+            return false;
+        x += *x != '\0';
+        y += *y != '\0';
+    }
+    return *x == *y;
+}
+
 /* What it said before the change too is no news. */
 static void drop_known(struct tw_issues *issues, const struct tw_issues *known)
 {
@@ -85,7 +118,8 @@ static void drop_known(struct tw_issues *issues, const struct tw_issues *known)
         bool old = false;
 
         for (size_t k = 0; k < known->list.count && !old; k++)
-            old = tw_streq(known->list.items[k].evidence, issues->list.items[i].evidence);
+            old = same_but_lines(known->list.items[k].evidence,
+                                 issues->list.items[i].evidence);
         if (!old)
             issues->list.items[kept++] = issues->list.items[i];
     }

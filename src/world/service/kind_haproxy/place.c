@@ -154,13 +154,24 @@ int haproxy_launch(struct tw_arena *a, const struct tw_access *access,
     return r;
 }
 
-/* The master writes its pid when all its sockets are bound. */
+/* The master writes its pid when all its sockets are bound; a signal before it has forked its worker
+ * would be lost, and it says when it has (since 2.5). */
 enum tw_ready haproxy_ready(const struct tw_access *access)
 {
     tw_auto_free char *path = tw_strf("%s/" PID_FILE, access->runtime);
-    tw_auto_free char *text = NULL;
+    tw_auto_free char *log = tw_strf("%s/log", access->runtime);
+    tw_auto_free char *pid = NULL;
+    tw_auto_free char *said = NULL;
+    tw_auto_free char *mark = NULL;
+    const char *at;
 
-    if (tw_read_file(AT_FDCWD, path, 64, &text, NULL, NULL) < 0)
+    if (tw_read_file(AT_FDCWD, path, 64, &pid, NULL, NULL) < 0 || atoi(pid) <= 0)
         return TW_NOT_YET;
-    return atoi(text) > 0 ? TW_READY : TW_NOT_YET;
+    if (access->snapshot->version_num < 20500)
+        return TW_READY;
+    if (tw_read_file(AT_FDCWD, log, 64 << 20, &said, NULL, NULL) < 0)
+        return TW_NOT_YET;
+    mark = tw_strf("(%d) : Loading success", atoi(pid));
+    at = strstr(said, mark);
+    return at ? TW_READY : TW_NOT_YET;
 }

@@ -132,20 +132,20 @@ static void note_pid_file(struct tw_arena *a, const struct tw_access *x,
         (void)tw_write_file(note, host, strlen(host), 0600, NULL);
 }
 
-/* In the foreground; and where it is judged, with the notices that tell when a reload has ended. Its
- * own logs stay beside ours: only one that nobody configured has to be named. */
+/* In the foreground; with the notices that tell when a reload has ended where it is judged, with the
+ * warnings (idle connections that are closed to make room) where it is measured. Its own logs stay
+ * beside ours: only one that nobody configured has to be named. */
 static const char *ours(struct tw_arena *a, const struct tw_snapshot *s,
                         const struct nginx_conf *c, enum tw_start_mode mode)
 {
-    const char *text = nginx_child(c, -1, "daemon") ? "" : "daemon off;";
-    const char *log = nginx_build(s, "error-log-path");
+    const char *built = nginx_build(s, "error-log-path");
+    const char *text = tw_arena_printf(a, "%s error_log stderr %s;",
+                                       nginx_child(c, -1, "daemon") ? "" : "daemon off;",
+                                       mode == TW_START_PURE ? "notice" : "warn");
 
-    if (mode != TW_START_PURE)
-        return text;
-    text = tw_arena_printf(a, "%s error_log stderr notice;", text);
-    return nginx_child(c, -1, "error_log") || !log || *log != '/'
+    return nginx_child(c, -1, "error_log") || !built || *built != '/'
                ? text
-               : tw_arena_printf(a, "%s error_log %s;", text, log);
+               : tw_arena_printf(a, "%s error_log %s;", text, built);
 }
 
 int nginx_launch(struct tw_arena *a, const struct tw_access *access,
