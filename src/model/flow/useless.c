@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define COVERS_MAX 6 /* named per rule */
+#define COVERS_MAX 6                  /* named per rule */
+#define LOOKS_MAX  (INT64_C(30) << 20) /* pairs of rules looked at for those that decide instead */
 
 struct search {
     struct tw_flow_space *s;
@@ -14,6 +15,7 @@ struct search {
     const struct tw_flow_rules *r;
     uint32_t *matched, *entered; /* owned: by rule id, by chain */
     struct tw_flow_rule_findings *ret;
+    int64_t looks; /* left */
 };
 
 /* The one action of a rule that only asks and then acts; NULL for all others. */
@@ -117,7 +119,7 @@ static void never_given(struct search *q, const struct flow_chain *c, size_t at)
         rest = flow_dd_and(q->s->dd, rest, q->entered[c->order]);
     if (!rest)
         return;
-    for (size_t i = 0; i < at && rest; i++) {
+    for (size_t i = 0; i < at && rest && q->looks-- > 0; i++) {
         uint32_t some = hulls_meet(c->rules.items[i], rule)
                             ? decided_by(q, c->rules.items[i], rest, &accepts, &drops)
                             : 0;
@@ -126,9 +128,9 @@ static void never_given(struct search *q, const struct flow_chain *c, size_t at)
             by(q, f, c->rules.items[i]->place);
         rest = flow_dd_minus(q->s->dd, rest, some);
     }
-    if (f->by.count == 0)
+    if (f->by.count == 0 && q->looks > 0)
         return;
-    f->kind = act && ((act->kind == FLOW_ACCEPT && !drops) || (act->kind == FLOW_DROP && !accepts))
+    f->kind = act && f->by.count && ((act->kind == FLOW_ACCEPT && !drops) || (act->kind == FLOW_DROP && !accepts))
                   ? TW_FLOW_REDUNDANT
                   : TW_FLOW_SHADOWED;
 }
@@ -138,7 +140,8 @@ static void name_later(struct search *q, const struct flow_chain *c, size_t at, 
     struct tw_flow_rule_finding *f = add(q, c->rules.items[at], TW_FLOW_REDUNDANT);
     bool accepts = false, drops = false;
 
-    for (size_t i = at + 1; i < c->rules.count && rest && f->by.count < COVERS_MAX; i++) {
+    for (size_t i = at + 1; i < c->rules.count && rest && f->by.count < COVERS_MAX && q->looks-- > 0;
+         i++) {
         uint32_t some = hulls_meet(c->rules.items[i], c->rules.items[at])
                             ? decided_by(q, c->rules.items[i], rest, &accepts, &drops)
                             : 0;
@@ -147,7 +150,7 @@ static void name_later(struct search *q, const struct flow_chain *c, size_t at, 
             by(q, f, c->rules.items[i]->place);
         rest = flow_dd_minus(q->s->dd, rest, some);
     }
-    if (rest && c->base)
+    if (rest && c->base && f->by.count < COVERS_MAX && q->looks > 0)
         by(q, f, tw_arena_printf(q->a, "policy of %s %s", c->table, c->name));
 }
 
@@ -214,7 +217,7 @@ static void walk_path(struct search *q, enum tw_flow_path path)
 int tw_flow_useless(struct tw_flow_space *s, struct tw_arena *a, const struct tw_flow_rules *r,
                     struct tw_flow_rule_findings *ret, struct tw_err *err)
 {
-    struct search q = {s, a, r, NULL, NULL, ret};
+    struct search q = {s, a, r, NULL, NULL, ret, LOOKS_MAX};
 
     *ret = (struct tw_flow_rule_findings){0};
     q.matched = tw_alloc(((size_t)r->rule_count + 1) * sizeof *q.matched);
