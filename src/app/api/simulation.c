@@ -19,11 +19,38 @@ static int priority_of(const struct tw_request *q, enum tw_tier tier)
     return 1 + (i >= 0 ? i : (int)tier);
 }
 
+/* Names of files would be read by the daemon, with its rights: over the network only what needs none. */
+static int check_files(const struct tw_request *q, struct tw_err *err)
+{
+    static const char *const mixes[] = {"select-only", "tpcb", "simple-update"};
+
+    if (q->profile)
+        return tw_fail_at(
+            err, -EINVAL, "/profile",
+            "a profile is a file of this host, which only the command line reads; "
+            "give 'load_scenario'");
+    for (size_t i = 0; i < q->mixes.count; i++) {
+        tw_auto_free char *name =
+            strndup(q->mixes.items[i], strcspn(q->mixes.items[i], "@"));
+
+        if (tw_name_index(name, mixes, TW_COUNT_OF(mixes)) < 0)
+            return tw_fail_at(
+                err, -EINVAL, "/mixes",
+                "the mix '%s' is not built in, and scripts are files of this host, "
+                "which only the command line reads; expected select-only, tpcb or "
+                "simple-update",
+                name);
+    }
+    return 0;
+}
+
 int api_read_request(struct api_call *c, struct tw_arena *a, struct tw_request *ret,
                      struct tw_target *ret_target, struct tw_err *err)
 {
     int r = tw_request_from_json(a, c->body, ret, err);
 
+    if (r == 0)
+        r = check_files(ret, err);
     if (r < 0)
         return r;
     if (!json_object_get(c->body, "duration_hours") &&
@@ -36,8 +63,10 @@ int api_read_request(struct api_call *c, struct tw_arena *a, struct tw_request *
         ret->environment = c->api->o->default_environment;
     r = api_env_find(c->api, a, ret->environment, ret->target, ret_target, err);
     if (r < 0) {
-        if (err)
+        if (err) {
+            err->code = -EINVAL;
             memcpy(err->pointer, "/target", sizeof("/target"));
+        }
         return -EINVAL;
     }
     ret->environment = ret_target->environment;

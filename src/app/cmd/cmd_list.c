@@ -1,4 +1,4 @@
-#include "cmd_internal.h"
+#include "remote.h"
 
 #include "tw/store.h"
 
@@ -27,8 +27,19 @@ static int run(struct cmd_args *args, struct tw_err *err)
 {
     struct tw_store *store;
     struct tw_store_rows rows;
-    int r = tw_store_open(args->state_dir, &store, err);
+    json_auto_t *json = NULL;
+    int r;
 
+    if (cmd_server(args)) {
+        r = cmd_ask(args, "GET",
+                    tw_arena_printf(args->arena, "/api/v1/simulation?limit=%d%s%s",
+                                    args->limit ? (int)args->limit : 20,
+                                    args->target ? "&target=" : "",
+                                    args->target ? args->target : ""),
+                    NULL, &json, err);
+        return r < 0 ? r : cmd_write_json(args, json_object_get(json, "items"), err);
+    }
+    r = tw_store_open(args->state_dir, &store, err);
     if (r < 0)
         return r;
     r = tw_store_list(store, args->arena, args->target,
@@ -63,6 +74,6 @@ const struct cmd cmd_list = {
     .name = "list",
     .usage = "list [--target T] [--limit N]",
     .summary = "past simulations, newest first",
-    .options = " target limit output out ",
+    .options = " target limit output out server token-file ",
     .run = run,
 };

@@ -1,4 +1,4 @@
-#include "cmd_internal.h"
+#include "remote.h"
 
 #include "tw/change.h"
 #include "tw/predict.h"
@@ -243,6 +243,61 @@ static int run_all(struct cmd_args *args, struct tw_simulation **sims, size_t n,
     return r < 0 ? r : worst_exit(sims, n);
 }
 
+/* ---- by a daemon ---- */
+
+static int run_there(struct cmd_args *args, struct tw_simulation **sims, size_t n,
+                     struct tw_err *err)
+{
+    int r =
+        args->dry_run || args->keep
+            ? tw_fail(err, -EINVAL, "--dry-run and --keep are for runs without a daemon")
+            : 0;
+
+    for (size_t i = 0; i < n && r == 0; i++) {
+        json_auto_t *json = NULL;
+        tw_auto_free char *text = NULL;
+
+        r = cmd_ask(args, "POST", "/api/v1/simulation/run",
+                    tw_request_to_json(&sims[i]->request), &json, err);
+        if (r < 0)
+            break;
+        text = tw_json_dump(json, JSON_COMPACT);
+        tw_simulation_free(sims[i]);
+        sims[i] = NULL;
+        r = tw_simulation_from_json(text, &sims[i], err);
+    }
+    for (size_t i = 0; i < n && r == 0; i++)
+        if (sims[i]->status != TW_SUCCESS)
+            fprintf(stderr, "twin: %s\n", sims[i]->error ? sims[i]->error : "no answer");
+    if (r == 0)
+        r = cmd_write_reports(args, sims, n, err);
+    return r < 0 ? r : worst_exit(sims, n);
+}
+
+static int run_predict(struct cmd_args *args, struct tw_err *err)
+{
+    struct tw_request request;
+    json_auto_t *json = NULL;
+    int r = cmd_need_server(args, "twin predict", err);
+
+    if (r == 0)
+        r = make_request(args, &request, err);
+    if (r == 0)
+        r = cmd_ask(args, "POST", "/api/v1/predict/impact", tw_request_to_json(&request),
+                    &json, err);
+    return r < 0 ? r : cmd_write_json(args, json, err);
+}
+
+extern const struct cmd cmd_predict;
+const struct cmd cmd_predict = {
+    .name = "predict",
+    .usage = "predict [change.json|-] [--target T --set NAME=VALUE …] --server URL",
+    .summary = "the impact from what a daemon knows already, without a sandbox",
+    .options = " target env set file hours scenario rate risk-level server token-file "
+               "output out ",
+    .run = run_predict,
+};
+
 static int run(struct cmd_args *args, struct tw_err *err)
 {
     struct tw_request request;
@@ -263,7 +318,8 @@ static int run(struct cmd_args *args, struct tw_err *err)
         tw_id_make(sims[i]->id);
         sims[i]->request = variants.list.items[i];
     }
-    r = run_all(args, sims, variants.list.count, err);
+    r = cmd_server(args) ? run_there(args, sims, variants.list.count, err)
+                         : run_all(args, sims, variants.list.count, err);
     for (size_t i = 0; i < variants.list.count; i++)
         tw_simulation_free(sims[i]);
     return r;
@@ -272,11 +328,12 @@ static int run(struct cmd_args *args, struct tw_err *err)
 extern const struct cmd cmd_run;
 const struct cmd cmd_run = {
     .name = "run",
-    .usage = "run [change.json|-] [--target T --set NAME=VALUE …|--sql STATEMENT …] [options]",
+    .usage =
+        "run [change.json|-] [--target T --set NAME=VALUE …|--sql STATEMENT …] [options]",
     .summary = "simulate a change and decide: proceed, review or block",
     .options = " target env set file sql sql-file database hours scenario profile rate "
                "client connections mix risk-level engine "
-               "seed budget "
+               "seed budget server token-file "
                "policy backend data refresh-data dry-run keep output out color quiet ",
     .examples =
         "examples\n"

@@ -5,6 +5,14 @@
     X(list)                                                                              \
     X(rm)                                                                                \
     X(env)                                                                               \
+    X(predict)                                                                           \
+    X(cancel)                                                                            \
+    X(outcome)                                                                           \
+    X(approve)                                                                           \
+    X(reject)                                                                            \
+    X(audit)                                                                             \
+    X(token)                                                                             \
+    X(policy)                                                                            \
     X(serve)                                                                             \
     X(doctor)                                                                            \
     X(reap)                                                                              \
