@@ -27,7 +27,8 @@ struct run_clients {
 static struct tw_client_way way_to(struct run *r, struct tw_arena *a, enum tw_arm arm)
 {
     const struct tw_endpoint *e = run_endpoint(r);
-    bool own = e && e->address && strspn(e->address, "0123456789.") == strlen(e->address) &&
+    bool own = e && e->address &&
+               strspn(e->address, "0123456789.") == strlen(e->address) &&
                !tw_streq(e->address, "0.0.0.0");
 
     return (struct tw_client_way){
@@ -48,9 +49,8 @@ static bool has_inside(const struct tw_clients *cases)
 /* Sandboxes are told by one thread only, so this is not the business of the one that tries. */
 static int open_session(struct run *r, struct run_clients *k, struct tw_err *err)
 {
-    struct tw_client_session_spec spec = {.program = r->options->program
-                                                         ? r->options->program
-                                                         : "/proc/self/exe"};
+    struct tw_client_session_spec spec = {
+        .program = r->options->program ? r->options->program : "/proc/self/exe"};
     bool inside = has_inside(&k->cases);
 
     if (tw_priv_is_root(r->priv))
@@ -112,7 +112,8 @@ static int try_all(struct run *r, struct run_clients *k, struct tw_err *err)
     take(k, &compared.issues);
     if (!compared.doubtful.list.count)
         return 0;
-    rc = tw_client_try(k->session, k->arena, &compared.doubtful, AGAIN_S, true, answers, err);
+    rc = tw_client_try(k->session, k->arena, &compared.doubtful, AGAIN_S, true, answers,
+                       err);
     if (rc < 0)
         return rc;
     tw_client_compare(k->arena, &compared.doubtful, answers, &question, true, &again);
@@ -183,8 +184,8 @@ void run_clients_end(struct run *r)
             r->v.not_measured =
                 "clients wait without an end with the change: so would the load";
     if (k->result < 0)
-        tw_issue_add(r->v.sim->arena, &r->differences, TW_INFO, TW_PROCEED, "twin.clients",
-                     "who connects was not tried", k->err.text, NULL);
+        tw_issue_add(r->v.sim->arena, &r->differences, TW_INFO, TW_PROCEED,
+                     "twin.clients", "who connects was not tried", k->err.text, NULL);
 }
 
 /* What is changed while the service runs is not made yet when it has started. */

@@ -30,10 +30,12 @@ const char *tw_client_name(struct tw_arena *a, const struct tw_client *c)
 static bool is_same(const struct tw_client *x, const struct tw_client *y)
 {
     const char *const *pairs[][2] = {
-        {&x->protocol, &y->protocol}, {&x->source, &y->source},   {&x->address, &y->address},
-        {&x->user, &y->user},         {&x->database, &y->database}, {&x->sslmode, &y->sslmode},
-        {&x->tls_max, &y->tls_max},   {&x->path, &y->path},       {&x->host, &y->host},
-        {&x->method, &y->method},     {&x->password, &y->password}};
+        {&x->protocol, &y->protocol}, {&x->source, &y->source},
+        {&x->address, &y->address},   {&x->user, &y->user},
+        {&x->database, &y->database}, {&x->sslmode, &y->sslmode},
+        {&x->tls_max, &y->tls_max},   {&x->path, &y->path},
+        {&x->host, &y->host},         {&x->method, &y->method},
+        {&x->password, &y->password}};
 
     for (size_t i = 0; i < TW_COUNT_OF(pairs); i++)
         if (!tw_streq(*pairs[i][0], *pairs[i][1]))
@@ -78,7 +80,8 @@ static bool is_wildcard(const char *address)
            tw_streq(address, "::") || tw_streq(address, "[::]");
 }
 
-static void add_endpoint(struct tw_arena *a, const struct tw_endpoint *e, struct tw_clients *to)
+static void add_endpoint(struct tw_arena *a, const struct tw_endpoint *e,
+                         struct tw_clients *to)
 {
     bool https = tw_streq(e->protocol, "https");
     struct tw_client c = {.protocol = https ? "http" : e->protocol,
@@ -96,7 +99,8 @@ static void add_endpoint(struct tw_arena *a, const struct tw_endpoint *e, struct
 static const struct tw_endpoint *web_endpoint(const struct tw_snapshot *s)
 {
     for (size_t i = 0; i < s->endpoints.count; i++)
-        if (tw_starts_with(s->endpoints.items[i].protocol, "http"))
+        if (s->endpoints.items[i].protocol &&
+            tw_starts_with(s->endpoints.items[i].protocol, "http"))
             return &s->endpoints.items[i];
     return NULL;
 }
@@ -105,23 +109,27 @@ static void add_request(struct tw_arena *a, const struct tw_snapshot *s,
                         const struct tw_sample_request *q, struct tw_clients *to)
 {
     const struct tw_endpoint *e = web_endpoint(s);
-    struct tw_client c = {.protocol = "http",
-                          .address = e && !is_wildcard(e->address) ? e->address : NULL,
-                          .port = e ? e->port : 0,
-                          .sslmode = e && tw_streq(e->protocol, "https") ? "require" : NULL,
-                          .method = q->method,
-                          .path = q->path,
-                          .host = q->host ? q->host : e ? e->name : NULL,
-                          .body_bytes = q->request_bytes > 0 && !tw_streq(q->method, "GET")
-                                            ? (int64_t)q->request_bytes
-                                            : 0,
-                          .origin = "log"};
+    struct tw_client c = {
+        .protocol = "http",
+        .address = e && !is_wildcard(e->address) ? e->address : NULL,
+        .port = e ? e->port : 0,
+        .sslmode = e && tw_streq(e->protocol, "https") ? "require" : NULL,
+        .method = q->method,
+        .path = q->path,
+        .host = q->host ? q->host
+                : e     ? e->name
+                        : NULL,
+        .body_bytes = q->request_bytes > 0 && !tw_streq(q->method, "GET")
+                          ? (int64_t)q->request_bytes
+                          : 0,
+        .origin = "log"};
 
     if (e && q->path)
         client_add(a, to, &c);
 }
 
-static void add_general(struct tw_arena *a, const struct tw_snapshot *s, struct tw_clients *to)
+static void add_general(struct tw_arena *a, const struct tw_snapshot *s,
+                        struct tw_clients *to)
 {
     for (size_t i = 0; i < s->endpoints.count; i++)
         add_endpoint(a, &s->endpoints.items[i], to);

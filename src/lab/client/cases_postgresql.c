@@ -8,18 +8,18 @@
 #include <string.h>
 #include <strings.h>
 
-#define USUAL_REST_S   2.0
-#define MOST_SEEN      8
-#define MOST_ROLES     5
-#define MOST_RULES     8
-#define MOST_NETWORKS  4
-#define MOST_SENT      6
-#define MOST_TABLES    3
-#define LONG_MS        200.0 /* a statement that takes longer is the load's business */
-#define FOREIGN_V4     "203.0.113.7"
-#define FOREIGN_V6     "2001:db8::7"
-#define LOOPBACK       "127.0.0.1"
-#define UNKNOWN_ROLE   "twin_nobody"
+#define USUAL_REST_S  2.0
+#define MOST_SEEN     8
+#define MOST_ROLES    5
+#define MOST_RULES    8
+#define MOST_NETWORKS 4
+#define MOST_SENT     6
+#define MOST_TABLES   3
+#define LONG_MS       200.0 /* a statement that takes longer is the load's business */
+#define FOREIGN_V4    "203.0.113.7"
+#define FOREIGN_V6    "2001:db8::7"
+#define LOOPBACK      "127.0.0.1"
+#define UNKNOWN_ROLE  "twin_nobody"
 
 struct making {
     struct tw_arena *a;
@@ -75,9 +75,10 @@ const char *client_address_in(struct tw_arena *a, const char *network)
     const char *base = n ? tw_arena_strndup(a, network, n) : NULL;
     const char *mask = n && network[n] ? network + n + 1 : "";
     bool single = tw_streq(mask, "32") || tw_streq(mask, "128") || !*mask ||
-                  tw_streq(mask, "255.255.255.255") || tw_starts_with(mask, "ffff:ffff:ffff:"
-                                                                           "ffff:ffff:ffff:"
-                                                                           "ffff:ffff");
+                  tw_streq(mask, "255.255.255.255") ||
+                  tw_starts_with(mask, "ffff:ffff:ffff:"
+                                       "ffff:ffff:ffff:"
+                                       "ffff:ffff");
 
     if (!base)
         return NULL;
@@ -92,8 +93,8 @@ const char *client_address_in(struct tw_arena *a, const char *network)
 
 static bool is_sent_by_clients(const char *sql)
 {
-    static const char *const words[] = {"SELECT", "INSERT", "UPDATE", "DELETE", "WITH",
-                                        "VALUES", "PREPARE TRANSACTION"};
+    static const char *const words[] = {
+        "SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "VALUES", "PREPARE TRANSACTION"};
 
     sql += strspn(sql, " \t\r\n(");
     for (size_t i = 0; i < TW_COUNT_OF(words); i++)
@@ -134,7 +135,8 @@ static void send_statements(const struct making *m, struct tw_client *c)
 
 /* Reads and writes nothing, and is refused like what reads and writes: names as its search_path
  * resolves them, its grants, whether it may write at all. */
-static void send_for_table(const struct making *m, const struct tw_table *t, struct tw_client *c)
+static void send_for_table(const struct making *m, const struct tw_table *t,
+                           struct tw_client *c)
 {
     const char *name = tw_pg_quote_ident(m->a, t->name);
     const char *full =
@@ -143,7 +145,8 @@ static void send_for_table(const struct making *m, const struct tw_table *t, str
     size_t n = tw_streq(t->schema, "public") ? 1 : TW_COUNT_OF(names);
 
     for (size_t i = 0; i < n; i++) {
-        TW_PUSH(m->a, &c->send, tw_arena_printf(m->a, "SELECT FROM %s LIMIT 0", names[i]));
+        TW_PUSH(m->a, &c->send,
+                tw_arena_printf(m->a, "SELECT FROM %s LIMIT 0", names[i]));
         TW_PUSH(m->a, &c->send,
                 tw_arena_printf(m->a, "INSERT INTO %s SELECT * FROM %s LIMIT 0", names[i],
                                 names[i]));
@@ -226,7 +229,8 @@ static void add_named_networks(const struct making *m)
         for (char *line; rest && (line = strsep(&rest, "\n"));) {
             line[strcspn(line, "#")] = '\0';
             for (char *word; line && (word = strsep(&line, " \t"));) {
-                const char *source = strchr(word, '/') ? client_address_in(m->a, word) : NULL;
+                const char *source =
+                    strchr(word, '/') ? client_address_in(m->a, word) : NULL;
 
                 if (!source || added == MOST_NETWORKS)
                     continue;
@@ -250,8 +254,9 @@ static const char *user_of(const struct making *m, const struct tw_hba_rule *r)
     const char *user = first_of(m->a, r->users);
 
     if (tw_streq(user, "all"))
-        return tw_streq(r->type, "local") && tw_streq(r->method, "peer") ? m->s->owner_name
-                                                                         : m->role;
+        return tw_streq(r->type, "local") && tw_streq(r->method, "peer")
+                   ? m->s->owner_name
+                   : m->role;
     return *user == '+' || *user == '/' ? NULL : user;
 }
 
@@ -280,20 +285,20 @@ static bool can_be_tried(const struct making *m, const struct tw_hba_rule *r,
     return tw_name_index(r->method, methods, TW_COUNT_OF(methods)) >= 0;
 }
 
-static bool rule_case(const struct making *m, const struct tw_hba_rule *r, const char *user,
-                      struct tw_client *ret)
+static bool rule_case(const struct making *m, const struct tw_hba_rule *r,
+                      const char *user, struct tw_client *ret)
 {
     struct tw_client c = {.user = user, .origin = "configuration"};
     bool local = tw_streq(r->type, "local");
+    bool near =
+        tw_starts_with(r->address ? r->address : "", "same"); /* samehost, samenet */
 
     if (!can_be_tried(m, r, user))
         return false;
     c.database = database_of(m, r, user);
     c.address = local ? "/" : NULL;
-    c.source = local || tw_starts_with(r->address, "same")
-                   ? NULL
-                   : client_address_in(m->a, r->address);
-    if (!local && !c.source && !tw_starts_with(r->address, "same"))
+    c.source = local || near ? NULL : client_address_in(m->a, r->address);
+    if (!local && !c.source && !near)
         return false; /* a name: where it leads is not known here */
     c.sslmode = tw_streq(r->type, "hostssl")     ? "require"
                 : tw_streq(r->type, "hostnossl") ? "disable"
@@ -353,8 +358,9 @@ static void add_outsiders(const struct making *m)
     const char *const users[] = {m->super, m->role};
 
     for (size_t i = 0; i < TW_COUNT_OF(users); i++)
-        add_client(m, (struct tw_client){
-                          .user = users[i], .source = FOREIGN_V4, .origin = CLIENT_OUTSIDER});
+        add_client(m, (struct tw_client){.user = users[i],
+                                         .source = FOREIGN_V4,
+                                         .origin = CLIENT_OUTSIDER});
 }
 
 /* ---- who and where most happens ---- */

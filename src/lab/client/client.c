@@ -59,8 +59,8 @@ static int start_child(struct part *p, int wire, const char *program, struct tw_
 }
 
 /* The program comes as a descriptor: no sandbox need show it at a path. */
-static int start_in_box(struct part *p, struct tw_sandbox *box, int wire, const char *program,
-                        struct tw_err *err)
+static int start_in_box(struct part *p, struct tw_sandbox *box, int wire,
+                        const char *program, struct tw_err *err)
 {
     tw_auto_close int file = open(program, O_RDONLY | O_CLOEXEC);
     const char *argv[] = {"/proc/self/fd/4", "_client", NULL};
@@ -88,9 +88,9 @@ static struct tw_client_way own_way(struct tw_arena *a, const struct tw_client_w
                                   .socket_dir = tw_arena_strdup(a, w->socket_dir)};
 }
 
-static int open_part(struct tw_client_session *s, enum place place, struct tw_sandbox *box,
-                     const char *program, const struct tw_client_way way[TW_ARM_COUNT],
-                     struct tw_err *err)
+static int open_part(struct tw_client_session *s, enum place place,
+                     struct tw_sandbox *box, const char *program,
+                     const struct tw_client_way way[TW_ARM_COUNT], struct tw_err *err)
 {
     struct part *p = &s->parts[place];
     int ends[2], r;
@@ -107,8 +107,8 @@ static int open_part(struct tw_client_session *s, enum place place, struct tw_sa
     return r;
 }
 
-int tw_client_open(const struct tw_client_session_spec *spec, struct tw_client_session **ret,
-                   struct tw_err *err)
+int tw_client_open(const struct tw_client_session_spec *spec,
+                   struct tw_client_session **ret, struct tw_err *err)
 {
     struct tw_client_session *s = tw_alloc(sizeof *s);
     int r = 0;
@@ -172,8 +172,10 @@ void tw_client_close(struct tw_client_session *s)
 
 bool tw_client_is_inside(const struct tw_client *c)
 {
-    return (c->address && *c->address == '/') || tw_starts_with(c->source, "127.") ||
-           tw_streq(c->source, "::1");
+    const char *source = c->source ? c->source : "";
+
+    return (c->address && *c->address == '/') || tw_starts_with(source, "127.") ||
+           tw_streq(source, "::1");
 }
 
 /* The clients' sandbox does not see files of this host: the text goes over the wire. */
@@ -195,7 +197,8 @@ struct share {
     TW_ARRAY(size_t) index;
 };
 
-static bool belongs(const struct tw_client_session *s, int place, const struct tw_client *c)
+static bool belongs(const struct tw_client_session *s, int place,
+                    const struct tw_client *c)
 {
     return s->plain ? place == NETWORK : tw_client_is_inside(c) == (place != NETWORK);
 }
@@ -247,7 +250,8 @@ static int fail_wire(int r, struct tw_err *err)
 }
 
 /* Until a place answers: nobody was there to try it. */
-static void blank(struct tw_arena *a, size_t n, struct tw_client_answers ret[TW_ARM_COUNT])
+static void blank(struct tw_arena *a, size_t n,
+                  struct tw_client_answers ret[TW_ARM_COUNT])
 {
     for (int arm = 0; arm < TW_ARM_COUNT; arm++) {
         ret[arm] = (struct tw_client_answers){0};
@@ -267,7 +271,8 @@ int tw_client_try(struct tw_client_session *s, struct tw_arena *a,
     int r = 0;
 
     blank(a, cases->list.count, ret);
-    for (int i = 0; i < PLACE_COUNT && r == 0; i++) { /* all are told before one is heard */
+    for (int i = 0; i < PLACE_COUNT && r == 0;
+         i++) { /* all are told before one is heard */
         tw_auto_free char *order = NULL;
 
         if (!s->parts[i].open)

@@ -15,7 +15,7 @@
 /* ---- one kind of loss, however many clients it hits ---- */
 
 struct loss {
-    const char *code, *key;      /* key: losses of one code and key are one finding */
+    const char *code, *key; /* key: losses of one code and key are one finding */
     const char *title, *remedy;
     enum tw_severity severity;
     enum tw_verdict at_least;
@@ -71,14 +71,16 @@ static void write_out(struct comparing *k, const struct loss *l)
 static const struct end_row {
     const char *code, *title, *remedy;
 } end_rows[TW_CLIENT_END_COUNT] = {
-    [TW_CLIENT_NO_WAY] = {"client.refused", "clients that are served today no longer reach it",
-                          "let the service listen where they connect, or move them first"},
+    [TW_CLIENT_NO_WAY] =
+        {"client.refused", "clients that are served today no longer reach it",
+         "let the service listen where they connect, or move them first"},
     [TW_CLIENT_DENIED] = {"client.refused", "clients that are served today are refused",
                           "keep what lets them in, or change them first"},
     [TW_CLIENT_NO_TLS] = {"client.tls", "clients that are served today fail at TLS",
                           "offer what they speak and trust, or change them first"},
-    [TW_CLIENT_HUNG] = {"client.hangs", "clients that are served today wait without an end",
-                        "see what they wait for; nothing tells them that it will not come"},
+    [TW_CLIENT_HUNG] =
+        {"client.hangs", "clients that are served today wait without an end",
+         "see what they wait for; nothing tells them that it will not come"},
     [TW_CLIENT_CUT] = {"client.error", "clients that are served today are cut off",
                        "let them rest as long as they do, or change them first"}};
 
@@ -105,7 +107,8 @@ static void judge_end(struct comparing *k, const struct tw_client *c,
                      .title = row->title,
                      .remedy = row->remedy,
                      .severity = known ? TW_CRITICAL : TW_HIGH,
-                     .at_least = known || w->end == TW_CLIENT_HUNG ? TW_BLOCK : TW_REVIEW};
+                     .at_least =
+                         known || w->end == TW_CLIENT_HUNG ? TW_BLOCK : TW_REVIEW};
 
     if (!row->code)
         return;
@@ -140,7 +143,8 @@ static bool is_unlocked(const struct tw_client *c, const struct tw_client_reply 
 static void judge_reply(struct comparing *k, const struct tw_client *c,
                         const struct tw_client_reply *b, const struct tw_client_reply *n)
 {
-    bool worked = b->ok || b->data_fault, works = n->ok || (n->data_fault && b->data_fault);
+    bool worked = b->ok || b->data_fault,
+         works = n->ok || (n->data_fault && b->data_fault);
     bool unused = strncasecmp(n->sent, "PREPARE TRANSACTION", 19) == 0 && !is_known(c) &&
                   !was_sent_before(k, n->sent);
     const char *told = tw_arena_printf(k->a, "%s, %s: %s%s%s", c->name, n->sent,
@@ -149,29 +153,42 @@ static void judge_reply(struct comparing *k, const struct tw_client *c,
 
     if (is_unlocked(c, b, n))
         tell(k,
-             &(struct loss){"client.admitted", "unlocked",
+             &(struct loss){"client.admitted",
+                            "unlocked",
                             "what asked for a login today is given to anybody",
-                            "keep the login in front of it", TW_CRITICAL, TW_BLOCK, {0}},
+                            "keep the login in front of it",
+                            TW_CRITICAL,
+                            TW_BLOCK,
+                            {0}},
              tw_arena_printf(k->a, "%s, %s: %s before, %s now", c->name, n->sent, b->code,
                              n->code ? n->code : "served"));
     if (worked && !works)
-        tell(k,
-             &(struct loss){"client.error", n->code ? n->code : "",
-                            "what clients send is refused that works today",
-                            "see what the service says; the same works without the change",
-                            unused ? TW_HIGH : TW_CRITICAL, unused ? TW_REVIEW : TW_BLOCK,
-                            {0}},
-             told);
+        tell(
+            k,
+            &(struct loss){"client.error",
+                           n->code ? n->code : "",
+                           "what clients send is refused that works today",
+                           "see what the service says; the same works without the change",
+                           unused ? TW_HIGH : TW_CRITICAL,
+                           unused ? TW_REVIEW : TW_BLOCK,
+                           {0}},
+            told);
     else if (b->ok && n->ok && !tw_streq(b->code, n->code))
         tell(k,
-             &(struct loss){"client.changed", n->code, "a request gets another kind of answer",
-                            "see whether clients expect that", TW_MEDIUM, TW_REVIEW, {0}},
+             &(struct loss){"client.changed",
+                            n->code,
+                            "a request gets another kind of answer",
+                            "see whether clients expect that",
+                            TW_MEDIUM,
+                            TW_REVIEW,
+                            {0}},
              tw_arena_printf(k->a, "%s, %s: %s before, %s now", c->name, n->sent, b->code,
                              n->code));
 }
 
 static void judge_replies(struct comparing *k, const struct tw_client *c,
-                          const struct tw_client_answer *b, const struct tw_client_answer *n)
+                          const struct tw_client_answer *b,
+                          const struct tw_client_answer *n)
 {
     for (size_t i = 0; i < b->replies.count && i < n->replies.count; i++)
         if (tw_streq(b->replies.items[i].sent, n->replies.items[i].sent))
@@ -214,7 +231,8 @@ static void judge_tls(struct comparing *k, const struct tw_client *c,
         told = tw_arena_printf(k->a, "%s: %s before, none now", c->name, b->tls_version);
     } else if (in_time(b, now) && n->not_after_wall_ns && !in_time(n, now)) {
         l.key = "expired";
-        l.title = "the certificate is not valid today: every client that verifies it fails";
+        l.title =
+            "the certificate is not valid today: every client that verifies it fails";
         l.remedy = "install one that is valid, or correct the clock of who made it";
         l.at_least = TW_BLOCK;
         told = tw_arena_printf(k->a, "%s: valid from %s to %s", n->subject,
@@ -222,7 +240,8 @@ static void judge_tls(struct comparing *k, const struct tw_client *c,
                                tw_iso_time(k->a, n->not_after_wall_ns));
     } else if (b->issuer && n->issuer && !tw_streq(b->issuer, n->issuer)) {
         l.key = "issuer";
-        l.title = "the certificate comes from another issuer: clients that verify need its CA";
+        l.title =
+            "the certificate comes from another issuer: clients that verify need its CA";
         l.remedy = "give the new CA to the clients first";
         told = tw_arena_printf(k->a, "%s before, %s now", b->issuer, n->issuer);
     } else if (lost_names(b, n)) {
@@ -261,7 +280,8 @@ static double rest_in_transaction(const struct tw_client *c)
 {
     bool own = c->send.count && strncasecmp(c->send.items[0], "BEGIN", 5) == 0;
 
-    return own || tw_streq(c->origin, "given") ? c->think_s : fmin(c->think_s, USUAL_REST_S);
+    return own || tw_streq(c->origin, "given") ? c->think_s
+                                               : fmin(c->think_s, USUAL_REST_S);
 }
 
 /* A session that was seen at rest for hours may be one that nobody misses: that is what such a time-out
@@ -274,7 +294,8 @@ static enum tw_verdict weight_of_rest(const struct tw_client *c, double limit_s)
 }
 
 static void judge_rests(struct comparing *k, const struct tw_client *c,
-                        const struct tw_client_answer *b, const struct tw_client_answer *n)
+                        const struct tw_client_answer *b,
+                        const struct tw_client_answer *n)
 {
     const struct {
         const char *name;
@@ -304,7 +325,8 @@ static void judge_rests(struct comparing *k, const struct tw_client *c,
             return;
         }
         tell(k,
-             &(struct loss){"client.error", rests[i].name,
+             &(struct loss){"client.error",
+                            rests[i].name,
                             "clients that are served today are cut off at rest",
                             "let them rest as long as they do, or change them first",
                             weight == TW_BLOCK    ? TW_CRITICAL
@@ -331,15 +353,18 @@ static void judge_statements(struct comparing *k, const struct tw_client *c,
             runs_into(b, "statement_timeout", st->mean_ms * 1e-3))
             continue;
         tell(k,
-             &(struct loss){"client.error", "statement_timeout",
+             &(struct loss){"client.error",
+                            "statement_timeout",
                             "statements that work today are cancelled for their length",
                             "give the time-out to the roles that are always short",
-                            TW_CRITICAL, TW_BLOCK, {0}},
-             tw_arena_printf(k->a, "%s, %s: %s on average in %lld calls, %s allowed",
-                             c->name, st->text, tw_show_seconds(k->a, st->mean_ms * 1e-3),
-                             (long long)st->calls,
-                             tw_show_seconds(k->a,
-                                             client_setting_s(n, "statement_timeout"))));
+                            TW_CRITICAL,
+                            TW_BLOCK,
+                            {0}},
+             tw_arena_printf(
+                 k->a, "%s, %s: %s on average in %lld calls, %s allowed", c->name,
+                 st->text, tw_show_seconds(k->a, st->mean_ms * 1e-3),
+                 (long long)st->calls,
+                 tw_show_seconds(k->a, client_setting_s(n, "statement_timeout"))));
     }
 }
 
@@ -382,23 +407,32 @@ static void judge_room(struct comparing *k, const struct tw_client *c,
         return;
     }
     tell(k,
-         &(struct loss){"client.refused", "room", "fewer clients fit than connect today",
+         &(struct loss){"client.refused",
+                        "room",
+                        "fewer clients fit than connect today",
                         "leave room for all of them, or put a pooler in between",
-                        TW_CRITICAL, TW_BLOCK, {0}},
+                        TW_CRITICAL,
+                        TW_BLOCK,
+                        {0}},
          tw_arena_printf(k->a, "%d at once were seen or given, %.0f fit now, %.0f before",
                          peak, room(n), room(b)));
 }
 
 static void judge_crowd(struct comparing *k, const struct tw_client *c,
-                        const struct tw_client_answer *b, const struct tw_client_answer *n)
+                        const struct tw_client_answer *b,
+                        const struct tw_client_answer *n)
 {
     if (c->count <= 1 || n->reached >= b->reached)
         return;
     k->lost_seen = true;
     tell(k,
-         &(struct loss){"client.refused", "room", "fewer clients fit than connect today",
+         &(struct loss){"client.refused",
+                        "room",
+                        "fewer clients fit than connect today",
                         "leave room for all of them, or put a pooler in between",
-                        TW_CRITICAL, TW_BLOCK, {0}},
+                        TW_CRITICAL,
+                        TW_BLOCK,
+                        {0}},
          tw_arena_printf(k->a, "%s, %d at once: %d get in, %d did before: %s", c->name,
                          c->count, n->reached, b->reached,
                          n->words ? n->words : "no words"));
@@ -408,7 +442,7 @@ static void judge_crowd(struct comparing *k, const struct tw_client *c,
 
 static bool is_near(const struct tw_client *c)
 {
-    return tw_starts_with(c->source, "127.") || tw_streq(c->source, "::1");
+    return tw_client_is_inside(c);
 }
 
 static void judge_admitted(struct comparing *k, const struct tw_client *c,
@@ -446,7 +480,8 @@ static void judge_admitted(struct comparing *k, const struct tw_client *c,
 /* ---- all ---- */
 
 static void judge_served(struct comparing *k, const struct tw_client *c,
-                         const struct tw_client_answer *b, const struct tw_client_answer *n)
+                         const struct tw_client_answer *b,
+                         const struct tw_client_answer *n)
 {
     judge_replies(k, c, b, n);
     judge_tls(k, c, b, n);
@@ -461,7 +496,8 @@ static void judge_one(struct comparing *k, const struct tw_client *c,
                       const struct tw_client_answer *b, const struct tw_client_answer *n)
 {
     bool before = b->end == TW_CLIENT_SERVED, now = n->end == TW_CLIENT_SERVED;
-    bool nobody = tw_streq(c->origin, CLIENT_STRANGER) || tw_streq(c->origin, CLIENT_OUTSIDER);
+    bool nobody =
+        tw_streq(c->origin, CLIENT_STRANGER) || tw_streq(c->origin, CLIENT_OUTSIDER);
 
     if (b->end == TW_CLIENT_UNTRIED || n->end == TW_CLIENT_UNTRIED)
         return;

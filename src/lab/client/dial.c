@@ -30,9 +30,8 @@ bool client_poll(int fd, short events, int64_t deadline_ns)
 /* The socket's own end: which link it leaves by, and from which address. */
 static int leave_from(const struct client_try *t, int fd, int family)
 {
-    const struct addrinfo hints = {.ai_family = family,
-                                   .ai_socktype = SOCK_STREAM,
-                                   .ai_flags = AI_NUMERICHOST};
+    const struct addrinfo hints = {
+        .ai_family = family, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST};
     struct addrinfo *from = NULL;
     int r = 0;
 
@@ -65,8 +64,7 @@ int connect(int fd, __CONST_SOCKADDR_ARG to, socklen_t len)
     const struct sockaddr *address = to.__sockaddr__;
     int r = 0;
 
-    if (library_try &&
-        (address->sa_family == AF_INET || address->sa_family == AF_INET6))
+    if (library_try && (address->sa_family == AF_INET || address->sa_family == AF_INET6))
         r = leave_from(library_try, fd, address->sa_family);
     if (r < 0) {
         errno = -r;
@@ -106,15 +104,17 @@ static int finish(struct client_try *t, int fd)
 int client_dial(struct client_try *t, int *ret_fd)
 {
     const char *address = t->client.address ? t->client.address : t->way.address;
-    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST};
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
+                                   .ai_flags = AI_NUMERICHOST};
     tw_auto_free char *port = tw_strf("%d", client_port(t));
     tw_auto_close int fd = -1;
     struct addrinfo *to = NULL;
     int r;
 
     if (!address || getaddrinfo(address, port, &hints, &to) != 0) {
-        client_end(t, TW_CLIENT_UNTRIED, "connect", NULL,
-                   tw_arena_printf(t->arena, "'%s' is no address", address ? address : ""));
+        client_end(
+            t, TW_CLIENT_UNTRIED, "connect", NULL,
+            tw_arena_printf(t->arena, "'%s' is no address", address ? address : ""));
         return -EINVAL;
     }
     fd = socket(to->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

@@ -30,8 +30,8 @@ const struct client_protocol *client_protocol_find(const char *name)
 
 /* ---- one try ---- */
 
-void client_end(struct client_try *t, enum tw_client_end end, const char *at, const char *code,
-                const char *words)
+void client_end(struct client_try *t, enum tw_client_end end, const char *at,
+                const char *code, const char *words)
 {
     t->answer.end = end;
     t->answer.at = at;
@@ -42,9 +42,8 @@ void client_end(struct client_try *t, enum tw_client_end end, const char *at, co
 struct tw_client_reply *client_reply(struct client_try *t, const char *sent)
 {
     TW_PUSH(t->arena, &t->answer.replies,
-            (struct tw_client_reply){.sent = tw_arena_strdup(t->arena, sent),
-                                     .bytes = NAN,
-                                     .complete = true});
+            (struct tw_client_reply){
+                .sent = tw_arena_strdup(t->arena, sent), .bytes = NAN, .complete = true});
     return &t->answer.replies.items[t->answer.replies.count - 1];
 }
 

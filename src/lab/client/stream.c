@@ -14,8 +14,8 @@ bool client_wants_tls(const struct tw_client *c)
 {
     if (tw_streq(c->protocol, "tls"))
         return true;
-    return c->sslmode && !tw_streq(c->sslmode, "disable") && !tw_streq(c->sslmode, "prefer") &&
-           !tw_streq(c->sslmode, "allow");
+    return c->sslmode && !tw_streq(c->sslmode, "disable") &&
+           !tw_streq(c->sslmode, "prefer") && !tw_streq(c->sslmode, "allow");
 }
 
 bool client_verifies(const struct tw_client *c)
@@ -174,11 +174,14 @@ static int shake_hands(struct client_try *t, struct client_stream *s, const char
 
     s->context = SSL_CTX_new(TLS_client_method());
     if (s->context)
-        SSL_CTX_set_security_level(s->context, 0); /* what the service takes is the question */
+        SSL_CTX_set_security_level(s->context,
+                                   0); /* what the service takes is the question */
     s->ssl = s->context ? SSL_new(s->context) : NULL;
-    if (!s->ssl || !prepare(t, s->context, s->ssl, alpn) || SSL_set_fd(s->ssl, s->fd) != 1) {
-        client_end(t, TW_CLIENT_UNTRIED, "tls", NULL,
-                   "its TLS settings cannot be had here: versions, ciphers or the CA file");
+    if (!s->ssl || !prepare(t, s->context, s->ssl, alpn) ||
+        SSL_set_fd(s->ssl, s->fd) != 1) {
+        client_end(
+            t, TW_CLIENT_UNTRIED, "tls", NULL,
+            "its TLS settings cannot be had here: versions, ciphers or the CA file");
         return r;
     }
     do {
@@ -232,7 +235,8 @@ void client_stream_close(struct client_stream *s)
 
 /* ---- bytes ---- */
 
-static ssize_t put(struct client_try *t, struct client_stream *s, const void *data, size_t len)
+static ssize_t put(struct client_try *t, struct client_stream *s, const void *data,
+                   size_t len)
 {
     ssize_t n;
 
@@ -284,7 +288,8 @@ static ssize_t get(struct client_try *t, struct client_stream *s, void *to, size
     return client_poll(s->fd, POLLIN, t->deadline_ns) ? -EAGAIN : -ETIMEDOUT;
 }
 
-ssize_t client_stream_read(struct client_try *t, struct client_stream *s, void *to, size_t room)
+ssize_t client_stream_read(struct client_try *t, struct client_stream *s, void *to,
+                           size_t room)
 {
     ssize_t n;
 

@@ -14,7 +14,7 @@ struct answer {
     struct tw_buf in; /* head and what came of the body with it */
     size_t body_at;   /* in it */
     int status;
-    int64_t length;   /* -1: until the end */
+    int64_t length; /* -1: until the end */
     bool chunked, complete;
     double bytes;
 };
@@ -43,9 +43,12 @@ static void put_request(struct client_try *t, struct tw_buf *b)
     const struct tw_client *c = &t->client;
 
     tw_buf_printf(b, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: twin\r\nAccept: */*\r\n",
-                  c->method ? c->method : c->body_bytes ? "POST" : "GET",
+                  c->method       ? c->method
+                  : c->body_bytes ? "POST"
+                                  : "GET",
                   c->path ? c->path : "/", host_of(t));
-    for (size_t i = 0; i < c->send.count; i++) /* further header lines, as it sends them */
+    for (size_t i = 0; i < c->send.count;
+         i++) /* further header lines, as it sends them */
         tw_buf_printf(b, "%s\r\n", c->send.items[i]);
     if (c->header_bytes > 0) {
         tw_buf_puts(b, "Cookie: twin=");
@@ -118,8 +121,8 @@ static int read_body(struct answer *w)
         if (n <= 0)
             break;
         w->bytes += (double)n;
-        for (size_t i = (size_t)n < sizeof last ? 0 : (size_t)n - sizeof last; i < (size_t)n;
-             i++) {
+        for (size_t i = (size_t)n < sizeof last ? 0 : (size_t)n - sizeof last;
+             i < (size_t)n; i++) {
             memmove(last, last + 1, sizeof last - 1);
             last[sizeof last - 1] = part[i];
         }
@@ -148,12 +151,12 @@ static void judge(struct client_try *t, struct answer *w, struct tw_client_reply
     if (!w->complete)
         reply->words = tw_arena_printf(t->arena, "%s, and the body ends after %.0f bytes",
                                        reply->words, w->bytes);
-    if (t->client.expect && (w->status == 0 || !strstr(w->in.data + w->body_at,
-                                                       t->client.expect)) &&
+    if (t->client.expect &&
+        (w->status == 0 || !strstr(w->in.data + w->body_at, t->client.expect)) &&
         !tw_streq(t->client.expect, reply->code)) {
         reply->ok = false;
-        reply->words = tw_arena_printf(t->arena, "%s, without '%s'", reply->words,
-                                       t->client.expect);
+        reply->words =
+            tw_arena_printf(t->arena, "%s, without '%s'", reply->words, t->client.expect);
     }
 }
 
@@ -197,11 +200,13 @@ static void run(struct client_try *t)
     if (client_stream_open(t, client_wants_tls(&t->client), second ? "h2" : NULL, &s) < 0)
         return;
     if (second)
-        t->answer.end = TW_CLIENT_SERVED; /* its protocol was agreed on: what version 2 needs */
+        t->answer.end =
+            TW_CLIENT_SERVED; /* its protocol was agreed on: what version 2 needs */
     else
         talk(t, &s);
     client_stream_close(&s);
 }
 
 extern const struct client_protocol client_protocol_http;
-const struct client_protocol client_protocol_http = {.name = "http", .port = 80, .run = run};
+const struct client_protocol client_protocol_http = {
+    .name = "http", .port = 80, .run = run};

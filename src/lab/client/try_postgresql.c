@@ -11,13 +11,11 @@
 #define ENOUGH_REST_NS (500 * TW_MSEC_NS)
 #define MOST_PARAMS    64
 
-const char *const client_timeouts[] = {"idle_session_timeout",
-                                       "idle_in_transaction_session_timeout",
-                                       "statement_timeout",
-                                       "transaction_timeout",
-                                       "max_connections",
-                                       "superuser_reserved_connections",
-                                       "reserved_connections"};
+const char *const client_timeouts[] = {
+    "idle_session_timeout", "idle_in_transaction_session_timeout",
+    "statement_timeout",    "transaction_timeout",
+    "max_connections",      "superuser_reserved_connections",
+    "reserved_connections"};
 const size_t client_timeout_count = TW_COUNT_OF(client_timeouts);
 
 /* ---- words ---- */
@@ -136,7 +134,8 @@ static PGconn *log_in(struct client_try *t)
     conn = PQconnectStartParams(w.key, w.value, 0);
     while (conn && PQstatus(conn) != CONNECTION_BAD && state != PGRES_POLLING_OK &&
            state != PGRES_POLLING_FAILED) {
-        if (!client_poll(PQsocket(conn), state == PGRES_POLLING_READING ? POLLIN : POLLOUT,
+        if (!client_poll(PQsocket(conn),
+                         state == PGRES_POLLING_READING ? POLLIN : POLLOUT,
                          t->deadline_ns)) {
             client_end(t, TW_CLIENT_HUNG, "login", NULL, "no answer to the login");
             PQfinish(conn);
@@ -271,7 +270,8 @@ static const char *wait_of(struct client_try *t, int pid)
     PGresult *res = NULL;
     const char *event = NULL;
     tw_auto_free char *sql = tw_strf(
-        "SELECT wait_event FROM pg_stat_activity WHERE pid = %d AND state = 'active'", pid);
+        "SELECT wait_event FROM pg_stat_activity WHERE pid = %d AND state = 'active'",
+        pid);
 
     other.deadline_ns = tw_now_ns() + TW_SEC_NS;
     other.answer = (struct tw_client_answer){0};
@@ -373,7 +373,8 @@ static void try_two_phase(struct client_try *t, PGconn *conn, const char *sql)
     PQclear(res);
 }
 
-static PGresult *run_with_nothing(struct client_try *t, PGconn *conn, const char *sql, int n)
+static PGresult *run_with_nothing(struct client_try *t, PGconn *conn, const char *sql,
+                                  int n)
 {
     static const char *const nothing[MOST_PARAMS];
     PGresult *res;
@@ -486,7 +487,8 @@ static bool try_commit(struct client_try *t, PGconn *conn)
     if (!do_quietly(t, conn, "BEGIN") ||
         !do_quietly(t, conn, "SELECT pg_logical_emit_message(true, 'twin', '')")) {
         (void)do_quietly(t, conn, "ROLLBACK");
-        return !is_cut(t, conn, "commit"); /* it may not write: it has nothing to commit */
+        return !is_cut(t, conn,
+                       "commit"); /* it may not write: it has nothing to commit */
     }
     reply = client_reply(t, "COMMIT");
     res = ask(conn, "COMMIT", deadline < t->deadline_ns ? deadline : t->deadline_ns);

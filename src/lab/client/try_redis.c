@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PROBE          "twin:probe"
+#define PROBE "twin:probe"
 
 struct reading {
     struct client_try *t;
@@ -97,7 +97,8 @@ static bool command(struct reading *r, const char *text, const char **ret_first)
 
     tw_buf_init(&b, 2 << 20);
     put_command(&b, text);
-    *ret_first = client_stream_write(r->t, r->s, b.data, b.len) < 0 ? NULL : next_answer(r);
+    *ret_first =
+        client_stream_write(r->t, r->s, b.data, b.len) < 0 ? NULL : next_answer(r);
     return *ret_first != NULL;
 }
 
@@ -123,8 +124,9 @@ static bool log_in(struct client_try *t, struct reading *r)
 
     if (!c->password)
         return true;
-    if (!command(r, tw_arena_printf(t->arena, "AUTH %s%s'%s'", c->user ? c->user : "",
-                                    c->user ? " " : "", c->password),
+    if (!command(r,
+                 tw_arena_printf(t->arena, "AUTH %s%s'%s'", c->user ? c->user : "",
+                                 c->user ? " " : "", c->password),
                  &first))
         return lost(t, "AUTH");
     if (*first != '-')
@@ -204,4 +206,5 @@ static void run(struct client_try *t)
 }
 
 extern const struct client_protocol client_protocol_redis;
-const struct client_protocol client_protocol_redis = {.name = "redis", .port = 6379, .run = run};
+const struct client_protocol client_protocol_redis = {
+    .name = "redis", .port = 6379, .run = run};

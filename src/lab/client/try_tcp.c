@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-#define REPLY_NS (300 * TW_MSEC_NS) /* a service that says nothing by then waits for more */
+#define REPLY_NS                                                                         \
+    (300 * TW_MSEC_NS) /* a service that says nothing by then waits for more */
 
 /* Sends one text and takes what comes back in one piece. */
 static bool say(struct client_try *t, struct client_stream *s, const char *text)
@@ -59,5 +60,7 @@ static void run_tcp(struct client_try *t)
 }
 
 extern const struct client_protocol client_protocol_tcp, client_protocol_tls;
-const struct client_protocol client_protocol_tcp = {.name = "tcp", .port = 0, .run = run_tcp};
-const struct client_protocol client_protocol_tls = {.name = "tls", .port = 443, .run = run_tcp};
+const struct client_protocol client_protocol_tcp = {
+    .name = "tcp", .port = 0, .run = run_tcp};
+const struct client_protocol client_protocol_tls = {
+    .name = "tls", .port = 443, .run = run_tcp};

@@ -14,8 +14,8 @@ static int put_all(int fd, const void *data, size_t len, int64_t deadline_ns)
     size_t sent = 0;
 
     while (sent < len) {
-        ssize_t n = send(fd, (const char *)data + sent, len - sent,
-                         MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t n =
+            send(fd, (const char *)data + sent, len - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
 
         if (n >= 0)
             sent += (size_t)n;
@@ -97,8 +97,8 @@ char *client_order_write(const struct client_order *o)
 
     for (size_t i = 0; i < o->cases.list.count; i++) {
         (void)json_array_append_new(cases, tw_client_to_json(&o->cases.list.items[i]));
-        (void)json_array_append_new(ca,
-                                    tw_json_text(i < o->ca.count ? o->ca.items[i] : NULL));
+        (void)json_array_append_new(
+            ca, tw_json_text(i < o->ca.count ? o->ca.items[i] : NULL));
     }
     for (int arm = 0; arm < TW_ARM_COUNT; arm++)
         (void)json_array_append_new(ways, way_json(&o->way[arm], o->arms[arm]));
@@ -114,11 +114,11 @@ int client_order_read(struct tw_arena *a, const char *text, size_t len,
                       struct client_order *ret)
 {
     json_auto_t *json = json_loadb(text, len, 0, NULL);
-    const json_t *cases = json_object_get(json, "cases"), *ca = json_object_get(json, "ca"),
-                 *ways = json_object_get(json, "ways");
-    struct client_order o = {
-        .deadline_s = json_number_value(json_object_get(json, "deadline_s")),
-        .whole = json_is_true(json_object_get(json, "whole"))};
+    const json_t *cases = json_object_get(json, "cases"),
+                 *ca = json_object_get(json, "ca"), *ways = json_object_get(json, "ways");
+    struct client_order o = {.deadline_s =
+                                 json_number_value(json_object_get(json, "deadline_s")),
+                             .whole = json_is_true(json_object_get(json, "whole"))};
     json_t *item;
     size_t i;
 
@@ -145,12 +145,16 @@ int client_order_read(struct tw_arena *a, const char *text, size_t len,
 
 /* ---- answers ---- */
 
-#define TEXT(key) {#key, offsetof(struct tw_client_answer, key)}
+#define TEXT(key)                                                                        \
+    {                                                                                    \
+#key, offsetof(struct tw_client_answer, key)                                     \
+    }
 static const struct {
     const char *key;
     size_t offset;
-} answer_texts[] = {TEXT(at),      TEXT(code),   TEXT(words), TEXT(tls_version), TEXT(cipher),
-                    TEXT(subject), TEXT(issuer), TEXT(names), TEXT(waits_for)};
+} answer_texts[] = {TEXT(at),          TEXT(code),   TEXT(words),
+                    TEXT(tls_version), TEXT(cipher), TEXT(subject),
+                    TEXT(issuer),      TEXT(names),  TEXT(waits_for)};
 #undef TEXT
 
 static json_t *reply_json(const struct tw_client_reply *r)
@@ -184,7 +188,8 @@ json_t *client_answer_write(const struct tw_client_answer *w)
     for (size_t i = 0; i < TW_COUNT_OF(answer_texts); i++)
         (void)json_object_set_new(
             json, answer_texts[i].key,
-            tw_json_text(*(const char *const *)((const char *)w + answer_texts[i].offset)));
+            tw_json_text(
+                *(const char *const *)((const char *)w + answer_texts[i].offset)));
     (void)json_object_set_new(json, "end", tw_json_text(tw_client_end_names[w->end]));
     (void)json_object_set_new(json, "not_before", json_integer(w->not_before_wall_ns));
     (void)json_object_set_new(json, "not_after", json_integer(w->not_after_wall_ns));
@@ -204,20 +209,20 @@ json_t *client_answer_write(const struct tw_client_answer *w)
 static void read_reply(struct tw_arena *a, const json_t *json, struct tw_client_answer *w)
 {
     const json_t *bytes = json_object_get(json, "bytes");
-    struct tw_client_reply r = {.sent = text_of(a, json, "sent"),
-                                .ok = json_is_true(json_object_get(json, "ok")),
-                                .data_fault =
-                                    json_is_true(json_object_get(json, "data_fault")),
-                                .code = text_of(a, json, "code"),
-                                .words = text_of(a, json, "words"),
-                                .bytes = json_is_number(bytes) ? json_number_value(bytes)
-                                                               : NAN,
-                                .complete = json_is_true(json_object_get(json, "complete"))};
+    struct tw_client_reply r = {
+        .sent = text_of(a, json, "sent"),
+        .ok = json_is_true(json_object_get(json, "ok")),
+        .data_fault = json_is_true(json_object_get(json, "data_fault")),
+        .code = text_of(a, json, "code"),
+        .words = text_of(a, json, "words"),
+        .bytes = json_is_number(bytes) ? json_number_value(bytes) : NAN,
+        .complete = json_is_true(json_object_get(json, "complete"))};
 
     TW_PUSH(a, &w->replies, r);
 }
 
-void client_answer_read(struct tw_arena *a, const json_t *json, struct tw_client_answer *ret)
+void client_answer_read(struct tw_arena *a, const json_t *json,
+                        struct tw_client_answer *ret)
 {
     struct tw_client_answer w = {.end = TW_CLIENT_UNTRIED};
     int end = tw_name_index(json_string_value(json_object_get(json, "end")),
