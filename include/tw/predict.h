@@ -48,6 +48,7 @@ struct tw_inflow {
     double wal;                       /* times what the forecast says is written of WAL */
     double fixed;                     /* at once, whatever the load; below 0: room there already */
     double ceiling;                   /* it grows no further than this; NaN: without end */
+    double grain;                     /* it comes in pieces of this size; 0: in small ones */
     double probability;               /* that it flows at all: 1 where that was seen */
 };
 /* What fills up until it fails: a file system, a sequence, transaction ids, descriptors. */

@@ -249,6 +249,16 @@ static double row_bytes(const struct tw_reclaimed *was, const struct tw_reclaime
                                                         : now->row_bytes;
 }
 
+/* Until a vacuum looks again, as many times the work of the trial; 0 unknown. */
+static double looks_s(const struct standing *s, const struct tw_reclaimed *t)
+{
+    const struct tw_forecast *f = &s->r->v.sim->impact.forecast[s->arm];
+    double rate = s->r->v.has_forecast[s->arm] ? f->throughput_per_s.value : 0;
+
+    return s->requests > 0 && t->naptime_s > 0 && rate > 0 ? rate * t->naptime_s / s->requests
+                                                           : 0;
+}
+
 /* Rows that stay, and rows that are dead until something reclaims them. */
 static void add_rows(const struct standing *s, struct tw_stock *disk)
 {
@@ -273,7 +283,7 @@ static void add_rows(const struct standing *s, struct tw_stock *disk)
             continue;
         dead += died * row_bytes(was, t);
         dead_events += died;
-        most += t->threshold_rows * row_bytes(was, t);
+        most += (t->threshold_rows + died * looks_s(s, t)) * row_bytes(was, t);
     }
     TW_PUSH(s->a, &disk->inflows, inflow("rows", each(s, bytes, events, 0.1)));
     in = inflow("dead rows", each(s, dead, dead_events, 0.1));
@@ -394,12 +404,14 @@ static void add_wal(const struct standing *s, struct tw_stock *disk)
     in.probability = archive_fails(s, &disk->because);
     if (in.probability > 0) {
         in.what = "WAL that no archive takes";
+        in.grain = s->after->journal_segment_bytes;
         in.fixed = whole_segments(s, disk);
     } else {
         in.probability = 1;
         lag = held_by_slots(s, &disk->because);
         if (!isnan(lag)) {
             in.what = "WAL that a slot keeps";
+            in.grain = s->after->journal_segment_bytes;
             in.ceiling = s->after->journal_held_bytes - lag;
             in.fixed = isinf(in.ceiling) ? whole_segments(s, disk) : 0;
         } else
@@ -544,7 +556,7 @@ static struct tw_predict_limits limits_of(const struct run *r, enum tw_arm arm)
         .growth_bytes_per_s = NAN,
         .wal_kept_bytes_per_s = NAN,
         .max_wal_bytes = l->max_wal_bytes,
-        .now_wall_ns = tw_wall_ns(),
+        .now_wall_ns = r->v.sim->started_wall_ns, /* hour 0 of the horizon, as of all figures */
     };
 }
 

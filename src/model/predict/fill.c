@@ -9,8 +9,6 @@
  * lognormal about its value; errors of different inflows are independent, the error of the
  * number of requests is common to all that depend on it. */
 
-/* What no rate tells: the grain of segments and extents, how a server spreads its work. */
-#define LEAST_SPREAD 0.03
 #define FAR_TIMES    1000.0 /* horizons after which "never" is said */
 
 static double known(double x)
@@ -105,20 +103,23 @@ static double full_h(const struct flows *f, double room, double factor)
 static double spread_of(const struct flows *f, double total)
 {
     const struct tw_forecast *forecast = f->c->f;
-    double squares = 0, by_load = 0;
+    double squares = 0, by_load = 0, grains = 0, own;
+    double room = fmax(f->s->limit - f->s->used, 1);
 
     for (size_t i = 0; i < f->s->inflows.count; i++) {
         const struct tw_inflow *in = &f->s->inflows.items[i];
-        double own = in->wal > 0 ? log_spread(&forecast->wal_bytes)
-                             : hypot(log_spread(&in->per_request), log_spread(&in->per_s));
+        double part_spread =
+            in->wal > 0 ? log_spread(&forecast->wal_bytes)
+                        : hypot(log_spread(&in->per_request), log_spread(&in->per_s));
         double part = inflow_at(f, i, f->c->hours, 1);
 
-        squares += part * own * part * own;
+        squares += part * part_spread * part * part_spread;
+        grains += in->grain * in->grain / 12; /* what does not fill a piece is uniform */
         by_load += in->per_request.value > 0 ? part : 0;
     }
     by_load *= log_spread(&forecast->throughput_per_s);
-    return total > 0 ? hypot(sqrt(squares + by_load * by_load) / total, LEAST_SPREAD)
-                     : LEAST_SPREAD;
+    own = hypot(PREDICT_LEAST_SPREAD, sqrt(grains) / room);
+    return total > 0 ? hypot(sqrt(squares + by_load * by_load) / total, own) : own;
 }
 
 static double least_probability(const struct tw_stock *s)

@@ -104,6 +104,8 @@ static void judge(const struct predict_case *c)
 
     if (leak.n == 0)
         leak.value = leak.low = leak.high = 0;
+    leak.low *= exp(-tw_normal_quantile(0.95) * PREDICT_LEAST_SPREAD);
+    leak.high *= exp(tw_normal_quantile(0.95) * PREDICT_LEAST_SPREAD);
     if (!(limit > 0) || !(fixed > 0))
         return;
     need = fixed + load + growth_per_s(c) * c->hours * 3600;

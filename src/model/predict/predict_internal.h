@@ -117,6 +117,8 @@ const struct tw_bin *predict_peak(const struct tw_forecast *f,
                                   double (*of)(const struct tw_bin *));
 
 /* ---- fill.c: a stock that fills ---- */
+/* Of the logarithm: what no rate tells, the grain of extents, how a server spreads its work. */
+#define PREDICT_LEAST_SPREAD 0.03
 struct predict_fill {
     double within;               /* what flows in within the horizon */
     double spread;               /* standard deviation of its logarithm */
