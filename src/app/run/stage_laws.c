@@ -598,18 +598,49 @@ static void gather(struct run *r, enum tw_arm arm, struct tw_arena *a,
             r->v.trial.slots.items, r->v.trial.slots.count, arm);
 }
 
+/* Where too little was measured for a model, what is asked for at a known rate still is: served as offered,
+ * WAL by the mean. A profile of the user's own is left to the model. */
+static bool as_offered(const struct run *r, enum tw_arm arm, struct tw_arena *a,
+                       struct tw_forecast *ret)
+{
+    const struct tw_plan *p = &r->v.sim->plan;
+    double done = requests_done(r, arm);
+    double wal = r->v.trial.after[arm].wal_bytes - r->v.trial.before[arm].wal_bytes;
+    struct tw_profile profile;
+
+    if (!r->v.measured || !(done > 0) || p->profile || !(p->rate_per_s > 0) ||
+        tw_profile_make(a, p->scenario, p->rate_per_s, p->hours, NULL, &profile, NULL) < 0)
+        return false;
+    *ret = (struct tw_forecast){.throughput_per_s = tw_unknown,
+                                .wal_bytes = tw_unknown,
+                                .memory_bytes = tw_unknown,
+                                .connections = tw_unknown};
+    ret->throughput_per_s.value = 0;
+    for (size_t i = 0; i < profile.bins.count; i++) {
+        struct tw_bin bin = {.from_h = profile.bins.items[i].from_h,
+                             .hours = profile.bins.items[i].hours,
+                             .throughput_per_s = profile.bins.items[i].rate_per_s};
+
+        bin.wal_bytes_per_s = wal / done * bin.throughput_per_s;
+        ret->throughput_per_s.value += bin.throughput_per_s * bin.hours / p->hours;
+        TW_PUSH(a, &ret->bins, bin);
+    }
+    return true;
+}
+
 static int judge_arm(struct run *r, enum tw_arm arm, struct tw_arena *a, struct tw_err *err)
 {
     struct tw_simulation *sim = r->v.sim;
     struct tw_predict_limits limits = limits_of(r, arm);
-    struct tw_forecast *f = &sim->impact.forecast[arm];
+    struct tw_forecast *f = &sim->impact.forecast[arm], offered;
     bool has = r->v.has_forecast[arm];
+    bool known = has || as_offered(r, arm, a, &offered);
     const char *looked;
 
     (void)err;
     memset(&r->v.failures[arm], 0, sizeof(r->v.failures[arm]));
     gather(r, arm, a, &limits);
-    tw_predict_failures(a, has ? f : NULL, has ? &r->v.model[arm] : NULL, &limits,
+    tw_predict_failures(a, has ? f : known ? &offered : NULL, has ? &r->v.model[arm] : NULL, &limits,
                         sim->plan.hours, 1 - RUN_FAILURE_SENSITIVITY, &r->v.failures[arm]);
     looked = tw_predict_looked(a, &r->v.failures[arm], sim->plan.hours);
     if (has && looked)
