@@ -53,6 +53,8 @@ Test(run_corpus, what_fails_is_blocked_in_the_servers_words, .timeout = 110)
         {"PG06", NULL, "pg_hba.conf", bad_hba, "restart.latent"},
         {"PG08", "ssl=on", NULL, NULL, "start.tls"},
         {"PG21", NULL, "pg_hba.conf", open_hba, "exposure.trust"},
+        {"PG14", "port=54499", NULL, NULL, "client.refused"},
+        {"PG25", "synchronous_standby_names=replica1", NULL, NULL, "client.hangs"},
         {"PG49", "fsync=off", NULL, NULL, "durability.fsync"},
         {"typo", NULL, "", "# one\ncheckpoint_timeout = '5mins'\n", "restart.latent"},
         {"name", NULL, "", "wrok_mem = 4MB\n", "restart.latent"},
