@@ -109,7 +109,7 @@ int tw_client_try(struct tw_client_session *s, struct tw_arena *a, const struct 
 struct tw_client_compared {
     struct tw_issues issues;
     struct tw_clients doubtful;
-    int tried, worked_before; /* cases */
+    int tried, worked_before; /* cases; strangers work for nobody */
 };
 struct tw_client_question {
     const struct tw_snapshot *snapshot;

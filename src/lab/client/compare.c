@@ -502,7 +502,7 @@ static void judge_one(struct comparing *k, const struct tw_client *c,
     if (b->end == TW_CLIENT_UNTRIED || n->end == TW_CLIENT_UNTRIED)
         return;
     k->out->tried++;
-    k->out->worked_before += before;
+    k->out->worked_before += before && !nobody;
     if (k->sure && c->count > 1) {
         judge_crowd(k, c, b, n);
         return;
