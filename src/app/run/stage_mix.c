@@ -47,9 +47,21 @@ static int sql_mix(struct run *r, struct tw_err *err)
     return rc;
 }
 
+/* Without SQL: as the logs and statistics of the target tell, tried on the baseline. */
 static int other_mix(struct run *r, struct tw_err *err)
 {
-    return tw_fail(err, -ENODATA, "no load is made for a %s", r->kind->name);
+    const struct tw_plan *plan = &r->v.sim->plan;
+    struct tw_load_spec at = {.program = RUN_CLIENT_PROGRAM};
+    int rc = run_client_open(r, err);
+
+    if (rc < 0)
+        return rc;
+    at.box = r->v.client;
+    at.conninfo[TW_BASELINE] = run_conninfo(r, r->arena, TW_BASELINE);
+    if (!at.conninfo[TW_BASELINE])
+        return tw_fail(err, -ENODATA, "it listens nowhere");
+    return tw_load_mix_make_at(r->arena, &r->snapshot, r->kind->driver, plan->mixes.items,
+                               plan->mixes.count, &at, &r->mix, err);
 }
 
 int run_mix(struct run *r, struct tw_err *err)
