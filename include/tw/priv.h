@@ -163,6 +163,8 @@ int tw_priv_link_make(struct tw_priv *p, pid_t pid, int network, int number,
                       struct tw_err *err);
 /* The namespace of the bridges; borrowed; -1 before the first link. */
 int tw_priv_bridge_fd(const struct tw_priv *p);
+/* In the child: from now on in that network namespace, which is configured already. */
+int tw_priv_net_enter(int netns, struct tw_err *err);
 /* In the child: lo up with these addresses, ethN up with those of link N. Whatever else is looked for
  * on the links too, so that a partner may have any address. Allocates nothing. */
 int tw_priv_net_configure(const struct tw_link *links, size_t link_count,

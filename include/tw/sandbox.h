@@ -40,6 +40,8 @@ struct tw_sandbox_spec {
     int64_t cpu_weight;       /* v1 shares (2..262144); 0: default */
     int pids_max;             /* 0: default 4096 */
     int64_t shm_bytes, tmp_bytes; /* sizes of /dev/shm and /tmp */
+    const struct tw_sandbox *beside; /* shares the network of this one, as two services of one host do;
+                                        NULL: a network of its own. Only as root; links are the other's */
     TW_ARRAY(struct tw_sandbox_link) links; /* none: lo only; at most TW_SANDBOX_LINKS */
     TW_ARRAY(const char *) more_addresses; /* what the service binds to: on eth0, without a link on
                                               lo; a name among them means the sandbox itself */

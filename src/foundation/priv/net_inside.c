@@ -6,6 +6,7 @@
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -147,6 +148,13 @@ static int set_up_link(int sock, const struct tw_link *link, int number,
     if (r == 0)
         (void)add_route(sock, index, number, AF_INET6); /* the same */
     return r < 0 ? tw_fail_errno(err, -r, "bringing '%s' up", name) : 0;
+}
+
+int tw_priv_net_enter(int netns, struct tw_err *err)
+{
+    return setns(netns, CLONE_NEWNET) < 0
+               ? tw_fail_errno(err, errno, "entering the network of another sandbox")
+               : 0;
 }
 
 int tw_priv_net_configure(const struct tw_link *links, size_t link_count,

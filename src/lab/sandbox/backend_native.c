@@ -166,8 +166,9 @@ static int spawn_init(struct native *n, struct native_plan *plan, bool own_users
                       pid_t *ret_pid, struct tw_err *err)
 {
     struct tw_spawn spawn = {
-        .namespaces = (uint64_t)(unsigned)(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET |
-                                           CLONE_NEWIPC | CLONE_NEWUTS |
+        .namespaces = (uint64_t)(unsigned)(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC |
+                                           CLONE_NEWUTS |
+                                           (plan->netns < 0 ? CLONE_NEWNET : 0) |
                                            (own_users ? CLONE_NEWUSER : 0)),
         .cgroup_fd = tw_priv_cgroup_fd(n->cgroup),
         .uid = plan->uid,
@@ -284,6 +285,7 @@ static int make_init(struct native *n, const struct tw_sandbox_spec *spec,
                                .hostname = spec->hostname ? spec->hostname : spec->name,
                                .empty_dir = tw_arena_printf(a, "%s/empty", state),
                                .trusted_dir = state,
+                               .netns = spec->beside ? tw_sandbox_netns(spec->beside) : -1,
                                .as_root = spec->as_root && root,
                                .uid = spec->uid,
                                .gid = spec->gid};

@@ -120,6 +120,10 @@ static int become_init(const struct native_plan *plan, struct tw_err *err)
     if (r < 0)
         return r;
     prefer_as_victim();
+    if (plan->netns >= 0)
+        r = tw_priv_net_enter(plan->netns, err);
+    if (r < 0)
+        return r;
     free_low_ports();
     r = keep_two(plan->control, plan->events);
     if (r < 0)
@@ -130,7 +134,7 @@ static int become_init(const struct native_plan *plan, struct tw_err *err)
                            plan->row_count, err);
     if (r == 0)
         r = await_go(plan, err);
-    if (r == 0)
+    if (r == 0 && plan->netns < 0)
         r = tw_priv_net_configure(plan->links, plan->link_count, plan->lo, plan->lo_count,
                                   err);
     return r < 0 ? r : confine(plan, err);

@@ -54,6 +54,7 @@ struct native_plan {
     size_t link_count;
     const char *const *lo; /* addresses */
     size_t lo_count;
+    int netns; /* to enter instead of a new one; -1: none */
     bool as_root;
     const struct tw_root_row *rows;
     size_t row_count;

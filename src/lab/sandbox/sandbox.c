@@ -24,6 +24,13 @@ static bool is_inner_path(const char *path)
 
 static int check_links(const struct tw_sandbox_spec *spec, struct tw_err *err)
 {
+    if (spec->beside && spec->links.count)
+        return tw_fail(err, -EINVAL,
+                       "sandbox '%s' shares a network and asks for links of its own",
+                       spec->name);
+    if (spec->beside && tw_sandbox_netns(spec->beside) < 0)
+        return tw_fail(err, -ENOTSUP, "sandbox '%s' finds no network to share",
+                       spec->name);
     if (spec->links.count > TW_SANDBOX_LINKS)
         return tw_fail(err, -EINVAL, "sandbox '%s' asks for %zu links; %d at most",
                        spec->name, spec->links.count, TW_SANDBOX_LINKS);
