@@ -85,10 +85,11 @@ static bool is_anywhere(const char *address)
 
 const struct tw_endpoint *run_endpoint(const struct run *r)
 {
-    const char *wanted = r->kind->protocol;
+    struct run_entry entry = run_entry(r);
+    const char *wanted = entry.kind->protocol;
 
-    for (size_t i = 0; i < r->snapshot.endpoints.count; i++) {
-        const struct tw_endpoint *e = &r->snapshot.endpoints.items[i];
+    for (size_t i = 0; i < entry.snapshot->endpoints.count; i++) {
+        const struct tw_endpoint *e = &entry.snapshot->endpoints.items[i];
 
         /* what only its own host reaches is no client's; "https" is an "http" too */
         if (e->port > 0 && (!e->protocol || tw_starts_with(e->protocol, wanted)) &&
@@ -115,7 +116,7 @@ const char *run_conninfo(struct run *r, struct tw_arena *a, enum tw_arm arm)
 {
     const struct tw_endpoint *e = run_endpoint(r);
 
-    if (r->kind->conninfo)
+    if (run_entry(r).kind->conninfo)
         return tw_arena_printf(
             a, "%s dbname='%s'",
             tw_twin_conninfo_at(run_twin_of(r, arm), a,

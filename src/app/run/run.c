@@ -33,6 +33,7 @@ static const struct stage taking[] = {
 /* … and for each variant. */
 static const struct stage trying[] = {
     {"clone", run_clone, false, false},    {"sandbox", run_sandbox, false, false},
+    {"peers", run_peers, false, false},
     {"start", run_start, false, false},    {"standing", run_standing, false, false},
     {"mix", run_mix, false, true},         {"schema", run_schema, false, false},
     {"clients", run_clients, false, false},
@@ -80,6 +81,16 @@ void run_add_issues(struct run *r, const struct tw_issues *from)
 {
     for (size_t i = 0; i < from->list.count; i++)
         TW_PUSH(r->v.sim->arena, &r->v.issues.list, from->list.items[i]);
+}
+
+struct run_source run_main_source(struct run *r)
+{
+    return (struct run_source){.target = r->target,
+                               .kind = r->kind,
+                               .snapshot = &r->snapshot,
+                               .seed = r->seed,
+                               .uid = r->uid,
+                               .gid = r->gid};
 }
 
 struct tw_twin *run_twin_of(const struct run *r, enum tw_arm arm)
@@ -332,6 +343,8 @@ static void close_run(struct run *r)
     if (r->members[RUN_BASELINE].clone)
         (void)tw_pool_clone_remove(r->members[RUN_BASELINE].clone, NULL);
     tw_seed_free(r->seed);
+    for (size_t i = 0; i < r->peer_count; i++)
+        tw_seed_free(r->peers[i].of.seed);
     tw_pool_close(r->pool);
     tw_priv_close(r->priv);
     tw_arena_free(r->judge_arena);

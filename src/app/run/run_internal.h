@@ -30,6 +30,14 @@ extern const char *const run_role_names[RUN_ROLE_COUNT];
 #define RUN_CLIENT_ADDRESS "10.213.0.10"
 #define RUN_CLIENT_PROGRAM "/tw/twin" /* this program, as the clients' sandbox sees it */
 
+/* What a twin is made from. */
+struct run_source {
+    struct tw_target target;
+    const struct tw_service_kind *kind;
+    struct tw_snapshot *snapshot; /* borrowed */
+    struct tw_seed *seed;         /* owned by whoever asked for it */
+    unsigned uid, gid;
+};
 struct run_member {
     struct tw_clone *clone; /* owned */
     struct tw_twin *twin;   /* owned */
@@ -84,6 +92,21 @@ struct run_variant {
     struct tw_failures failures[TW_ARM_COUNT];
 };
 
+/* A target that the main one calls, or that calls it: cloned beside it in each arm. */
+#define RUN_PEERS 16
+struct run_peer {
+    struct run_source of;
+    struct tw_snapshot snapshot;
+    bool front; /* calls the main target, directly or by others */
+    struct run_member arms[TW_ARM_COUNT];
+    size_t log_from[TW_ARM_COUNT];
+};
+/* Stand-ins for those that are no targets: at addresses of this host, and elsewhere. */
+struct run_standin {
+    struct tw_sandbox *box; /* owned */
+    int handle;
+};
+
 /* One arm's files being read into the page cache. */
 struct run_warm {
     const char *path;
@@ -119,6 +142,10 @@ struct run {
     struct tw_load_mix mix;
     bool has_mix;
     const char *no_mix;
+    struct tw_env_list targets;
+    struct run_peer peers[RUN_PEERS];
+    size_t peer_count;
+    struct run_standin standins[TW_ARM_COUNT][2];
     /* cpusets: while a twin boots, in its slots, of the generator; NULL: any */
     const char *all_cpus, *twin_cpus, *generator_cpus;
     double cpus;                            /* that a twin may use */
@@ -144,11 +171,27 @@ struct run {
 int run_target(struct run *r, struct tw_err *err);
 int run_snapshot(struct run *r, struct tw_err *err);
 int run_plan(struct run *r, struct tw_err *err);
+struct run_source run_main_source(struct run *r);
+void run_choose_uid(const struct run *r, struct run_source *of);
+/* Finds the seed, or makes it. */
+int run_take_seed(struct run *r, struct run_source *of, struct tw_err *err);
 int run_pool(struct run *r, struct tw_err *err);
 int run_seed(struct run *r, struct tw_err *err);
 int run_clone(struct run *r, struct tw_err *err);
 int run_sandbox(struct run *r, struct tw_err *err);
 int run_start(struct run *r, struct tw_err *err);
+/* The path that the target is part of: clones of its neighbours, stand-ins for the rest. */
+int run_peers(struct run *r, struct tw_err *err);
+void run_peers_done(struct run *r);
+/* What the neighbours logged since the load began, both arms compared. */
+void run_peers_note(struct run *r);
+void run_peers_judge(struct run *r);
+/* Where the load enters: the main target, or the one in front of all others. */
+struct run_entry {
+    const struct tw_service_kind *kind;
+    const struct tw_snapshot *snapshot;
+};
+struct run_entry run_entry(const struct run *r);
 int run_mix(struct run *r, struct tw_err *err);
 /* SQL of a change that is made while the service runs: on the candidate under load, beside open
  * transactions and in a safer form on a third twin. Nothing for other types. */

@@ -12,9 +12,9 @@
 
 /* One range of uids per target: a seed is owned by the same numbers on every run, and no
  * two targets share one. Without root there is only oneself. */
-static void choose_uid(struct run *r)
+void run_choose_uid(const struct run *r, struct run_source *of)
 {
-    tw_auto_free char *name = tw_strf("%s/%s", r->target.environment, r->target.name);
+    tw_auto_free char *name = tw_strf("%s/%s", of->target.environment, of->target.name);
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
 
     for (const char *c = name; *c; c++)
@@ -22,12 +22,21 @@ static void choose_uid(struct run *r)
     if (tw_priv_is_root(r->priv)) {
         unsigned base = 2000000U + 65536U * (unsigned)(hash % 8000);
 
-        r->uid = base + r->snapshot.owner_uid % 65536U;
-        r->gid = base + r->snapshot.owner_gid % 65536U;
+        of->uid = base + of->snapshot->owner_uid % 65536U;
+        of->gid = base + of->snapshot->owner_gid % 65536U;
     } else {
-        r->uid = geteuid();
-        r->gid = getegid();
+        of->uid = geteuid();
+        of->gid = getegid();
     }
+}
+
+static void choose_uid(struct run *r)
+{
+    struct run_source of = run_main_source(r);
+
+    run_choose_uid(r, &of);
+    r->uid = of.uid;
+    r->gid = of.gid;
 }
 
 int run_pool(struct run *r, struct tw_err *err)
@@ -50,17 +59,17 @@ int run_pool(struct run *r, struct tw_err *err)
 /* ---- kept with a seed as JSON: what it is not, and what its server said when it was
  * taken ---- */
 
-static char *meta_text(const struct run *r, const struct tw_issues *list)
+static char *meta_text(const struct run_source *of, const struct tw_issues *list)
 {
     json_auto_t *meta = json_object();
     json_t *items = json_array();
 
     for (size_t i = 0; i < list->list.count; i++)
         (void)json_array_append_new(
-            items, json_pack("{s:s, s:s}", "title", list->list.items[i].title, "evidence",
-                             list->list.items[i].evidence));
+            items, json_pack("{s:s, s:s?}", "title", list->list.items[i].title,
+                             "evidence", list->list.items[i].evidence));
     (void)json_object_set_new(meta, "differences", items);
-    (void)json_object_set_new(meta, "snapshot", tw_snapshot_to_json(&r->snapshot));
+    (void)json_object_set_new(meta, "snapshot", tw_snapshot_to_json(of->snapshot));
     return json_dumps(meta, JSON_COMPACT | JSON_REAL_PRECISION(15));
 }
 
@@ -96,52 +105,61 @@ static void take_meta(struct run *r, const char *text)
 
 /* ---- the seed ---- */
 
-static int make_seed(struct run *r, const char *key, struct tw_err *err)
+static int make_seed(struct run *r, struct run_source *of, const char *key,
+                     struct tw_err *err)
 {
     struct tw_issues differences = {0};
     struct tw_twin_spec spec = {.id = r->id,
                                 .name = "seed",
                                 .arm = TW_BASELINE,
-                                .kind = r->kind,
-                                .snapshot = &r->snapshot,
-                                .uid = r->uid,
-                                .gid = r->gid};
+                                .kind = of->kind,
+                                .snapshot = of->snapshot,
+                                .uid = of->uid,
+                                .gid = of->gid};
     tw_auto_free char *meta = NULL;
-    int rc = tw_pool_seed_begin(r->pool, key, r->snapshot.data_bytes + WORK_ROOM,
-                                &r->seed, err);
+    int rc = tw_pool_seed_begin(r->pool, key, of->snapshot->data_bytes + WORK_ROOM,
+                                &of->seed, err);
 
     if (rc < 0)
         return rc;
     tw_step("run.seed.filling");
-    rc = r->kind->seed_fill(r->arena, &r->target, &r->snapshot, tw_seed_root(r->seed),
-                            r->uid, r->gid, &differences, err);
+    rc = of->kind->seed_fill(r->arena, &of->target, of->snapshot, tw_seed_root(of->seed),
+                             of->uid, of->gid, &differences, err);
     if (rc < 0)
-        return tw_wrap(err, rc, "taking the data of '%s'", r->target.name);
+        return tw_wrap(err, rc, "taking the data of '%s'", of->target.name);
     tw_step("run.seed.filled");
-    spec.clone_root = tw_seed_root(r->seed);
+    spec.clone_root = tw_seed_root(of->seed);
     rc = tw_twin_settle(r->priv, &spec, r->arena, &differences, err);
     if (rc < 0)
         return rc;
-    meta = meta_text(r, &differences);
-    return tw_pool_seed_commit(r->seed, meta, err);
+    meta = meta_text(of, &differences);
+    return tw_pool_seed_commit(of->seed, meta, err);
+}
+
+int run_take_seed(struct run *r, struct run_source *of, struct tw_err *err)
+{
+    const char *key = of->kind->seed_key(r->arena, of->snapshot);
+    int rc = tw_pool_seed_find(r->pool, key, &of->seed, err);
+    double age_h;
+
+    if (rc == 0) {
+        age_h = (double)(tw_wall_ns() - tw_seed_taken_wall_ns(of->seed)) / 3600e9;
+        if (r->sims[0]->request.refresh_data || age_h > DATA_MAX_AGE_H) {
+            tw_seed_free(of->seed);
+            of->seed = NULL;
+            rc = -ENOENT;
+        }
+    }
+    return rc == -ENOENT ? make_seed(r, of, key, err) : rc;
 }
 
 int run_seed(struct run *r, struct tw_err *err)
 {
-    const char *key = r->kind->seed_key(r->arena, &r->snapshot);
+    struct run_source of = run_main_source(r);
+    int rc = run_take_seed(r, &of, err);
     double age_h;
-    int rc = tw_pool_seed_find(r->pool, key, &r->seed, err);
 
-    if (rc == 0) {
-        age_h = (double)(tw_wall_ns() - tw_seed_taken_wall_ns(r->seed)) / 3600e9;
-        if (r->sims[0]->request.refresh_data || age_h > DATA_MAX_AGE_H) {
-            tw_seed_free(r->seed);
-            r->seed = NULL;
-            rc = -ENOENT;
-        }
-    }
-    if (rc == -ENOENT)
-        rc = make_seed(r, key, err);
+    r->seed = of.seed;
     if (rc < 0)
         return rc;
     take_meta(r, tw_seed_meta(r->seed));

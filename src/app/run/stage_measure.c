@@ -124,6 +124,7 @@ static void note_logs(struct run *r)
 
         r->v.log_from[arm] = log ? strlen(log) : 0;
     }
+    run_peers_note(r);
 }
 
 static void judge_logs(struct run *r)
@@ -143,6 +144,7 @@ static void judge_logs(struct run *r)
         if (!before)
             TW_PUSH(a, &r->v.issues.list, *one);
     }
+    run_peers_judge(r);
 }
 
 static void keep_measured(struct run *r)

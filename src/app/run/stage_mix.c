@@ -60,7 +60,7 @@ static int other_mix(struct run *r, struct tw_err *err)
     at.conninfo[TW_BASELINE] = run_conninfo(r, r->arena, TW_BASELINE);
     if (!at.conninfo[TW_BASELINE])
         return tw_fail(err, -ENODATA, "it listens nowhere");
-    return tw_load_mix_make_at(r->arena, &r->snapshot, r->kind->driver, plan->mixes.items,
+    return tw_load_mix_make_at(r->arena, run_entry(r).snapshot, run_entry(r).kind->driver, plan->mixes.items,
                                plan->mixes.count, &at, &r->mix, err);
 }
 
@@ -73,13 +73,13 @@ int run_mix(struct run *r, struct tw_err *err)
         r->v.not_measured = r->no_mix;
         return 0;
     }
-    rc = r->kind->conninfo ? sql_mix(r, &why) : other_mix(r, &why);
+    rc = run_entry(r).kind->conninfo ? sql_mix(r, &why) : other_mix(r, &why);
     if (rc == -ENODATA) {
         r->no_mix = tw_arena_printf(
             r->arena,
             "there is nothing to load, so only start, files and arithmetic are "
             "judged: %s",
-            r->kind->conninfo ? "the databases are empty" : why.text);
+            run_entry(r).kind->conninfo ? "the databases are empty" : why.text);
         r->v.not_measured = r->no_mix;
         return 0;
     }

@@ -8,11 +8,10 @@
 int run_target(struct run *r, struct tw_err *err)
 {
     const struct tw_request *q = &r->sims[0]->request;
-    struct tw_env_list list;
-    int rc = tw_env_load(r->arena, r->state_dir, &list, err);
+    int rc = tw_env_load(r->arena, r->state_dir, &r->targets, err);
 
     if (rc == 0)
-        rc = tw_env_find(&list, q->environment, q->target, &r->target, err);
+        rc = tw_env_find(&r->targets, q->environment, q->target, &r->target, err);
     if (rc == 0)
         rc = tw_policy_load(r->arena, r->options->policy_path, &r->policy, err);
     if (rc < 0)

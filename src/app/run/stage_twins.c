@@ -260,6 +260,7 @@ void run_variant_done(struct run *r)
 {
     run_measuring_end(r);
     run_clear_end(r);
+    run_peers_done(r);
     run_warm_end(r, false);
     (void)run_judge_join(r, NULL);
     run_clients_end(r);

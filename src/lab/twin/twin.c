@@ -108,6 +108,7 @@ static int open_box(struct tw_twin *t, struct tw_priv *priv,
                                   .shm_bytes = shm,
                                   .tmp_bytes = 1 << 30,
                                   .as_root = t->layout.as_root,
+                                  .beside = spec->beside,
                                   .seccomp = true};
     struct tw_sandbox_link link = {.network = spec->network, .address = spec->address};
 
