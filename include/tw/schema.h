@@ -42,6 +42,7 @@ struct tw_schema_spec {
     double rate_per_s;        /* of that load */
     double target_rate_per_s; /* what blocked requests are counted with; NaN unknown */
     double statement_s;       /* a statement that takes longer is cancelled */
+    double batches_s;         /* batches of a safer form are ended after so long; 0: not at all */
     bool retry;               /* a statement that gives up by lock_timeout is tried again … */
     const char *open_on;      /* … beside a transaction that has read this table; NULL: none */
     const volatile bool *cancel;
@@ -49,10 +50,9 @@ struct tw_schema_spec {
 struct tw_schema_ran {
     TW_ARRAY(struct tw_ddl) statements;
     TW_ARRAY(const char *) created;    /* indexes, "public.orders_customer_idx" */
-    TW_ARRAY(const char *) dropped;    /* indexes, and of which table, "… of public.orders" */
     TW_ARRAY(const char *) invalid, unanalysed;
-    bool lasting; /* what writes cost may have changed: indexes or triggers of a table that the mix
-                     writes to, or its rows */
+    bool lasting; /* what a write costs may have changed in a way that only load shows: triggers of a
+                     table that the mix writes to */
     int tries;    /* of statements that gave up and were tried again */
 };
 int tw_schema_run(struct tw_arena *a, const struct tw_schema_spec *spec,
@@ -67,6 +67,8 @@ int tw_schema_beside(struct tw_arena *a, const struct tw_schema_spec *spec,
                      struct tw_ddl *statements, double patience_s, struct tw_err *err);
 
 /* ---- a safer way ---- */
+
+#define TW_SCHEMA_BATCHES "DO $twin$" /* how batches begin */
 struct tw_schema_form {
     int of;                 /* index of the statement */
     const char *what, *note;

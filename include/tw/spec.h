@@ -468,6 +468,7 @@ struct tw_schema {
     const char *database;
     double rate_per_s;          /* of the load beside the statements */
     double target_rate_per_s;   /* what blocked_per_s is taken from; NaN unknown */
+    bool rate_assumed;          /* nobody said it: that of the load beside */
     TW_ARRAY(struct tw_ddl) statements;
     TW_ARRAY(struct tw_ddl_safer) safer;
     TW_ARRAY(const char *) unanalysed; /* columns that lost their statistics */

@@ -392,6 +392,39 @@ static void failures(struct tw_buf *b, const struct report_view *v)
     tw_buf_puts(b, "</tbody></table></div></section>\n");
 }
 
+/* ---- statements of a schema change ---- */
+
+static void ddl_table(struct tw_buf *b, const struct report_ddl *rows, size_t n)
+{
+    tw_buf_puts(b, "<div class=\"scroll\"><table><thead><tr>");
+    for (int c = 0; c < REPORT_DDL_COLUMNS; c++)
+        element(b, "th", "", report_ddl_titles[c]);
+    tw_buf_puts(b, "</tr></thead><tbody>\n");
+    for (size_t i = 0; i < n; i++) {
+        tw_buf_printf(b, "<tr class=\"%s\">", report_tone_names[rows[i].tone]);
+        for (int c = 0; c < REPORT_DDL_COLUMNS; c++)
+            element(b, "td", c >= 2 && c <= 6 ? "num" : "", report_ddl_cell(&rows[i], c));
+        tw_buf_puts(b, "</tr>\n");
+    }
+    tw_buf_puts(b, "</tbody></table></div>\n");
+}
+
+static void schema(struct tw_buf *b, const struct report_view *v)
+{
+    if (v->ddl.count == 0)
+        return;
+    open_section(b, "Statements, as they ran under load");
+    ddl_table(b, v->ddl.items, v->ddl.count);
+    facts(b, &v->ddl_beside);
+    tw_buf_puts(b, "</section>\n");
+    if (v->safer_ddl.count == 0)
+        return;
+    open_section(b, "A safer form, tried");
+    ddl_table(b, v->safer_ddl.items, v->safer_ddl.count);
+    list(b, &v->safer_forms);
+    tw_buf_puts(b, "</section>\n");
+}
+
 /* ---- beside ---- */
 
 static void applying(struct tw_buf *b, const struct report_view *v)
@@ -459,12 +492,13 @@ static void body(struct tw_buf *b, const struct report_view *v)
     head(b, v);
     facts_section(b, "The plan", &v->plan);
     findings(b, v);
+    schema(b, v);
     metrics(b, v->a, "Before and after", v->performance.items, v->performance.count);
     the_day(b, v);
     statements(b, v);
     failures(b, v);
     metrics(b, v->a, "Resources", v->resources.items, v->resources.count);
-    if (v->safer) {
+    if (v->safer && v->ddl.count == 0) {
         open_section(b, "A safer value, tried");
         element(b, "p", "", v->safer);
         tw_buf_puts(b, "</section>\n");

@@ -149,6 +149,37 @@ static void issues(struct tw_buf *b, const struct report_view *v)
     }
 }
 
+static void ddl_table(struct tw_buf *b, const char *title, const struct report_ddl *list,
+                      size_t n)
+{
+    tw_buf_printf(b, "\n### %s\n\n|", title);
+    for (int c = 0; c < REPORT_DDL_COLUMNS; c++)
+        tw_buf_printf(b, " %s |", report_ddl_titles[c]);
+    tw_buf_puts(b, "\n| --- | --- | ---: | ---: | ---: | ---: | ---: | --- |\n");
+    for (size_t i = 0; i < n; i++) {
+        tw_buf_printf(b, "| %s", marks[list[i].tone]);
+        for (int c = 0; c < REPORT_DDL_COLUMNS; c++) {
+            tw_buf_puts(b, c ? " | " : "");
+            text(b, report_ddl_cell(&list[i], c));
+        }
+        tw_buf_puts(b, " |\n");
+    }
+}
+
+static void schema(struct tw_buf *b, const struct report_view *v)
+{
+    if (v->ddl.count == 0)
+        return;
+    ddl_table(b, "Statements, as they ran under load", v->ddl.items, v->ddl.count);
+    facts(b, "Beside an open transaction", &v->ddl_beside);
+    if (v->safer_ddl.count == 0)
+        return;
+    ddl_table(b, "A safer form, tried", v->safer_ddl.items, v->safer_ddl.count);
+    tw_buf_puts(b, "\n");
+    for (size_t i = 0; i < v->safer_forms.list.count; i++)
+        block(b, "", "sql", v->safer_forms.list.items[i]);
+}
+
 static void failures(struct tw_buf *b, const struct report_view *v)
 {
     if (!v->s->has_impact)
@@ -217,11 +248,12 @@ int report_write_markdown(const struct tw_simulation *s,
     head(out, v);
     facts(out, "The plan", &v->plan);
     issues(out, v);
+    schema(out, v);
     metrics(out, "Before and after", v->performance.items, v->performance.count);
     metrics(out, "Resources", v->resources.items, v->resources.count);
     statements(out, v);
     failures(out, v);
-    if (v->safer) {
+    if (v->safer && v->ddl.count == 0) {
         tw_buf_puts(out, "\n### A safer value, tried\n\n");
         text(out, v->safer);
         tw_buf_puts(out, "\n");

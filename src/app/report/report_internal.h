@@ -69,6 +69,14 @@ struct report_check {
     const char *group, *name, *message, *detail; /* message "" where it passed */
     bool failed;
 };
+/* A statement of a schema change as it ran. */
+struct report_ddl {
+    const char *text, *lock, *relation, *waited, *held, *queued, *rewritten, *wal, *ran; /* "" none */
+    enum report_tone tone;
+};
+#define REPORT_DDL_COLUMNS 8
+extern const char *const report_ddl_titles[REPORT_DDL_COLUMNS];
+const char *report_ddl_cell(const struct report_ddl *d, int column);
 struct report_facts {
     TW_ARRAY(struct report_fact) list;
 };
@@ -94,6 +102,10 @@ struct report_view {
     TW_ARRAY(struct report_metric) performance, resources;
     TW_ARRAY(struct report_failure) failures;
     TW_ARRAY(struct report_statement) statements; /* whose plan changed */
+    TW_ARRAY(struct report_ddl) ddl;              /* of a schema change, in its order */
+    TW_ARRAY(struct report_ddl) safer_ddl;        /* the same, as tried in a safer form */
+    struct report_facts ddl_beside;               /* beside open transactions; what was left */
+    struct report_texts safer_forms;
     struct report_day day;
     struct report_facts apply, bottleneck, experience, confidence, measured, cost;
     struct report_facts plan; /* only while there is no impact */
@@ -126,6 +138,7 @@ void report_fact(struct tw_arena *a, struct report_facts *facts, const char *lab
 
 /* Parts of report_view_new. */
 void report_view_facts(struct report_view *v);
+void report_view_schema(struct report_view *v);
 void report_view_day(struct report_view *v);
 void report_view_checks(struct report_view *v);
 /* Escapes for XML and HTML text and attributes. */

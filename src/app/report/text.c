@@ -177,7 +177,7 @@ static void run_add(struct sheet *s, struct run *run, enum report_tone tone,
 
 /* ---- tables: as wide as their cells; columns that do not fit are left out ---- */
 
-#define MAX_COLUMNS 7
+#define MAX_COLUMNS 8
 
 struct cell {
     const char *text;
@@ -539,6 +539,40 @@ static void figures(struct sheet *s, const struct report_view *v)
     }
 }
 
+static void ddl_table(struct sheet *s, struct tw_arena *a, const struct report_ddl *list,
+                      size_t n)
+{
+    static const bool right[] = {false, false, true, true, true, true, true, false};
+    static const int priority[] = {0, 2, 0, 0, 0, 3, 4, 1};
+    struct table t = {report_ddl_titles, right, priority, REPORT_DDL_COLUMNS, {0}};
+
+    for (size_t i = 0; i < n; i++) {
+        struct row row;
+
+        for (int c = 0; c < REPORT_DDL_COLUMNS; c++)
+            row.cells[c] =
+                (struct cell){report_ddl_cell(&list[i], c), c == 3 ? list[i].tone
+                                                                   : REPORT_PLAIN};
+        TW_PUSH(a, &t.rows, row);
+    }
+    table(s, &t);
+}
+
+static void schema(struct sheet *s, const struct report_view *v)
+{
+    if (v->ddl.count == 0)
+        return;
+    heading(s, "Statements, as they ran under load");
+    ddl_table(s, v->a, v->ddl.items, v->ddl.count);
+    facts(s, &v->ddl_beside);
+    if (v->safer_ddl.count == 0)
+        return;
+    heading(s, "A safer form, tried");
+    ddl_table(s, v->a, v->safer_ddl.items, v->safer_ddl.count);
+    for (size_t i = 0; i < v->safer_forms.list.count; i++)
+        item(s, INDENT, "\xc2\xb7", REPORT_MUTED, v->safer_forms.list.items[i]);
+}
+
 static void failures(struct sheet *s, const struct report_view *v)
 {
     if (!v->s->has_impact)
@@ -623,11 +657,12 @@ static void write_sheet(struct sheet *s, const struct report_view *v)
     head(s, v);
     titled_facts(s, "The plan", &v->plan);
     issues(s, v);
+    schema(s, v);
     figures(s, v);
     statements(s, v);
     the_day(s, v);
     failures(s, v);
-    if (v->safer) {
+    if (v->safer && v->ddl.count == 0) {
         heading(s, "A safer value, tried");
         paragraph(s, INDENT, REPORT_GOOD, v->safer);
     }

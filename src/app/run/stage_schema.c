@@ -15,6 +15,7 @@
  * again as the statements themselves took. */
 #define SAFER_S     2.5
 #define SAFER_TIMES 1.5
+#define BATCHES_S   1.0
 
 bool run_is_live(const struct run *r)
 {
@@ -172,7 +173,8 @@ static int on_candidate(struct run *r, const struct tw_pg_script *script,
     if (b.load)
         rc = tw_schema_rate(&spec, &out->rate_per_s, err);
     spec.rate_per_s = out->rate_per_s;
-    if (isnan(spec.target_rate_per_s))
+    out->rate_assumed = isnan(spec.target_rate_per_s);
+    if (out->rate_assumed)
         spec.target_rate_per_s = out->rate_per_s;
     out->target_rate_per_s = spec.target_rate_per_s;
     if (rc == 0)
@@ -357,6 +359,7 @@ static int try_safer(struct run *r, const struct tw_pg_script *script,
     spec = spec_of(r, RUN_JUDGE, &whole, &b);
     spec.target_rate_per_s = r->v.schema.target_rate_per_s;
     spec.retry = form->retry;
+    spec.batches_s = BATCHES_S;
     if (form->retry && given->beside.count)
         spec.open_on = given->beside.items[0].relation;
     rc = tw_schema_run(r->v.sim->arena, &spec, &ran, err);
@@ -514,6 +517,6 @@ void run_schema_plans(struct run *r)
         return;
     sort_indexes(r);
     if (!r->v.not_measured && !r->v.schema_lasting)
-        r->v.not_measured = "the statements were run under load; what they left is no part of "
-                            "what the load's writes cost";
+        r->v.not_measured = "the statements were run under load, and no trigger is new that "
+                            "only more load would show";
 }

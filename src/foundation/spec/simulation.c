@@ -198,7 +198,7 @@ static const struct spec_field beside_fields[] = {
 static const struct spec_shape beside = SPEC_SHAPE(tw_ddl_beside, beside_fields);
 
 static const struct spec_field ddl_fields[] = {
-    {.key = "statement", .kind = SPEC_TEXT, SPEC_AT(tw_ddl, text)},
+    {.key = "sql", .kind = SPEC_TEXT, SPEC_AT(tw_ddl, text)},
     INT(tw_ddl, line),
     TEXT(tw_ddl, relation),
     {.key = "lock", .kind = SPEC_TEXT, SPEC_AT(tw_ddl, mode)},
@@ -240,6 +240,7 @@ static const struct spec_field schema_fields[] = {
     TEXT(tw_schema, database),
     REAL(tw_schema, rate_per_s),
     REAL(tw_schema, target_rate_per_s),
+    BOOL(tw_schema, rate_assumed),
     LIST("statements", tw_schema, statements, ddl),
     LIST("safer", tw_schema, safer, ddl_safer),
     {.key = "columns_without_statistics", .kind = SPEC_TEXTS, SPEC_AT(tw_schema, unanalysed)},

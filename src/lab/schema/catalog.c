@@ -30,7 +30,7 @@ static int read_relations(struct tw_arena *a, struct tw_pg *pg,
         "pg_catalog.pg_relation_size(c.oid), c.reltuples, "
         "coalesce(NOT i.indisvalid, false), "
         "(SELECT count(*) FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT "
-        "t.tgisinternal), n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON "
+        "t.tgisinternal), n.nspname, c.relname, c.relnatts FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON "
         "n.oid = c.relnamespace LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid "
         "WHERE c.oid >= 16384 AND n.nspname !~ '^pg_(temp|toast_temp)' AND c.relkind IN "
         "('r', 'p', 'm', 'i', 'I', 't', 'v')",
@@ -47,7 +47,8 @@ static int read_relations(struct tw_arena *a, struct tw_pg *pg,
                                       .invalid = tw_streq(CELL(7), "t"),
                                       .triggers = (int)whole(CELL(8)),
                                       .schema = CELL(9),
-                                      .bare = CELL(10)};
+                                      .bare = CELL(10),
+                                      .columns = (int)whole(CELL(11))};
 
         TW_PUSH(a, &ret->relations, one);
     }
@@ -60,7 +61,7 @@ static int read_unanalysed(struct tw_arena *a, struct tw_pg *pg,
     struct tw_pg_rows rows;
     int r = tw_pg_query(
         pg, a,
-        "SELECT n.nspname || '.' || c.relname || '.' || a.attname FROM "
+        "SELECT n.nspname || '.' || c.relname || '.' || a.attname, c.oid, a.attnum FROM "
         "pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN "
         "pg_catalog.pg_namespace n ON n.oid = c.relnamespace LEFT JOIN "
         "pg_catalog.pg_index i ON i.indexrelid = c.oid WHERE c.oid >= 16384 AND a.attnum "
@@ -72,7 +73,8 @@ static int read_unanalysed(struct tw_arena *a, struct tw_pg *pg,
         0, NULL, &rows, err);
 
     for (int n = 0; r == 0 && n < rows.rows; n++)
-        TW_PUSH(a, &ret->unanalysed, CELL(0));
+        TW_PUSH(a, &ret->unanalysed,
+                (struct schema_column){whole(CELL(1)), (int)whole(CELL(2)), CELL(0)});
     return r;
 }
 

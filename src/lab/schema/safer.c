@@ -182,7 +182,7 @@ static void put_batches(struct safer *s, const struct key *k, const char *before
 {
     tw_buf_printf(
         s->out,
-        "DO $twin$\nDECLARE\n  low %s;\n  high %s;\nBEGIN\n"
+        TW_SCHEMA_BATCHES "\nDECLARE\n  low %s;\n  high %s;\nBEGIN\n"
         "  SELECT min(%s) INTO low FROM %s;\n"
         "  WHILE low IS NOT NULL LOOP\n"
         "    SELECT max(k) INTO high FROM (SELECT %s AS k FROM %s WHERE %s >= low ORDER BY "

@@ -38,11 +38,16 @@ struct schema_relation {
     unsigned file;
     double bytes, rows;
     bool invalid;
-    int triggers;
+    int triggers, columns;
+};
+struct schema_column {
+    unsigned relation;
+    int number;
+    const char *name; /* "public.orders.customer" */
 };
 struct schema_catalog {
     TW_ARRAY(struct schema_relation) relations;
-    TW_ARRAY(const char *) unanalysed;
+    TW_ARRAY(struct schema_column) unanalysed;
 };
 int schema_catalog_read(struct tw_arena *a, struct tw_pg *pg, struct schema_catalog *ret,
                         struct tw_err *err);

@@ -8,6 +8,10 @@
 #include <math.h>
 #include <string.h>
 
+/* That connections run out, where the target's rate is known, and where it is only assumed. */
+#define KNOWN   0.95
+#define ASSUMED 0.5
+
 bool impact_ran_sql(const struct tw_impact_facts *f)
 {
     return f->schema && f->schema->statements.count > 0;
@@ -164,7 +168,7 @@ static void add_failure(struct impact *i, const struct tw_ddl *d)
                 .at_hours = after / 3600,
                 .low = after / 3600,
                 .high = shut_s(d) / 3600,
-                .probability = 0.95,
+                .probability = i->facts->schema->rate_assumed ? ASSUMED : KNOWN,
                 .evidence = tw_arena_printf(
                     i->arena,
                     "%s holds %s on %s for %s; %.4g requests/s wait, each on a connection, and "
