@@ -3,7 +3,8 @@
 
 static const json_t *schema_of(const struct live_answer *got)
 {
-    return json_object_get(json_object_get(got->json, "predicted_impact"), "schema_change");
+    return json_object_get(json_object_get(got->json, "predicted_impact"),
+                           "schema_change");
 }
 
 static const json_t *statement(const struct live_answer *got, size_t i)
@@ -93,10 +94,11 @@ Test(run_schema, locks_are_named_and_harm_is_told_from_harmless, .timeout = 118)
     expect_refusal(&l, "SELECT 1;\n\\d", "psql");
     expect_harmless(&l);
     expect_rewrite(&l);
-    expect_block(&l,
-                 "ALTER TABLE pgbench_accounts DROP CONSTRAINT pgbench_accounts_pkey; ALTER "
-                 "TABLE pgbench_accounts ADD CHECK (aid < 0)",
-                 "plan.worse", "schema.error");
+    expect_block(
+        &l,
+        "ALTER TABLE pgbench_accounts DROP CONSTRAINT pgbench_accounts_pkey; ALTER "
+        "TABLE pgbench_accounts ADD CHECK (aid < 0)",
+        "plan.worse", "schema.error");
     expect_block(&l, "ALTER TABLE pgbench_accounts RENAME COLUMN abalance TO balance",
                  "schema.breaks", NULL);
     cr_expect_eq(live_leftovers(&l), 0);

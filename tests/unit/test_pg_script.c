@@ -6,9 +6,10 @@
 
 Test(pg_script, statements_end_where_the_grammar_says)
 {
-    static const char text[] = "-- first\nBEGIN;\nALTER TABLE t ADD c text DEFAULT 'a;b';\n"
-                               "/* ; */ CREATE FUNCTION f() RETURNS int LANGUAGE sql AS "
-                               "$x$ SELECT 1; $x$;\n\nCOMMIT;";
+    static const char text[] =
+        "-- first\nBEGIN;\nALTER TABLE t ADD c text DEFAULT 'a;b';\n"
+        "/* ; */ CREATE FUNCTION f() RETURNS int LANGUAGE sql AS "
+        "$x$ SELECT 1; $x$;\n\nCOMMIT;";
     tw_auto(tw_arena) *a = tw_arena_new();
     struct tw_pg_script s;
     struct tw_err err;
@@ -30,7 +31,8 @@ Test(pg_script, what_cannot_be_run_is_refused_with_its_place)
     } rows[] = {
         {"SELECT 1;\nALTER TABEL t ADD c int", "line 2 column 7: syntax error"},
         {"SELECT 'ä';\nSELEC 1", "line 2 column 1"},
-        {"SELECT 1;\n\\copy t from 'x'", "line 2 column 1: '\\copy' is a command of psql"},
+        {"SELECT 1;\n\\copy t from 'x'",
+         "line 2 column 1: '\\copy' is a command of psql"},
         {"SELECT '\\'; SELECT E'\\\\'; COPY t FROM STDIN", "COPY … FROM STDIN"},
     };
     tw_auto(tw_arena) *a = tw_arena_new();
@@ -97,15 +99,16 @@ Test(pg_script, tables_are_found_with_what_is_done_to_them)
 
 Test(pg_script, words_are_told_from_literals)
 {
-    static const char sql[] = "CREATE /* INDEX */ INDEX \"a b\" ON t ((lower(x)), 'INDEX')";
+    static const char sql[] =
+        "CREATE /* INDEX */ INDEX \"a b\" ON t ((lower(x)), 'INDEX')";
     tw_auto(tw_arena) *a = tw_arena_new();
     struct tw_pg_tokens t;
     int words = 0;
 
     tw_pg_tokens(a, sql, &t);
     for (size_t i = 0; i < t.list.count; i++)
-        words += t.list.items[i].kind == 'w' &&
-                 tw_pg_token_is(sql, &t.list.items[i], "index");
+        words +=
+            t.list.items[i].kind == 'w' && tw_pg_token_is(sql, &t.list.items[i], "index");
     cr_expect_eq(words, 1);
     cr_expect_eq(t.list.items[2].kind, '"');
 }

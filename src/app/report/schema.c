@@ -9,8 +9,9 @@ const char *const report_ddl_titles[REPORT_DDL_COLUMNS] = {
 
 const char *report_ddl_cell(const struct report_ddl *d, int column)
 {
-    const char *const cells[REPORT_DDL_COLUMNS] = {
-        d->lock, d->relation, d->waited, d->held, d->queued, d->rewritten, d->wal, d->text};
+    const char *const cells[REPORT_DDL_COLUMNS] = {d->lock, d->relation, d->waited,
+                                                   d->held, d->queued,   d->rewritten,
+                                                   d->wal,  d->text};
 
     return cells[column];
 }
@@ -86,12 +87,12 @@ static void add_beside(struct report_view *v, const struct tw_ddl *d)
             v->a, &v->ddl_beside, label,
             b->got_through
                 ? tw_arena_printf(v->a, "%s: it gets through", short_text(v->a, d->text))
-                : tw_arena_printf(v->a,
-                                  "%s: it waits as long as that is open (tried for %s), %d "
-                                  "session%s of the load behind it",
-                                  short_text(v->a, d->text),
-                                  tw_show_seconds(v->a, b->waited_s), b->queued,
-                                  b->queued == 1 ? "" : "s"));
+                : tw_arena_printf(
+                      v->a,
+                      "%s: it waits as long as that is open (tried for %s), %d "
+                      "session%s of the load behind it",
+                      short_text(v->a, d->text), tw_show_seconds(v->a, b->waited_s),
+                      b->queued, b->queued == 1 ? "" : "s"));
     }
 }
 

@@ -112,18 +112,18 @@ static struct tw_schema_spec spec_of(struct run *r, enum run_role role,
 {
     const struct tw_plan *plan = &r->v.sim->plan;
 
-    return (struct tw_schema_spec){
-        .twin = r->members[role].twin,
-        .database = database_of(r),
-        .script = script,
-        .mix = &r->mix,
-        .load = b->load,
-        .arm = TW_BASELINE,
-        .rate_per_s = r->v.schema.rate_per_s,
-        .target_rate_per_s =
-            !isnan(plan->rate_per_s) ? plan->rate_per_s : r->snapshot.rate_per_s,
-        .statement_s = STATEMENT_S,
-        .cancel = r->options->cancel};
+    return (struct tw_schema_spec){.twin = r->members[role].twin,
+                                   .database = database_of(r),
+                                   .script = script,
+                                   .mix = &r->mix,
+                                   .load = b->load,
+                                   .arm = TW_BASELINE,
+                                   .rate_per_s = r->v.schema.rate_per_s,
+                                   .target_rate_per_s = !isnan(plan->rate_per_s)
+                                                            ? plan->rate_per_s
+                                                            : r->snapshot.rate_per_s,
+                                   .statement_s = STATEMENT_S,
+                                   .cancel = r->options->cancel};
 }
 
 /* ---- on the candidate ---- */
@@ -244,7 +244,8 @@ static bool has_subtype(const json_t *stmt, const char *subtype)
 
 static bool drops_data(const char *node, const json_t *stmt)
 {
-    static const char *const kinds[] = {"OBJECT_TABLE", "OBJECT_SCHEMA", "OBJECT_SEQUENCE"};
+    static const char *const kinds[] = {"OBJECT_TABLE", "OBJECT_SCHEMA",
+                                        "OBJECT_SEQUENCE"};
     const char *kind = json_string_value(json_object_get(stmt, "removeType"));
 
     if (tw_streq(node, "DropStmt"))
@@ -265,8 +266,8 @@ static void tell_losses(struct run *r, const struct tw_pg_script *script)
         if (!r->v.schema.statements.items[i].error &&
             drops_data(s->node, json_object_get(tree, s->node)))
             tw_issue_add(r->v.sim->arena, &r->v.issues, TW_MEDIUM, TW_REVIEW,
-                         "schema.data_loss", "it throws away data that no undo brings back",
-                         s->text,
+                         "schema.data_loss",
+                         "it throws away data that no undo brings back", s->text,
                          "rename it first and drop it when nobody has missed it; take a "
                          "backup of it before");
     }
@@ -373,8 +374,7 @@ static int forms_of(struct run *r, const struct tw_pg_script *script,
                     struct tw_schema_forms *ret, struct tw_err *err)
 {
     struct tw_pg *pg = NULL;
-    int rc =
-        tw_twin_connect(r->members[RUN_BASELINE].twin, database_of(r), &pg, err);
+    int rc = tw_twin_connect(r->members[RUN_BASELINE].twin, database_of(r), &pg, err);
 
     if (rc == 0)
         rc = tw_schema_safer(r->v.sim->arena, script, r->v.schema.statements.items, pg,
@@ -383,9 +383,8 @@ static int forms_of(struct run *r, const struct tw_pg_script *script,
     return rc;
 }
 
-static const struct tw_schema_form *worst_left(const struct run *r,
-                                               const struct tw_schema_forms *forms,
-                                               const bool *done)
+static const struct tw_schema_form *
+worst_left(const struct run *r, const struct tw_schema_forms *forms, const bool *done)
 {
     const struct tw_schema_form *worst = NULL;
     double most = -1;
@@ -441,10 +440,10 @@ static void sum_up(struct run *r)
         }
     }
     if (best)
-        r->v.safer = tw_arena_printf(
-            a, "%s: its tables are shut for %s at most, %s as given", best->what,
-            tw_show_seconds(a, best->stopped_s),
-            tw_show_seconds(a, best->stopped_before_s));
+        r->v.safer =
+            tw_arena_printf(a, "%s: its tables are shut for %s at most, %s as given",
+                            best->what, tw_show_seconds(a, best->stopped_s),
+                            tw_show_seconds(a, best->stopped_before_s));
 }
 
 /* ---- the stage ---- */
@@ -517,6 +516,7 @@ void run_schema_plans(struct run *r)
         return;
     sort_indexes(r);
     if (!r->v.not_measured && !r->v.schema_lasting)
-        r->v.not_measured = "the statements were run under load, and no trigger is new that "
-                            "only more load would show";
+        r->v.not_measured =
+            "the statements were run under load, and no trigger is new that "
+            "only more load would show";
 }

@@ -60,8 +60,7 @@ struct schema_backdrop *schema_backdrop_start(const struct tw_schema_spec *spec)
 
     b->spec = spec;
     b->a = tw_arena_new();
-    b->running =
-        spec->load && pthread_create(&b->thread, NULL, backdrop_main, b) == 0;
+    b->running = spec->load && pthread_create(&b->thread, NULL, backdrop_main, b) == 0;
     return b;
 }
 

@@ -16,7 +16,8 @@ struct beside {
     struct schema_session session, opener;
     struct schema_watch *watch;
     int turn; /* each pass is seen on its own */
-    bool spoilt; /* a statement that commits by itself went half way: nothing after it makes sense */
+    bool
+        spoilt; /* a statement that commits by itself went half way: nothing after it makes sense */
 };
 
 /* A run of statements that ends with no transaction open. */
@@ -62,12 +63,13 @@ static int open_writer(struct beside *b, const char *relation, struct tw_err *er
     int r = 0;
 
     if (column)
-        r = plain(b, &b->opener,
-                  tw_arena_printf(b->a,
-                                  "BEGIN; UPDATE %s SET %s = %s WHERE ctid = (SELECT ctid "
-                                  "FROM %s LIMIT 1)",
-                                  relation, column, column, relation),
-                  &o, err);
+        r = plain(
+            b, &b->opener,
+            tw_arena_printf(b->a,
+                            "BEGIN; UPDATE %s SET %s = %s WHERE ctid = (SELECT ctid "
+                            "FROM %s LIMIT 1)",
+                            relation, column, column, relation),
+            &o, err);
     if (r == 0 && o.failed)
         r = plain(b, &b->opener, "ROLLBACK", &o, err);
     else if (r == 0)
@@ -147,8 +149,7 @@ static int run_unit(struct beside *b, const struct unit *u, struct tw_ddl_beside
                     size_t *ret_at, struct tw_err *err)
 {
     struct schema_outcome o;
-    bool wrap = !u->alone &&
-                !tw_streq(statement_of(b, u->from)->node, "TransactionStmt");
+    bool wrap = !u->alone && !tw_streq(statement_of(b, u->from)->node, "TransactionStmt");
     int r = wrap ? plain(b, &b->session, "BEGIN", &o, err) : 0;
 
     for (size_t i = u->from; i <= u->to && r == 0; i++) {

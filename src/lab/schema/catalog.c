@@ -30,7 +30,8 @@ static int read_relations(struct tw_arena *a, struct tw_pg *pg,
         "pg_catalog.pg_relation_size(c.oid), c.reltuples, "
         "coalesce(NOT i.indisvalid, false), "
         "(SELECT count(*) FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT "
-        "t.tgisinternal), n.nspname, c.relname, c.relnatts FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON "
+        "t.tgisinternal), n.nspname, c.relname, c.relnatts FROM pg_catalog.pg_class c "
+        "JOIN pg_catalog.pg_namespace n ON "
         "n.oid = c.relnamespace LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid "
         "WHERE c.oid >= 16384 AND n.nspname !~ '^pg_(temp|toast_temp)' AND c.relkind IN "
         "('r', 'p', 'm', 'i', 'I', 't', 'v')",

@@ -21,9 +21,9 @@ struct written {
     double wal, temp; /* bytes since the server began; NaN unknown */
     int64_t at_ns;
 };
-struct step {           /* one statement, as it went */
+struct step {                     /* one statement, as it went */
     int64_t begin_ns, release_ns; /* release: its transaction has ended */
-    double own_s;       /* spent asking, between the two */
+    double own_s;                 /* spent asking, between the two */
     struct schema_outcome outcome;
     TW_ARRAY(struct schema_lock) held; /* as its own session told */
     bool ran;
@@ -123,8 +123,7 @@ static const char *shortened(struct execution *x, const char *sql)
     return tw_arena_printf(x->a,
                            "%.*sWHILE low IS NOT NULL AND clock_timestamp() < "
                            "statement_timestamp() + interval '%g s' LOOP%s",
-                           (int)(at - sql), sql, x->spec->batches_s,
-                           at + strlen(loop));
+                           (int)(at - sql), sql, x->spec->batches_s, at + strlen(loop));
 }
 
 static int send(struct execution *x, size_t i, struct step *s, struct tw_err *err)
@@ -206,8 +205,8 @@ static int run_one(struct execution *x, size_t i, bool *ret_stop, struct tw_err 
     if (!schema_in_transaction(&x->session)) {
         release(x, i);
         schema_watch_turn(x->watch, -1, 0);
-        (void)tw_pg_exec(x->session.pg,
-                         "SELECT pg_catalog.pg_stat_force_next_flush()", NULL);
+        (void)tw_pg_exec(x->session.pg, "SELECT pg_catalog.pg_stat_force_next_flush()",
+                         NULL);
     }
     note_written(x, d, &from);
     return 0;
@@ -303,13 +302,11 @@ static void add_lock(struct execution *x, size_t i, const struct schema_lock *l,
     if (!table || rel->kind == 't' || l->mode <= TW_LOCK_ROW_SHARE)
         return;
     one.relation = rel->name;
-    one.held_s =
-        fmax(0, tw_seconds(s->release_ns - s->begin_ns) - s->own_s - waited_s);
+    one.held_s = fmax(0, tw_seconds(s->release_ns - s->begin_ns) - s->own_s - waited_s);
     TW_PUSH(x->a, &d->locks, one);
-    stopped =
-        schema_share_stopped(&x->touches, table, l->mode, rows_share(d, table)) *
-        (isnan(x->spec->target_rate_per_s) ? x->spec->rate_per_s
-                                           : x->spec->target_rate_per_s);
+    stopped = schema_share_stopped(&x->touches, table, l->mode, rows_share(d, table)) *
+              (isnan(x->spec->target_rate_per_s) ? x->spec->rate_per_s
+                                                 : x->spec->target_rate_per_s);
     if (!matters_more(d, stopped * (one.waited_s + one.held_s), l->mode,
                       schema_is_index(rel)))
         return;
@@ -379,8 +376,8 @@ static void finish(struct execution *x)
         note_locks(x, i);
         if (d->locks.count)
             qsort(d->locks.items, d->locks.count, sizeof *d->locks.items, stronger);
-        d->p95_before_ms = schema_backdrop_p95_ms(x->backdrop, x->before_from_ns,
-                                                  x->before_to_ns);
+        d->p95_before_ms =
+            schema_backdrop_p95_ms(x->backdrop, x->before_from_ns, x->before_to_ns);
         d->p95_during_ms = schema_backdrop_p95_ms(x->backdrop, x->steps[i].begin_ns,
                                                   x->steps[i].release_ns);
     }
@@ -424,8 +421,7 @@ static void compare(struct execution *x)
 
         if (schema_is_index(now) && !old && now->invalid)
             TW_PUSH(x->a, &x->ret->invalid, now->name);
-        else if (schema_is_index(now) && !old &&
-                 schema_catalog_find(was, now->table))
+        else if (schema_is_index(now) && !old && schema_catalog_find(was, now->table))
             TW_PUSH(x->a, &x->ret->created, now->name);
         if (written && old && old->triggers != now->triggers)
             x->ret->lasting = true;

@@ -40,11 +40,11 @@ enum tw_lock_mode tw_lock_mode_find(const char *name)
 
 const char *tw_lock_mode_blocks(enum tw_lock_mode mode)
 {
-    return mode >= TW_LOCK_ACCESS_EXCLUSIVE          ? "reads and writes"
-           : mode >= TW_LOCK_EXCLUSIVE               ? "writes and SELECT FOR UPDATE"
-           : mode >= TW_LOCK_SHARE                   ? "writes"
-           : mode >= TW_LOCK_SHARE_UPDATE_EXCLUSIVE  ? "other schema changes and VACUUM"
-                                                     : "nothing";
+    return mode >= TW_LOCK_ACCESS_EXCLUSIVE         ? "reads and writes"
+           : mode >= TW_LOCK_EXCLUSIVE              ? "writes and SELECT FOR UPDATE"
+           : mode >= TW_LOCK_SHARE                  ? "writes"
+           : mode >= TW_LOCK_SHARE_UPDATE_EXCLUSIVE ? "other schema changes and VACUUM"
+                                                    : "nothing";
 }
 
 /* ---- the mix ---- */

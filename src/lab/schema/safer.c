@@ -18,17 +18,18 @@ struct safer {
     const char *sql;
     struct tw_pg_tokens t;
     const json_t *stmt;
-    const char *table;          /* as the statement writes it, quoted; NULL: none */
-    const char *bare;           /* without its schema */
+    const char *table; /* as the statement writes it, quoted; NULL: none */
+    const char *bare;  /* without its schema */
     /* ALTER TABLE: */
-    const char *head;           /* "ALTER TABLE ONLY orders" */
+    const char *head; /* "ALTER TABLE ONLY orders" */
     const json_t *cmd;
-    const char *part;           /* the command's own words */
+    const char *part; /* the command's own words */
     struct tw_buf *out;
-    const char *note;           /* (computed) NULL: none */
+    const char *note; /* (computed) NULL: none */
 };
 struct safer_row {
-    const char *node, *subtype; /* subtype: of a command of ALTER TABLE; NULL: the statement */
+    const char *node,
+        *subtype; /* subtype: of a command of ALTER TABLE; NULL: the statement */
     bool (*make)(struct safer *s); /* writes statements; false: it does not fit */
     const char *what;
 };
@@ -120,12 +121,12 @@ static const char *free_name(struct safer *s, const char *base)
         const char *name =
             n ? tw_arena_printf(s->a, "%s%d", base, n) : tw_arena_strdup(s->a, base);
         const char *known = one_cell(
-            s, tw_arena_printf(s->a,
-                               "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE "
-                               "conname = %s) OR EXISTS (SELECT FROM pg_catalog.pg_class "
-                               "WHERE relname = %s)",
-                               tw_pg_quote_literal(s->a, name),
-                               tw_pg_quote_literal(s->a, name)));
+            s, tw_arena_printf(
+                   s->a,
+                   "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE "
+                   "conname = %s) OR EXISTS (SELECT FROM pg_catalog.pg_class "
+                   "WHERE relname = %s)",
+                   tw_pg_quote_literal(s->a, name), tw_pg_quote_literal(s->a, name)));
 
         if (!tw_streq(known, "t"))
             return name;
@@ -140,8 +141,9 @@ static const char *constraint_name(struct safer *s, const char *column_name,
 
     if (given)
         return given;
-    return free_name(s, tw_arena_printf(s->a, "%s%s%s_%s", s->bare, column_name ? "_" : "",
-                                        column_name ? column_name : "", suffix));
+    return free_name(s,
+                     tw_arena_printf(s->a, "%s%s%s_%s", s->bare, column_name ? "_" : "",
+                                     column_name ? column_name : "", suffix));
 }
 
 static const char *first_of(const json_t *list)
@@ -183,14 +185,15 @@ static void put_batches(struct safer *s, const struct key *k, const char *before
     tw_buf_printf(
         s->out,
         TW_SCHEMA_BATCHES "\nDECLARE\n  low %s;\n  high %s;\nBEGIN\n"
-        "  SELECT min(%s) INTO low FROM %s;\n"
-        "  WHILE low IS NOT NULL LOOP\n"
-        "    SELECT max(k) INTO high FROM (SELECT %s AS k FROM %s WHERE %s >= low ORDER BY "
-        "%s LIMIT %d) AS batch;\n"
-        "    %s WHERE %s >= low AND %s <= high%s%s%s;\n"
-        "    COMMIT;\n"
-        "    SELECT min(%s) INTO low FROM %s WHERE %s > high;\n"
-        "  END LOOP;\nEND $twin$;\n",
+                          "  SELECT min(%s) INTO low FROM %s;\n"
+                          "  WHILE low IS NOT NULL LOOP\n"
+                          "    SELECT max(k) INTO high FROM (SELECT %s AS k FROM %s "
+                          "WHERE %s >= low ORDER BY "
+                          "%s LIMIT %d) AS batch;\n"
+                          "    %s WHERE %s >= low AND %s <= high%s%s%s;\n"
+                          "    COMMIT;\n"
+                          "    SELECT min(%s) INTO low FROM %s WHERE %s > high;\n"
+                          "  END LOOP;\nEND $twin$;\n",
         k->type, k->type, k->column, s->table, k->column, s->table, k->column, k->column,
         BATCH_ROWS, before, k->column, k->column, condition ? " AND (" : "",
         condition ? condition : "", condition ? ")" : "", k->column, s->table, k->column);
@@ -206,8 +209,9 @@ static bool index_concurrently(struct safer *s)
     if (json_is_true(at(s->stmt, "concurrent")))
         return false;
     sql = with_word(s, index, 1, "CONCURRENTLY");
-    s->note = "it takes longer, waits for open transactions, and leaves an INVALID index to be "
-              "dropped when it fails";
+    s->note =
+        "it takes longer, waits for open transactions, and leaves an INVALID index to be "
+        "dropped when it fails";
     tw_buf_printf(s->out, "%s;\n", sql);
     return sql != NULL;
 }
@@ -256,7 +260,8 @@ static bool plain_vacuum(struct safer *s)
     if (!table)
         return false;
     tw_buf_printf(s->out, "VACUUM %s;\n", table);
-    s->note = "it makes the space of dead rows usable again and gives back only what is free at "
+    s->note = "it makes the space of dead rows usable again and gives back only what is "
+              "free at "
               "the end of the file; to shrink the table while it is in use there are the "
               "extensions pg_repack and pg_squeeze";
     return true;
@@ -299,7 +304,8 @@ static void put_not_null(struct safer *s, const char *column_name)
 static bool checked_not_null(struct safer *s)
 {
     put_not_null(s, text_of(s->cmd, "name"));
-    s->note = "the server takes the validated constraint as proof and does not look at the rows "
+    s->note = "the server takes the validated constraint as proof and does not look at "
+              "the rows "
               "again (from version 12 on)";
     return true;
 }
@@ -307,12 +313,13 @@ static bool checked_not_null(struct safer *s)
 static bool is_nullable(struct safer *s, const char *column_name)
 {
     return tw_streq(
-        one_cell(s, tw_arena_printf(s->a,
-                                    "SELECT NOT attnotnull FROM pg_catalog.pg_attribute "
-                                    "WHERE attrelid = %s::pg_catalog.regclass AND attname "
-                                    "= %s",
-                                    tw_pg_quote_literal(s->a, s->table),
-                                    tw_pg_quote_literal(s->a, column_name))),
+        one_cell(s,
+                 tw_arena_printf(s->a,
+                                 "SELECT NOT attnotnull FROM pg_catalog.pg_attribute "
+                                 "WHERE attrelid = %s::pg_catalog.regclass AND attname "
+                                 "= %s",
+                                 tw_pg_quote_literal(s->a, s->table),
+                                 tw_pg_quote_literal(s->a, column_name))),
         "t");
 }
 
@@ -338,11 +345,11 @@ static bool using_index(struct safer *s)
     size_t i;
     json_t *key;
 
-    if ((!primary && !is_constraint(s, "CONSTR_UNIQUE")) ||
-        json_array_size(keys) == 0 || at(constraint(s), "including"))
+    if ((!primary && !is_constraint(s, "CONSTR_UNIQUE")) || json_array_size(keys) == 0 ||
+        at(constraint(s), "including"))
         return false;
-    name = quoted(s, constraint_name(s, primary ? NULL : first_of(keys),
-                                     primary ? "pkey" : "key"));
+    name = quoted(
+        s, constraint_name(s, primary ? NULL : first_of(keys), primary ? "pkey" : "key"));
     json_array_foreach (keys, i, key) {
         const char *col = text_of(at(key, "String"), "sval");
 
@@ -382,9 +389,10 @@ static bool new_column(struct safer *s)
                   "BEGIN;\n%s DROP COLUMN %s CASCADE;\n%s RENAME COLUMN %s TO %s;\n"
                   "COMMIT;\n",
                   s->head, quoted(s, old), s->head, fresh, quoted(s, old));
-    s->note = "a trigger has to carry over what is written while the batches run; indexes, "
-              "constraints and the default of the old column are made for the new one "
-              "(CONCURRENTLY, NOT VALID) before they change places";
+    s->note =
+        "a trigger has to carry over what is written while the batches run; indexes, "
+        "constraints and the default of the old column are made for the new one "
+        "(CONCURRENTLY, NOT VALID) before they change places";
     return true;
 }
 
@@ -402,9 +410,9 @@ static const json_t *column_constraint(const struct safer *s, const char *type)
 /* The part of the words that is the default's expression: up to the next clause of the column. */
 static const char *default_text(struct safer *s, size_t *ret_from, size_t *ret_end)
 {
-    static const char *const clauses[] = {"NOT",     "NULL",  "CONSTRAINT", "CHECK",
-                                          "UNIQUE",  "PRIMARY", "REFERENCES",
-                                          "GENERATED", "COLLATE"};
+    static const char *const clauses[] = {"NOT",        "NULL",      "CONSTRAINT",
+                                          "CHECK",      "UNIQUE",    "PRIMARY",
+                                          "REFERENCES", "GENERATED", "COLLATE"};
     size_t begin;
 
     *ret_from = word_at(s, s->part, "DEFAULT", 0);
@@ -438,10 +446,10 @@ static bool default_in_batches(struct safer *s)
                   s->part);
     tw_buf_printf(s->out, "%s ALTER COLUMN %s SET DEFAULT %s;\n", s->head,
                   quoted(s, name), value);
-    put_batches(s, &k,
-                tw_arena_printf(s->a, "UPDATE %s SET %s = DEFAULT", s->table,
-                                quoted(s, name)),
-                tw_arena_printf(s->a, "%s IS NULL", quoted(s, name)));
+    put_batches(
+        s, &k,
+        tw_arena_printf(s->a, "UPDATE %s SET %s = DEFAULT", s->table, quoted(s, name)),
+        tw_arena_printf(s->a, "%s IS NULL", quoted(s, name)));
     if (not_null)
         put_not_null(s, name);
     return true;
@@ -520,8 +528,8 @@ static const char *next_part(struct safer *s, size_t *token)
 {
     size_t from = *token, end;
 
-    while (*token < s->t.list.count && !(s->t.list.items[*token].kind == ',' &&
-                                         s->t.list.items[*token].depth == 0))
+    while (*token < s->t.list.count &&
+           !(s->t.list.items[*token].kind == ',' && s->t.list.items[*token].depth == 0))
         (*token)++;
     if (from >= s->t.list.count || from == *token)
         return NULL;
@@ -539,9 +547,8 @@ static const char *alter_table(struct safer *s)
 
     if (token == 0 || token >= s->t.list.count)
         return NULL;
-    s->head = tw_arena_strndup(s->a, s->sql,
-                               s->t.list.items[token - 1].from +
-                                   s->t.list.items[token - 1].len);
+    s->head = tw_arena_strndup(
+        s->a, s->sql, s->t.list.items[token - 1].from + s->t.list.items[token - 1].len);
     json_array_foreach (at(s->stmt, "cmds"), i, item) {
         const struct safer_row *row;
 
@@ -565,7 +572,8 @@ static bool shuts_out(const struct tw_ddl *d)
     enum tw_lock_mode mode = tw_lock_mode_find(d->mode);
 
     return !d->error && d->relation &&
-           (mode >= TW_LOCK_SHARE || tw_streq(d->blocks, "writes of the rows it touches"));
+           (mode >= TW_LOCK_SHARE ||
+            tw_streq(d->blocks, "writes of the rows it touches"));
 }
 
 static const char *make(struct safer *s, const char *node)
@@ -585,7 +593,8 @@ static const char *with_timeout(struct safer *s, const struct tw_pg_statement *s
     if (st->alone)
         return NULL;
     tw_buf_printf(s->out, "SET lock_timeout = '" LOCK_TIMEOUT "';\n%s;\n", st->text);
-    s->note = "repeat it until it succeeds: while an open transaction is in its way nobody waits "
+    s->note = "repeat it until it succeeds: while an open transaction is in its way "
+              "nobody waits "
               "behind it longer than that";
     return "with lock_timeout = " LOCK_TIMEOUT ", tried again until it gets the lock";
 }

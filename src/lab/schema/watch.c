@@ -27,7 +27,8 @@ struct schema_watch {
 static const char look_text[] =
     "PREPARE twin_watch(int) AS "
     "SELECT 'l', l.relation::pg_catalog.int8, l.mode, l.granted, %s, NULL FROM "
-    "pg_catalog.pg_locks l WHERE l.pid = $1 AND l.locktype = 'relation' AND l.relation >= "
+    "pg_catalog.pg_locks l WHERE l.pid = $1 AND l.locktype = 'relation' AND l.relation "
+    ">= "
     "16384 UNION ALL SELECT 'o', 0, l.mode, false, %s, NULL FROM pg_catalog.pg_locks l "
     "WHERE l.pid = $1 AND NOT l.granted AND l.locktype <> 'relation' UNION ALL "
     "SELECT 'w', l.pid, l.mode, false, %s, a.query FROM pg_catalog.pg_locks l JOIN "

@@ -33,10 +33,9 @@ static const char *lock_text(struct impact *i, const struct tw_ddl *d)
 {
     const char *queue =
         d->queued > 0
-            ? tw_arena_printf(i->arena,
-                              "; %d session%s of the load waited behind it, the longest %s",
-                              d->queued, d->queued == 1 ? "" : "s",
-                              seconds(i, d->longest_wait_s))
+            ? tw_arena_printf(
+                  i->arena, "; %d session%s of the load waited behind it, the longest %s",
+                  d->queued, d->queued == 1 ? "" : "s", seconds(i, d->longest_wait_s))
             : "";
 
     return tw_arena_printf(
@@ -91,27 +90,27 @@ static void tell_lock(struct impact *i, size_t of, const struct tw_ddl *d)
 
     if (verdict == TW_PROCEED)
         return;
-    tw_issue_add(i->arena, &i->ret->issues,
-                 verdict == TW_BLOCK ? TW_CRITICAL : TW_HIGH, verdict, "schema.locks_out",
+    tw_issue_add(i->arena, &i->ret->issues, verdict == TW_BLOCK ? TW_CRITICAL : TW_HIGH,
+                 verdict, "schema.locks_out",
                  tw_arena_printf(i->arena, "%s of %s are stopped for %s", d->blocks,
                                  d->relation, seconds(i, shut_s(d))),
-                 lock_text(i, d),
-                 remedy(i, of, "run it when nobody needs the table"));
+                 lock_text(i, d), remedy(i, of, "run it when nobody needs the table"));
 }
 
 static void tell_rewrite(struct impact *i, size_t of, const struct tw_ddl *d)
 {
     if (!(d->rewritten_bytes > 0))
         return;
-    tw_issue_add(i->arena, &i->ret->issues, TW_MEDIUM, TW_PROCEED, "schema.rewrite",
-                 tw_arena_printf(i->arena, "%s is written anew",
-                                 tw_show_bytes(i->arena, d->rewritten_bytes)),
-                 tw_arena_printf(i->arena, "%s\nfiles replaced: %s, WAL: %s", d->text,
-                                 tw_show_bytes(i->arena, d->rewritten_bytes),
-                                 tw_show_bytes(i->arena, d->wal_bytes)),
-                 remedy(i, of,
-                        "have as much space free as the table takes, for its files and for "
-                        "the WAL that standbys and archives get"));
+    tw_issue_add(
+        i->arena, &i->ret->issues, TW_MEDIUM, TW_PROCEED, "schema.rewrite",
+        tw_arena_printf(i->arena, "%s is written anew",
+                        tw_show_bytes(i->arena, d->rewritten_bytes)),
+        tw_arena_printf(i->arena, "%s\nfiles replaced: %s, WAL: %s", d->text,
+                        tw_show_bytes(i->arena, d->rewritten_bytes),
+                        tw_show_bytes(i->arena, d->wal_bytes)),
+        remedy(i, of,
+               "have as much space free as the table takes, for its files and for "
+               "the WAL that standbys and archives get"));
 }
 
 static const struct tw_ddl_beside *worst_beside(const struct tw_ddl *d)
@@ -131,11 +130,11 @@ static const char *out_after(struct impact *i, const struct tw_ddl *d)
 
     if (!(d->blocked_per_s > 0) || !(after > 0))
         return "";
-    return tw_arena_printf(i->arena,
-                           "; at %.4g requests/s that it stops, the %.0f free connections "
-                           "are taken after %s",
-                           d->blocked_per_s, i->facts->connections_free,
-                           seconds(i, after));
+    return tw_arena_printf(
+        i->arena,
+        "; at %.4g requests/s that it stops, the %.0f free connections "
+        "are taken after %s",
+        d->blocked_per_s, i->facts->connections_free, seconds(i, after));
 }
 
 static void tell_queue(struct impact *i, size_t of, const struct tw_ddl *d)
@@ -147,12 +146,13 @@ static void tell_queue(struct impact *i, size_t of, const struct tw_ddl *d)
     tw_issue_add(
         i->arena, &i->ret->issues, TW_LOW, TW_PROCEED, "schema.lock_queue",
         "while a transaction is open on the table it waits, and everybody behind it",
-        tw_arena_printf(i->arena,
-                        "%s\nbeside a transaction that %s %s: it waited all of the %s it was "
-                        "given%s%s, %d sessions of the load behind it%s",
-                        d->text, b->transaction, b->relation, seconds(i, b->waited_s),
-                        b->gave_up ? ", until " : "", b->gave_up ? b->gave_up : "",
-                        b->queued, out_after(i, d)),
+        tw_arena_printf(
+            i->arena,
+            "%s\nbeside a transaction that %s %s: it waited all of the %s it was "
+            "given%s%s, %d sessions of the load behind it%s",
+            d->text, b->transaction, b->relation, seconds(i, b->waited_s),
+            b->gave_up ? ", until " : "", b->gave_up ? b->gave_up : "", b->queued,
+            out_after(i, d)),
         remedy(i, of, "SET lock_timeout before it, and try it again when it gives up"));
 }
 
@@ -169,19 +169,20 @@ static void add_failure(struct impact *i, const struct tw_ddl *d)
                 .low = after / 3600,
                 .high = shut_s(d) / 3600,
                 .probability = i->facts->schema->rate_assumed ? ASSUMED : KNOWN,
-                .evidence = tw_arena_printf(
-                    i->arena,
-                    "%s holds %s on %s for %s; %.4g requests/s wait, each on a connection, and "
-                    "%.0f are free",
-                    d->text, d->mode, d->relation, seconds(i, d->held_s),
-                    d->blocked_per_s, i->facts->connections_free)});
+                .evidence =
+                    tw_arena_printf(i->arena,
+                                    "%s holds %s on %s for %s; %.4g requests/s wait, "
+                                    "each on a connection, and "
+                                    "%.0f are free",
+                                    d->text, d->mode, d->relation, seconds(i, d->held_s),
+                                    d->blocked_per_s, i->facts->connections_free)});
 }
 
 /* ---- what the script left ---- */
 
-static void tell_list(struct impact *i, enum tw_severity severity, enum tw_verdict verdict,
-                      const char *code, const char *title, const char *const *names,
-                      size_t n, const char *what_to_do)
+static void tell_list(struct impact *i, enum tw_severity severity,
+                      enum tw_verdict verdict, const char *code, const char *title,
+                      const char *const *names, size_t n, const char *what_to_do)
 {
     tw_auto_buf b = {0};
 
@@ -190,8 +191,8 @@ static void tell_list(struct impact *i, enum tw_severity severity, enum tw_verdi
     tw_buf_init(&b, 8192);
     for (size_t k = 0; k < n; k++)
         tw_buf_printf(&b, "%s%s", k ? ", " : "", names[k]);
-    tw_issue_add(i->arena, &i->ret->issues, severity, verdict, code, title, tw_buf_text(&b),
-                 what_to_do);
+    tw_issue_add(i->arena, &i->ret->issues, severity, verdict, code, title,
+                 tw_buf_text(&b), what_to_do);
 }
 
 static void tell_left(struct impact *i, const struct tw_schema *s)
@@ -200,11 +201,11 @@ static void tell_left(struct impact *i, const struct tw_schema *s)
               "an index is left behind that no query uses and every write maintains",
               s->invalid.items, s->invalid.count,
               "DROP INDEX CONCURRENTLY it, and build it anew");
-    tell_list(i, TW_LOW, TW_PROCEED, "schema.statistics",
-              "columns have no statistics afterwards: the planner guesses until autovacuum "
-              "comes by",
-              s->unanalysed.items, s->unanalysed.count,
-              "ANALYZE the table right after it");
+    tell_list(
+        i, TW_LOW, TW_PROCEED, "schema.statistics",
+        "columns have no statistics afterwards: the planner guesses until autovacuum "
+        "comes by",
+        s->unanalysed.items, s->unanalysed.count, "ANALYZE the table right after it");
     tell_list(i, TW_INFO, TW_PROCEED, "schema.index_unused",
               "no statement of the load uses the new index", s->unused.items,
               s->unused.count,

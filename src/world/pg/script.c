@@ -141,7 +141,8 @@ static size_t byte_offset(const char *text, int position)
     return at_byte;
 }
 
-static int fail_place(const char *text, size_t offset, const char *why, struct tw_err *err)
+static int fail_place(const char *text, size_t offset, const char *why,
+                      struct tw_err *err)
 {
     struct place p = place_of(text, offset);
 
