@@ -5,7 +5,7 @@ CC       ?= gcc
 ifeq ($(origin CC),default)
 CC       := gcc
 endif
-PKGS     := jansson libpq libseccomp libnl-3.0 libnl-route-3.0 sqlite3 libfyaml libcurl libsodium libcrypto libssl libnghttp2 libmicrohttpd
+PKGS     := jansson libpq libseccomp libnl-3.0 libnl-route-3.0 sqlite3 libfyaml libcurl libsodium libcrypto libssl libnghttp2 libmicrohttpd libarchive
 WARN     := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla
 WERROR   ?= -Werror
 OPT      ?= -O2
