@@ -67,6 +67,7 @@ struct run_variant {
     struct tw_load_plans plans[TW_ARM_COUNT];
     double *tries[TW_ARM_COUNT]; /* seconds per item; NULL: not tried */
     bool plans_worse;            /* clearly: no load is needed to know */
+    const char *plans_fail;      /* what the candidate says to a statement that has a plan today */
     TW_ARRAY(struct tw_statement_effect) statements;
     struct tw_schema schema; /* statements 0: no SQL was run */
     const char *safer;       /* the best form that was tried, in a sentence; NULL */

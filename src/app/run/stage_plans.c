@@ -23,13 +23,21 @@ static int ask_limits(struct run *r, enum tw_arm arm, struct tw_arena *a,
 
 static int explain(struct run *r, enum tw_arm arm, struct tw_arena *a, struct tw_err *err)
 {
+    struct tw_err why = {0};
     struct tw_pg *pg;
     int rc = tw_twin_connect(run_twin_of(r, arm), r->mix.database, &pg, err);
 
     if (rc < 0)
         return tw_wrap(err, rc, "entering the %s", tw_arm_names[arm]);
-    rc = tw_load_explain(a, &r->mix, pg, &r->v.plans[arm], err);
+    rc = tw_load_explain(a, &r->mix, pg, &r->v.plans[arm], &why);
     tw_pg_close(pg);
+    if (rc < 0 && arm == TW_CANDIDATE) {
+        /* the server's answer to a statement, not an error of ours */
+        r->v.plans_fail = tw_arena_strdup(a, why.text);
+        return 0;
+    }
+    if (rc < 0 && err)
+        *err = why;
     return rc < 0 ? rc : ask_limits(r, arm, a, err);
 }
 
@@ -153,12 +161,25 @@ static void compare_statement(struct run *r, const struct tw_load_plan *b,
         r->v.plans_worse = true;
 }
 
+static void tell_failing(struct run *r)
+{
+    tw_issue_add(r->v.sim->arena, &r->v.issues, TW_CRITICAL, TW_BLOCK, "plan.fails",
+                 "a statement of today's load fails with the change", r->v.plans_fail,
+                 "see what the server says; the same statement has a plan without the "
+                 "change");
+    r->v.not_measured = "a statement of the load fails with the change";
+}
+
 int run_plans(struct run *r, struct tw_err *err)
 {
     const struct tw_load_plans *b = &r->v.plans[TW_BASELINE];
     double weight = 0;
     int rc = run_each_arm(r, r->kind->conninfo ? explain : ask_limits, err);
 
+    if (rc == 0 && r->v.plans_fail) {
+        tell_failing(r);
+        return 0;
+    }
     if (rc == 0 && any_plan_changed(r))
         rc = run_each_arm(r, try_items, err);
     if (rc < 0)

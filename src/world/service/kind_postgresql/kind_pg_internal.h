@@ -167,6 +167,8 @@ void kind_pg_judge_start(struct tw_arena *a, const struct tw_access *access,
 void kind_pg_judge_reload(struct tw_arena *a, const struct tw_access *access,
                           size_t log_from, const struct tw_plan *plan,
                           struct tw_issues *issues);
+void kind_pg_judge_log(struct tw_arena *a, const struct tw_access *access, size_t log_from,
+                       struct tw_issues *issues);
 void kind_pg_judge_files(struct tw_arena *a, const struct tw_access *access,
                          const struct tw_plan *plan, struct tw_issues *issues);
 

@@ -48,4 +48,5 @@ const struct tw_service_kind kind_postgresql = {
     .judge_start = kind_pg_judge_start,
     .judge_reload = kind_pg_judge_reload,
     .judge_files = kind_pg_judge_files,
+    .judge_log = kind_pg_judge_log,
 };
