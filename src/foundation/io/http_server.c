@@ -391,6 +391,21 @@ void tw_http_quiesce(struct tw_http_server *s)
     }
 }
 
+/* libmicrohttpd 0.9.75 answers a malformed request that it meets while it stops with a response it does
+ * not have (MHD_queue_response() says yes when daemon->shutdown is set): connections are given a moment
+ * to end before. */
+static void wait_for_clients(struct tw_http_server *s)
+{
+    for (int i = 0; i < 100; i++) {
+        const union MHD_DaemonInfo *info =
+            MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+
+        if (!info || info->num_connections == 0)
+            return;
+        tw_sleep_ns(10 * TW_MSEC_NS);
+    }
+}
+
 void tw_http_close(struct tw_http_server *s)
 {
     if (!s)
@@ -401,6 +416,7 @@ void tw_http_close(struct tw_http_server *s)
     (void)pthread_mutex_unlock(&s->lock);
     if (s->daemon) {
         tw_http_quiesce(s);
+        wait_for_clients(s);
         MHD_stop_daemon(s->daemon);
     }
     tw_close_p(&s->listen_fd);
