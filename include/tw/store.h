@@ -48,7 +48,7 @@ struct tw_store_simulations {
 };
 int tw_store_unfinished(struct tw_store *s, struct tw_arena *a, struct tw_store_simulations *ret,
                         struct tw_err *err);
-/* The newest successful bodies of a target. environment NULL: any. */
+/* The newest successful ones of a target, body "". environment NULL: any. */
 int tw_store_answers(struct tw_store *s, struct tw_arena *a, const char *environment,
                      const char *target, int limit, struct tw_store_simulations *ret,
                      struct tw_err *err);

@@ -25,6 +25,55 @@ static void forget(struct knowledge *k)
         json_decref(k->past[i].body);
 }
 
+/* Bodies are long (a day's timeline) and never change once they have ended: what predictions need of
+ * them is kept. */
+#define CACHED 256
+static struct {
+    char id[TW_ID_LEN + 1];
+    json_t *body;
+} cache[CACHED];
+static size_t cache_next;
+static pthread_mutex_t cache_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static json_t *cache_get(const char *id)
+{
+    json_t *body = NULL;
+
+    (void)pthread_mutex_lock(&cache_lock);
+    for (size_t i = 0; i < CACHED && !body; i++)
+        if (tw_streq(cache[i].id, id))
+            body = json_incref(cache[i].body);
+    (void)pthread_mutex_unlock(&cache_lock);
+    return body;
+}
+
+static void cache_put(const char *id, json_t *body)
+{
+    (void)pthread_mutex_lock(&cache_lock);
+    json_decref(cache[cache_next].body);
+    cache[cache_next].body = json_incref(body);
+    api_copy_id(cache[cache_next].id, id);
+    cache_next = (cache_next + 1) % CACHED;
+    (void)pthread_mutex_unlock(&cache_lock);
+}
+
+static json_t *load_body(struct tw_store *s, struct tw_arena *a, const char *id)
+{
+    static const char *const parts[] = {"snapshot", "plan", "measured"};
+    struct tw_store_simulation row;
+    json_t *body = cache_get(id);
+
+    if (body || tw_store_find(s, a, id, &row, NULL) < 0)
+        return body;
+    body = json_loads(row.body, 0, NULL);
+    for (size_t i = 0; i < TW_COUNT_OF(parts); i++)
+        (void)json_object_del(body, parts[i]);
+    (void)json_object_del(json_object_get(body, "predicted_impact"), "timeline");
+    if (body)
+        cache_put(id, body);
+    return body;
+}
+
 static int recall(struct api_call *c, const char *environment, const char *target,
                   struct knowledge *k, struct tw_err *err)
 {
@@ -33,12 +82,11 @@ static int recall(struct api_call *c, const char *environment, const char *targe
     int r = s ? tw_store_answers(s, c->arena, environment, target, LOOK_BACK, rows, err)
               : -EIO;
 
-    tw_store_pool_give(c->api->pool, s);
     for (size_t i = 0; i < rows->list.count && r == 0; i++) {
         struct past *p = &k->past[k->count];
 
         p->row = &rows->list.items[i];
-        p->body = json_loads(p->row->body, 0, NULL);
+        p->body = load_body(s, c->arena, p->row->id);
         p->change = json_object_get(json_object_get(p->body, "request"), "change");
         p->impact = json_object_get(p->body, "predicted_impact");
         if (json_is_object(p->change) && json_is_object(p->impact))
@@ -46,6 +94,7 @@ static int recall(struct api_call *c, const char *environment, const char *targe
         else
             json_decref(p->body);
     }
+    tw_store_pool_give(c->api->pool, s);
     return r;
 }
 

@@ -261,7 +261,8 @@ int tw_store_answers(struct tw_store *s, struct tw_arena *a, const char *environ
 {
     store_auto_stmt *q = NULL;
     int r = store_query(s, err, &q,
-                        "SELECT " SIMULATION_COLUMNS " FROM simulation WHERE target = ?1"
+                        "SELECT id, status, decision, environment, target, type, requester, '',"
+                        " created_ns, updated_ns, priority, attempts FROM simulation WHERE target = ?1"
                         " AND (?2 IS NULL OR environment = ?2) AND status = 'success'"
                         " ORDER BY created_ns DESC LIMIT ?3",
                         "tti", target, environment, (int64_t)limit);
