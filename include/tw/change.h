@@ -11,6 +11,7 @@
 
 struct tw_change_type {
     const char *name, *summary;
+    bool rules; /* of packets: judged as sets of them, no service is cloned and no load is run */
     bool live; /* made while the service runs: there is nothing to reload or to restart */
     int (*validate)(struct tw_arena *a, const struct tw_snapshot *s, const struct tw_request *r,
                     struct tw_issues *issues, struct tw_err *err);

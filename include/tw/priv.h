@@ -170,6 +170,12 @@ int tw_priv_net_enter(int netns, struct tw_err *err);
 int tw_priv_net_configure(const struct tw_link *links, size_t link_count,
                           const char *const *lo, size_t lo_count, struct tw_err *err);
 bool tw_priv_net_contains(const char *address); /* it is one of the twin network */
+/* A network namespace of its own with nothing in it; it dies with its last descriptor. Root only. */
+int tw_priv_netns_new(struct tw_priv *p, int *ret_netns, struct tw_err *err);
+/* Runs fn in a thread of its own that stands in that namespace, and so does every program that fn
+ * starts; waits for it. fn is not called when the thread could not get there. */
+int tw_priv_netns_run(struct tw_priv *p, int netns, int (*fn)(void *arg), void *arg,
+                      struct tw_err *err);
 
 /* ---- confine: in the child, for good. Nothing here allocates but tw_priv_filter. ----
  */

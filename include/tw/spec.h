@@ -131,6 +131,7 @@ struct tw_request {
     double budget_s;           /* measuring budget; NaN: by policy */
     TW_ARRAY(const char *) mixes; /* load: "select-only", "tpcb", path of a pgbench script; empty:
                                      the target's own mix */
+    bool scan;                 /* security: what listens and who reaches it, too */
     bool refresh_data;         /* take a new seed whatever its age */
     bool keep;                 /* leave the twins standing */
     const char *metadata;      /* any JSON object as text, given back; NULL */
@@ -308,6 +309,7 @@ enum tw_step_kind {
     TW_STEP_APPEND,   /* path, value = content: appends */
     TW_STEP_FRAGMENT, /* value = content: the last include of the main configuration */
     TW_STEP_SQL,      /* value = statement */
+    TW_STEP_RULE,     /* name = action, value = its keys as JSON: one change of a rule set */
     TW_STEP_KIND_COUNT
 };
 extern const char *const tw_step_kind_names[TW_STEP_KIND_COUNT];
@@ -335,6 +337,7 @@ struct tw_plan {
     TW_ARRAY(struct tw_client) clients; /* given by the request */
     int connections;           /* of the load at most; 0: as the snapshot tells */
     const char *risk_level;
+    bool scan;                 /* of a security change: what listens and who reaches it */
 };
 json_t *tw_plan_to_json(const struct tw_plan *p);
 

@@ -176,6 +176,62 @@ bool tw_priv_net_contains(const char *address)
            (ntohl(a.s_addr) & NETWORK_MASK) == NETWORK;
 }
 
+/* ---- namespaces for rule sets ---- */
+
+static int open_own(void *arg)
+{
+    int *fd = arg;
+
+    *fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+    return *fd < 0 ? -errno : 0;
+}
+
+int tw_priv_netns_new(struct tw_priv *p, int *ret_netns, struct tw_err *err)
+{
+    int fd = -1, r;
+
+    if (!p->root)
+        return tw_fail(err, -EPERM, "network namespaces for rule sets need root");
+    r = priv_in_new_netns(open_own, &fd);
+    if (r < 0)
+        return tw_fail_errno(err, -r, "making a network namespace");
+    *ret_netns = fd;
+    tw_step("priv.netns.made");
+    return 0;
+}
+
+struct visit {
+    struct job job;
+    int netns;
+    struct tw_err err;
+};
+
+static void *in_that_netns(void *arg)
+{
+    struct visit *v = arg;
+
+    v->job.result = tw_priv_net_enter(v->netns, &v->err);
+    if (v->job.result == 0)
+        v->job.result = v->job.fn(v->job.arg);
+    return NULL;
+}
+
+int tw_priv_netns_run(struct tw_priv *p, int netns, int (*fn)(void *arg), void *arg,
+                      struct tw_err *err)
+{
+    struct visit v = {.job = {.fn = fn, .arg = arg}, .netns = netns};
+    pthread_t thread;
+    int r = pthread_create(&thread, NULL, in_that_netns, &v);
+
+    (void)p;
+    if (r != 0)
+        return tw_fail_errno(err, r, "starting a thread in a network namespace");
+    (void)pthread_join(thread, NULL);
+    if (v.err.code && err)
+        *err = v.err;
+    return v.job.result;
+}
+
 /* ---- for the probe ---- */
 
 int priv_net_try_qdisc(const char *kind)

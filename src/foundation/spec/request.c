@@ -318,7 +318,7 @@ static int read_clients(const struct reading *rd, const json_t *json, const char
 
 /* ---- the change itself ---- */
 
-static part_fn read_change, read_changes, read_metadata, read_ahead;
+static part_fn read_change, read_changes, read_metadata, read_ahead, read_scan;
 
 /* Keys of a request that are more than a value; only_type NULL: of every type. */
 static const struct part {
@@ -334,7 +334,7 @@ static const struct part {
     {"database", "schema_change", read_database, true},
     {"clients", NULL, read_clients, false},
     {"metadata", NULL, read_metadata, false},
-    {"security_scan", "security", read_ahead, false},
+    {"security_scan", "security", read_scan, false},
     {"smoke", "deployment", read_ahead, false},
     {"rollback", "deployment", read_ahead, false},
 };
@@ -434,6 +434,16 @@ static int read_metadata(const struct reading *rd, const json_t *json,
 static int read_ahead(const struct reading *rd, const json_t *json, const char *pointer)
 {
     (void)rd, (void)json, (void)pointer;
+    return 0;
+}
+
+static int read_scan(const struct reading *rd, const json_t *json, const char *pointer)
+{
+    if (!json_is_boolean(json))
+        return tw_fail_at(rd->err, -EINVAL, pointer,
+                          "'security_scan' is %s; expected true or false",
+                          spec_type_name(json));
+    rd->r->scan = json_is_true(json);
     return 0;
 }
 
@@ -626,6 +636,8 @@ json_t *tw_request_to_json(const struct tw_request *r)
     json_decref(sql);
     if (r->database)
         json_object_set_new(json, "database", tw_json_text(r->database));
+    if (r->scan)
+        json_object_set_new(json, "security_scan", json_true());
     if (r->clients.count)
         json_object_set_new(json, "clients", spec_write_list(&spec_client, &r->clients));
     metadata = r->metadata ? json_loads(r->metadata, 0, NULL) : NULL;

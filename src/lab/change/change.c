@@ -53,6 +53,7 @@ static void fill_plan(struct tw_arena *a, const struct tw_snapshot *s,
     for (size_t i = 0; i < r->clients.count; i++)
         TW_PUSH(a, &plan->clients, r->clients.items[i]);
     plan->connections = r->connections;
+    plan->scan = r->scan;
 }
 
 /* What an approval binds is what will be done: not when, not how long it may take, not

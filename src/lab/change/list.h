@@ -1,4 +1,5 @@
 /* Every change type, one per line. */
 #define TW_CHANGE_LIST(X)                                                                \
     X(config_change)                                                                     \
-    X(schema_change)
+    X(schema_change)                                                                     \
+    X(security)

@@ -143,6 +143,7 @@ static void step_commands(struct impact *i, const struct tw_plan_step *step)
     case TW_STEP_SQL:
         push(i, false, step->value);
         break;
+    case TW_STEP_RULE: /* commands of their own, made with the rule */
     case TW_STEP_KIND_COUNT:
         break;
     }

@@ -5,4 +5,5 @@
     X(nginx)               \
     X(haproxy)             \
     X(pgbouncer)           \
+    X(firewall)            \
     X(generic)
