@@ -151,6 +151,12 @@ void tw_ws_visit(struct tw_ws_hub *h, tw_ws_visit_fn *fn, bool each, void *arg, 
 
 /* ---- HTTP client ---- */
 
+/* Keeps its connection from one request to the next; used by one thread at a time. */
+struct tw_link;
+struct tw_link *tw_link_new(void); /* owned: tw_link_free; NULL: no memory */
+void tw_link_free(struct tw_link *l);
+TW_AUTO_DEFINE(tw_link)
+
 struct tw_fetch {
     const char *method, *url;
     const struct tw_http_pair *headers;
@@ -159,8 +165,16 @@ struct tw_fetch {
     size_t body_len;
     const char *unix_socket; /* NULL: TCP */
     const char *ca_file;     /* NULL: the system's */
+    const char *cert_file, *key_file; /* who we are, PEM; NULL: nobody */
+    struct tw_link *link;    /* borrowed; NULL: a connection for this request alone */
     double timeout_s;        /* 0: 30 */
     size_t max_answer;       /* 0: 1 MiB */
+    /* The body piece by piece instead: bytes written to to (0: the end), or (size_t)-1 to give up.
+     * body_len 0: not known before. NULL: body. */
+    size_t (*send_part)(void *arg, char *to, size_t room);
+    /* The answer as it comes instead of into body, unless its status is an error; false ends the
+     * request, which then counts as done. NULL: body. */
+    bool (*take_part)(void *arg, const char *data, size_t len);
     /* Asked with the address that is about to be connected to, after names were resolved and for each
      * try: false refuses it. NULL: all. */
     bool (*may_connect)(void *arg, const unsigned char address[16], int port);
@@ -171,7 +185,7 @@ struct tw_fetched {
     struct tw_buf body;      /* done by the caller */
 };
 /* Redirects are never followed; only http and https. -EHOSTUNREACH, -ECONNREFUSED, -ETIMEDOUT, -EACCES
- * (may_connect said no), -EPROTO. */
+ * (may_connect said no), -EPROTO (also half an answer), -EFBIG, -ECANCELED (send_part gave up). */
 int tw_fetch(const struct tw_fetch *f, struct tw_fetched *ret, struct tw_err *err);
 /* "10.0.0.0/8", "::1", "192.168.1.7" -> 16 bytes and the length of the prefix in bits of them. */
 int tw_net_parse(const char *text, unsigned char ret_address[16], int *ret_bits, struct tw_err *err);

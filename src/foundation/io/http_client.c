@@ -14,10 +14,15 @@
 
 static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};
 
+struct tw_link {
+    CURL *curl;
+};
+
 struct fetching {
     const struct tw_fetch *f;
     struct tw_buf *body;
-    bool refused;
+    CURL *curl;
+    bool refused, enough;
 };
 
 static void init_once(void)
@@ -28,9 +33,25 @@ static void init_once(void)
 static size_t on_data(char *data, size_t size, size_t n, void *arg)
 {
     struct fetching *g = arg;
+    long status = 0;
 
+    if (g->f->take_part) {
+        (void)curl_easy_getinfo(g->curl, CURLINFO_RESPONSE_CODE, &status);
+        if (status < 400) {
+            g->enough = !g->f->take_part(g->f->arg, data, size * n);
+            return g->enough ? 0 : size * n;
+        }
+    }
     tw_buf_add(g->body, data, size * n);
     return g->body->overflow ? 0 : size * n;
+}
+
+static size_t on_send(char *to, size_t size, size_t n, void *arg)
+{
+    struct fetching *g = arg;
+    size_t len = g->f->send_part(g->f->arg, to, size * n);
+
+    return len == (size_t)-1 ? CURL_READFUNC_ABORT : len;
 }
 
 /* The address that will really be connected to: names have been resolved by now. */
@@ -74,6 +95,7 @@ static int failed(const struct fetching *g, CURLcode code, const char *words,
                 {CURLE_URL_MALFORMAT, EINVAL},
                 {CURLE_UNSUPPORTED_PROTOCOL, EINVAL},
                 {CURLE_PEER_FAILED_VERIFICATION, EPROTO},
+                {CURLE_ABORTED_BY_CALLBACK, ECANCELED},
                 {CURLE_WRITE_ERROR, EFBIG}};
     int errnum = EPROTO;
 
@@ -124,35 +146,69 @@ static void set_up(CURL *c, struct fetching *g, struct curl_slist *headers, char
         (void)curl_easy_setopt(c, CURLOPT_UNIX_SOCKET_PATH, f->unix_socket);
     if (f->ca_file)
         (void)curl_easy_setopt(c, CURLOPT_CAINFO, f->ca_file);
-    if (f->body) {
+    if (f->cert_file)
+        (void)curl_easy_setopt(c, CURLOPT_SSLCERT, f->cert_file);
+    if (f->key_file)
+        (void)curl_easy_setopt(c, CURLOPT_SSLKEY, f->key_file);
+    if (f->send_part) {
+        /* What was sent cannot be sent again: never on a connection that may be dead. */
+        (void)curl_easy_setopt(c, CURLOPT_FRESH_CONNECT, 1L);
+        (void)curl_easy_setopt(c, CURLOPT_UPLOAD, 1L);
+        (void)curl_easy_setopt(c, CURLOPT_READFUNCTION, on_send);
+        (void)curl_easy_setopt(c, CURLOPT_READDATA, g);
+        (void)curl_easy_setopt(c, CURLOPT_INFILESIZE_LARGE,
+                               f->body_len ? (curl_off_t)f->body_len : -1);
+    } else if (f->body) {
         (void)curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)f->body_len);
         (void)curl_easy_setopt(c, CURLOPT_POSTFIELDS, f->body);
     }
 }
 
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+struct tw_link *tw_link_new(void)
+{
+    struct tw_link *l = tw_alloc(sizeof(*l));
+
+    (void)pthread_once(&once, init_once);
+    l->curl = curl_easy_init();
+    if (l->curl)
+        return l;
+    free(l);
+    return NULL;
+}
+
+void tw_link_free(struct tw_link *l)
+{
+    if (!l)
+        return;
+    curl_easy_cleanup(l->curl);
+    free(l);
+}
+
 int tw_fetch(const struct tw_fetch *f, struct tw_fetched *ret, struct tw_err *err)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    tw_auto(tw_link) *own = f->link ? NULL : tw_link_new();
+    const struct tw_link *link = f->link ? f->link : own;
     struct fetching g = {.f = f, .body = &ret->body};
     struct curl_slist *headers;
     char words[CURL_ERROR_SIZE] = "";
     long status = 0;
     CURLcode code;
-    CURL *c;
 
-    (void)pthread_once(&once, init_once);
     tw_buf_init(&ret->body, f->max_answer ? f->max_answer : DEFAULT_ANSWER);
-    c = curl_easy_init();
-    if (!c)
+    if (!link)
         return tw_fail(err, -ENOMEM, "libcurl could not be started");
+    g.curl = link->curl;
+    curl_easy_reset(g.curl); /* keeps the connection */
     headers = make_headers(f);
-    set_up(c, &g, headers, words);
-    code = curl_easy_perform(c);
-    (void)curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
+    set_up(g.curl, &g, headers, words);
+    code = curl_easy_perform(g.curl);
+    (void)curl_easy_getinfo(g.curl, CURLINFO_RESPONSE_CODE, &status);
+    (void)curl_easy_setopt(g.curl, CURLOPT_ERRORBUFFER, NULL);
     curl_slist_free_all(headers);
-    curl_easy_cleanup(c);
     ret->status = (int)status;
-    if (code == CURLE_OK)
+    if (code == CURLE_OK || g.enough)
         return 0;
     tw_buf_done(&ret->body);
     return failed(&g, code, words, err);
