@@ -74,7 +74,7 @@ int tw_load_mix_make(struct tw_arena *a, const struct tw_snapshot *s, const char
                      size_t mix_count, struct tw_pg *pg, struct tw_load_mix *ret,
                      struct tw_err *err);
 /* rows, blocks and mean time per call of each item on this twin against the source (within 25 %):
- * lowers coverage and fills missing for those that differ. */
+ * lowers coverage by the part that differs and fills missing for those that do. */
 int tw_load_mix_check(struct tw_arena *a, struct tw_load_mix *mix, struct tw_pg *pg,
                       struct tw_err *err);
 /* One line per plan and its total cost, for every item and statement: EXPLAIN, generic values.

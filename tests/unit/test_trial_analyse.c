@@ -111,8 +111,8 @@ Test(trial_analyse, no_ops_are_not_called_an_effect)
         struct trial_analysis an;
         bool any = false;
 
-        trial_analyse(slots, n, &margins, &an);
-        trial_effects(a, slots, n, &margins, NULL, &result);
+        trial_analyse(slots, n, &margins, false, &an);
+        trial_effects(a, slots, n, &margins, false, NULL, &result);
         for (size_t i = 0; i < result.effects.count; i++)
             any = any || claims(&result.effects.items[i]);
         called += any;
@@ -130,7 +130,7 @@ Test(trial_analyse, no_ops_are_shown_to_be_within_the_margins)
         const struct world w = no_op(seed);
         struct trial_analysis an;
 
-        trial_analyse(slots, make(&w), &margins, &an);
+        trial_analyse(slots, make(&w), &margins, false, &an);
         inside += an.inside;
     }
     cr_expect_geq(inside, 85, "%d of 100", inside);
@@ -149,7 +149,7 @@ Test(trial_analyse, intervals_hold_the_planted_effect)
             struct trial_analysis an;
 
             w.open_pairs = pairs;
-            trial_analyse(slots, make(&w), &margins, &an);
+            trial_analyse(slots, make(&w), &margins, false, &an);
             for (int m = TRIAL_P50; m <= TRIAL_P95; m++) {
                 held +=
                     an.metric[m].low <= w.effect[m] && w.effect[m] <= an.metric[m].high;
@@ -172,12 +172,12 @@ Test(trial_analyse, a_planted_regression_is_outside_and_worse)
         w.effect[TRIAL_P50] = log(2);
         w.effect[TRIAL_THROUGHPUT] = log(0.6);
         n = make(&w);
-        trial_analyse(slots, n, &margins, &an);
+        trial_analyse(slots, n, &margins, false, &an);
         cr_expect(an.outside);
         cr_expect_not(an.inside);
         cr_expect_eq(an.metric[TRIAL_P50].standing, TRIAL_OUTSIDE);
         cr_expect_eq(an.metric[TRIAL_THROUGHPUT].standing, TRIAL_OUTSIDE);
-        trial_effects(a, slots, n, &margins, NULL, &result);
+        trial_effects(a, slots, n, &margins, false, NULL, &result);
         cr_expect_str_eq(find(&result, "p50_ms")->verdict, "worse");
         cr_expect_str_eq(find(&result, "throughput_per_s")->verdict, "worse");
         cr_expect_float_eq(find(&result, "p50_ms")->ratio.value, 2, 0.15);
@@ -196,10 +196,10 @@ Test(trial_analyse, an_improvement_is_better_and_inside)
     w.effect[TRIAL_P50] = w.effect[TRIAL_P95] = w.effect[TRIAL_P99] = log(0.5);
     w.effect[TRIAL_THROUGHPUT] = log(1.5);
     n = make(&w);
-    trial_analyse(slots, n, &margins, &an);
+    trial_analyse(slots, n, &margins, false, &an);
     cr_expect(an.inside);
     cr_expect_not(an.outside);
-    trial_effects(a, slots, n, &margins, NULL, &result);
+    trial_effects(a, slots, n, &margins, false, NULL, &result);
     cr_expect_str_eq(find(&result, "p50_ms")->verdict, "better");
     cr_expect_str_eq(find(&result, "throughput_per_s")->verdict, "better");
 }
@@ -214,7 +214,7 @@ Test(trial_analyse, effects_beyond_the_clip_keep_their_size)
 
     w.effect[TRIAL_P50] = log(30);
     n = make(&w);
-    trial_effects(a, slots, n, &margins, NULL, &result);
+    trial_effects(a, slots, n, &margins, false, NULL, &result);
     e = find(&result, "p50_ms");
     cr_expect_float_eq(e->ratio.value, 30, 2);
     cr_expect_lt(e->ratio.low, 30);
@@ -238,9 +238,9 @@ Test(trial_analyse, a_candidate_that_answers_nothing_is_at_least_so_slow)
             slots[i].done = 0;
             slots[i].p50_s = slots[i].p95_s = slots[i].p99_s = slots[i].mean_s = NAN;
         }
-    trial_analyse(slots, n, &margins, &an);
+    trial_analyse(slots, n, &margins, false, &an);
     cr_expect(an.outside);
-    trial_effects(a, slots, n, &margins, NULL, &result);
+    trial_effects(a, slots, n, &margins, false, NULL, &result);
     cr_expect(tw_starts_with(find(&result, "p50_ms")->verdict, "at least 1"), "%s",
               find(&result, "p50_ms")->verdict);
     cr_expect_lt(find(&result, "throughput_per_s")->ratio.value, 0.01);
@@ -252,11 +252,11 @@ Test(trial_analyse, pairs_of_a_late_generator_are_dropped_whole)
     size_t n = make(&w);
     struct trial_analysis before, after;
 
-    trial_analyse(slots, n, &margins, &before);
+    trial_analyse(slots, n, &margins, false, &before);
     slots[4].lag99_s = 14e-3;
     slots[4].p95_s *= 40;
     trial_gate(slots, n);
-    trial_analyse(slots, n, &margins, &after);
+    trial_analyse(slots, n, &margins, false, &after);
     cr_expect(slots[4].dropped && slots[5].dropped);
     cr_expect_not_null(slots[4].why_dropped);
     cr_expect_eq(after.dropped, 1);
@@ -286,7 +286,7 @@ Test(trial_analyse, probes_are_no_pairs)
     struct trial_analysis an;
 
     slots[0].pair = slots[1].pair = -1;
-    trial_analyse(slots, n, &margins, &an);
+    trial_analyse(slots, n, &margins, false, &an);
     cr_expect_eq(an.pairs, w.open_pairs + w.closed_pairs - 1);
 }
 
@@ -296,10 +296,10 @@ Test(trial_analyse, nothing_measured_is_unknown_and_undecided)
     struct tw_trial_result result = {0};
     struct trial_analysis an;
 
-    trial_analyse(slots, 0, &margins, &an);
+    trial_analyse(slots, 0, &margins, false, &an);
     cr_expect_not(an.inside);
     cr_expect_not(an.outside);
-    trial_effects(a, slots, 0, &margins, NULL, &result);
+    trial_effects(a, slots, 0, &margins, false, NULL, &result);
     cr_expect(isnan(find(&result, "p99_ms")->ratio.value));
     cr_expect(isnan(find(&result, "p99_ms")->before));
     cr_expect_str_eq(find(&result, "p99_ms")->verdict, "inconclusive");
@@ -349,7 +349,7 @@ Test(trial_analyse, errors_are_compared_as_counts)
         slots[0].errors =
             cases[c].baseline; /* slot 0 is a baseline slot, slot 1 its partner */
         slots[1].errors = cases[c].candidate;
-        trial_effects(a, slots, n, &margins, NULL, &result);
+        trial_effects(a, slots, n, &margins, false, NULL, &result);
         cr_expect_str_eq(find(&result, "errors_share")->verdict, cases[c].verdict,
                          "%d against %d", (int)cases[c].baseline,
                          (int)cases[c].candidate);
@@ -367,7 +367,7 @@ Test(trial_analyse, totals_stand_in_for_wal_without_an_interval)
     struct tw_trial_result result = {0};
     const struct tw_effect *wal, *temp;
 
-    trial_effects(a, slots, n, &margins, &totals, &result);
+    trial_effects(a, slots, n, &margins, false, &totals, &result);
     wal = find(&result, "wal_bytes_per_request");
     temp = find(&result, "temp_bytes_per_request");
     cr_expect_float_eq(wal->before, 400, 1e-9);
@@ -405,7 +405,7 @@ Test(trial_analyse, pooled_median_is_that_of_all_requests)
             s.mean_s = tw_hist_mean(s.latency);
             slots[n++] = s;
         }
-    trial_effects(a, slots, n, &margins, NULL, &result);
+    trial_effects(a, slots, n, &margins, false, NULL, &result);
     cr_expect_float_eq(find(&result, "p50_ms")->ratio.value, 1.2, 0.10);
     cr_expect_eq(find(&result, "p50_ms")->ratio.n, 10);
     for (size_t i = 0; i < n; i++)

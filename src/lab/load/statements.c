@@ -1,7 +1,8 @@
 /* The target's own mix: the statements of pg_stat_statements, by their share of its time.
  *
  * Not counted at all are transaction control (every statement of ours is a transaction),
- * what looks at the server itself, and its maintenance. Everything else counts, and what
+ * what looks at the server itself, its maintenance, and what was done once or twice beside thousands
+ * of calls and cannot be sent. Everything else counts, and what
  * of it is not reproduced stands in the mix's missing with its reason. */
 #include "load_internal.h"
 
@@ -10,10 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ITEMS_MOST 50
-#define COVERED    0.995 /* of the time: the rest is not worth an item */
-#define TOLD_LEAST 0.005 /* of the time: a statement missed is named */
-#define TEXT_MOST  160
+#define ITEMS_MOST     50
+#define COVERED        0.995 /* of the time: the rest is not worth an item */
+#define TOLD_LEAST     0.005 /* of the time: a statement missed is named */
+#define TEXT_MOST      160
+#define ONE_OFF_CALLS  2
+#define ONE_OFF_BESIDE 1000.0 /* calls of all others for each of its own */
 
 struct candidate {
     struct tw_statement s;
@@ -249,12 +252,25 @@ static bool ends_transaction(const struct candidate *c)
     return tw_name_index(word, words, TW_COUNT_OF(words)) >= 0;
 }
 
+/* Setting up and maintenance, done once or twice beside thousands of calls, are time but no load: what
+ * of it cannot be sent does not stand for requests that are missing. */
+static bool is_one_off(const struct candidate *c, double calls)
+{
+    return c->s.calls <= ONE_OFF_CALLS && calls >= ONE_OFF_BESIDE * (double)c->s.calls;
+}
+
 static void judge(struct plan *p)
 {
+    double calls = 0;
+
+    for (size_t i = 0; i < p->list.count; i++)
+        calls += (double)p->list.items[i].s.calls;
     for (size_t i = 0; i < p->list.count; i++) {
         struct candidate *c = &p->list.items[i];
         enum fate fate = fate_of(p, c);
 
+        if (fate == MISS && is_one_off(c, calls))
+            fate = IGNORE;
         c->counted = fate != IGNORE;
         if (c->counted)
             p->total_ms += c->s.total_ms;

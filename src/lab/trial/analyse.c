@@ -179,9 +179,17 @@ static double log_ratio(double before, double after)
                : NAN;
 }
 
+/* Near saturation a few percent of speed are a multiple of latency, whoever's percent they are:
+ * what margins are for is judged at the loads that the horizon has. Above them capacity tells. */
+static bool is_beyond(const struct pair *p, const struct row *row)
+{
+    return !p->closed && row->margin != NO_MARGIN &&
+           p->slot[TW_BASELINE]->level > TRIAL_JUDGED_LEVEL;
+}
+
 static double pair_log_ratio(const struct pair *p, const struct row *row)
 {
-    if (p->dropped || p->closed != row->closed)
+    if (p->dropped || p->closed != row->closed || is_beyond(p, row))
         return NAN;
     return log_ratio(row->value(p->slot[TW_BASELINE]), row->value(p->slot[TW_CANDIDATE]));
 }
@@ -249,30 +257,59 @@ static void widen_clipped(struct trial_interval *e, const double *sorted, size_t
  * pairs would decide the width of the mean's interval. What lies beyond three standard deviations of
  * the middle of the pairs, as their median absolute deviation tells it, is brought back to there (J.
  * Tukey, winsorizing; P. Huber 1964). Effects themselves are not touched: the middle moves with
- * them. */
-static void calm(double *x, size_t n)
+ * them. Returns how many were brought back. */
+static double calm(double *x, size_t n)
 {
     tw_auto_free double *sorted = tw_realloc_array(NULL, n + 1, sizeof *sorted);
     tw_auto_free double *far = tw_realloc_array(NULL, n + 1, sizeof *far);
     double middle, reach;
+    size_t touched = 0;
 
     if (n < CALM_LEAST)
-        return;
+        return 0;
     memcpy(sorted, x, n * sizeof *x);
     middle = tw_median(sorted, n);
     for (size_t i = 0; i < n; i++)
         far[i] = fabs(x[i] - middle);
     reach = CALM_TIMES * fmax(MAD_TO_SD * tw_median(far, n), CALM_FLOOR);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        touched += fabs(x[i] - middle) > reach;
         x[i] = fmin(fmax(x[i], middle - reach), middle + reach);
+    }
+    return (double)touched;
 }
 
-static struct trial_interval interval_of(double *x, size_t n, double clip)
+/* Student's quantile of 0.95 (Abramowitz and Stegun 1964, 26.7.5, to the second order). */
+static double student_95(double df)
+{
+    const double z = Z_LEVEL_90;
+
+    return z + (pow(z, 3) + z) / (4 * df) +
+           (5 * pow(z, 5) + 16 * pow(z, 3) + 3 * z) / (96 * df * df);
+}
+
+/* The sequence pays for being looked at after every block. The one look that is known to be the last
+ * has an error of its own, 5 % for each side beside the sequence's 5 %, and the interval of a mean of
+ * winsorized values (J. Tukey, D. McLaughlin 1963). touched: how many of them were brought back. */
+static void look_last(const double *x, size_t n, double touched, struct trial_interval *e)
+{
+    double mean = tw_mean(x, n), square = 0, se;
+
+    if (n < CALM_LEAST)
+        return;
+    for (size_t i = 0; i < n; i++)
+        square += (x[i] - mean) * (x[i] - mean);
+    se = sqrt(square / (double)(n - 1) / (double)n) * (double)n / ((double)n - touched);
+    e->low = fmax(e->low, mean - student_95((double)n - 1) * se);
+    e->high = fmin(e->high, mean + student_95((double)n - 1) * se);
+}
+
+static struct trial_interval interval_of(double *x, size_t n, double clip, bool last)
 {
     struct trial_interval e = {.n = (int64_t)n, .value = NAN};
     struct tw_cseq one, all;
+    double touched = calm(x, n);
 
-    calm(x, n);
     tw_cseq_init(&one, TRIAL_ALPHA, clip);
     tw_cseq_init(&all, TRIAL_ALPHA / MARGIN_COUNT, clip);
     for (size_t i = 0; i < n; i++) {
@@ -288,8 +325,12 @@ static struct trial_interval interval_of(double *x, size_t n, double clip)
     }
 
     e.value = tw_median(x, n); /* sorts x */
-    e.low = fmin(one.mean - tw_cseq_radius(&one), e.value);
-    e.high = fmax(one.mean + tw_cseq_radius(&one), e.value);
+    e.low = one.mean - tw_cseq_radius(&one);
+    e.high = one.mean + tw_cseq_radius(&one);
+    if (last)
+        look_last(x, n, touched, &e);
+    e.low = fmin(e.low, e.value);
+    e.high = fmax(e.high, e.value);
     widen_clipped(&e, x, n, clip);
     return e;
 }
@@ -318,7 +359,8 @@ static enum trial_standing stand(const struct trial_interval *e, const struct ro
 }
 
 static struct trial_interval metric_interval(const struct pairs *p, const struct row *row,
-                                             const struct tw_trial_margins *margins)
+                                             const struct tw_trial_margins *margins,
+                                             bool last)
 {
     tw_auto_free double *x = tw_realloc_array(NULL, p->count + 1, sizeof *x);
     struct trial_interval e;
@@ -333,7 +375,7 @@ static struct trial_interval metric_interval(const struct pairs *p, const struct
         x[n++] = ratio;
         at_least += censored(p->list[i].slot[TW_CANDIDATE], row);
     }
-    e = interval_of(x, n, row->clip);
+    e = interval_of(x, n, row->clip, last);
     e.censored = at_least;
     e.standing = stand(&e, row, margins);
     return e;
@@ -356,14 +398,15 @@ static void count_pairs(const struct pairs *p, struct trial_analysis *ret)
 }
 
 void trial_analyse(const struct tw_slot *slots, size_t n,
-                   const struct tw_trial_margins *margins, struct trial_analysis *ret)
+                   const struct tw_trial_margins *margins, bool last,
+                   struct trial_analysis *ret)
 {
     auto_pairs pairs = pairs_of(slots, n);
 
     *ret = (struct trial_analysis){.inside = true};
     count_pairs(&pairs, ret);
     for (int m = 0; m < TRIAL_METRIC_COUNT; m++) {
-        ret->metric[m] = metric_interval(&pairs, &rows[m], margins);
+        ret->metric[m] = metric_interval(&pairs, &rows[m], margins, last);
         ret->inside = ret->inside && (ret->metric[m].standing == TRIAL_INSIDE ||
                                       ret->metric[m].standing == TRIAL_UNASKED);
         ret->outside = ret->outside || ret->metric[m].standing == TRIAL_OUTSIDE;
@@ -542,10 +585,10 @@ static struct tw_estimate ratio_of(const struct trial_interval *e, const struct 
 
 static struct tw_effect effect_of(struct tw_arena *a, const struct pairs *p,
                                   enum trial_metric metric,
-                                  const struct tw_trial_margins *margins)
+                                  const struct tw_trial_margins *margins, bool last)
 {
     const struct row *row = &rows[metric];
-    struct trial_interval e = metric_interval(p, row, margins);
+    struct trial_interval e = metric_interval(p, row, margins, last);
     double pooled = row->pooled ? pooled_p50(p) : NAN;
     struct tw_effect effect = {.metric = row->name,
                                .unit = row->unit,
@@ -642,13 +685,14 @@ static struct tw_effect errors_effect(const struct pairs *p)
 }
 
 void trial_effects(struct tw_arena *a, const struct tw_slot *slots, size_t n,
-                   const struct tw_trial_margins *margins,
+                   const struct tw_trial_margins *margins, bool last,
                    const struct trial_totals *totals, struct tw_trial_result *ret)
 {
     auto_pairs pairs = pairs_of(slots, n);
 
     for (int m = 0; m < TRIAL_METRIC_COUNT; m++) {
-        struct tw_effect effect = effect_of(a, &pairs, (enum trial_metric)m, margins);
+        struct tw_effect effect =
+            effect_of(a, &pairs, (enum trial_metric)m, margins, last);
 
         if (totals && m == TRIAL_WAL)
             from_totals(&effect, totals->wal_bytes, totals->answered);

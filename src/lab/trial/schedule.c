@@ -25,6 +25,8 @@
 static const double default_levels[TRIAL_LEVELS] = {0.30, 0.55, 0.80};
 /* The middle level first, then where tails show. */
 static const int level_order[] = {1, 2, 0};
+/* Whatever is still undecided is so at the levels that are judged. */
+static const int further_order[] = {1, 0};
 
 /* The target's own rate takes the place of the level nearest to it. */
 static void put_target_level(struct trial_schedule *s, double target_rate_per_s)
@@ -126,7 +128,8 @@ static enum tw_arm first_of_pair(struct trial_schedule *s, bool closed, int coun
 void trial_schedule_next(struct trial_schedule *s, bool closed, struct trial_order *ret)
 {
     int *count = closed ? &s->closed_pairs : &s->open_pairs;
-    int level = level_order[*count / 2 % TRIAL_LEVELS];
+    int level = *count < s->open_min ? level_order[*count / 2 % TRIAL_LEVELS]
+                                     : further_order[*count / 2 % 2];
 
     *ret = (struct trial_order){
         .pair = s->next_pair++,

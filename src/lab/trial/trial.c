@@ -31,6 +31,7 @@ struct trial {
     bool can_freeze, frozen[TW_ARM_COUNT];
     bool full_reads; /* the mix writes: WAL is counted slot by slot */
     bool silent;     /* the candidate stopped serving */
+    bool last;       /* undecided until the budget ended: the last look decides */
     int64_t begun_ns;
     double small_capacity; /* 0: not yet known */
     struct tw_rng rng;
@@ -462,6 +463,16 @@ static int run_block(struct trial *t, struct trial_schedule *s, bool closed,
     return r;
 }
 
+/* The budget has ended: one more look, which nothing follows. */
+static void last_look(struct trial *t, struct trial_analysis *an)
+{
+    trial_analyse(t->ret->slots.items, t->ret->slots.count, &t->spec->margins, true, an);
+    t->last = true;
+    if (an->inside)
+        t->ret->measured.stopped_because =
+            "decided at the end of the budget: every effect within the margins";
+}
+
 static int run_pairs(struct trial *t, struct trial_schedule *s, struct tw_err *err)
 {
     struct trial_analysis an;
@@ -471,7 +482,8 @@ static int run_pairs(struct trial *t, struct trial_schedule *s, struct tw_err *e
 
     for (;;) {
         trial_gate(t->ret->slots.items, t->ret->slots.count);
-        trial_analyse(t->ret->slots.items, t->ret->slots.count, &t->spec->margins, &an);
+        trial_analyse(t->ret->slots.items, t->ret->slots.count, &t->spec->margins, false,
+                      &an);
         t->ret->measured.stopped_because = why_stop(t, s, &an);
         if (t->ret->measured.stopped_because)
             break;
@@ -483,6 +495,8 @@ static int run_pairs(struct trial *t, struct trial_schedule *s, struct tw_err *e
             return r;
         tw_step("trial.block.done");
     }
+    if (!t->silent && !an.inside && !an.outside)
+        last_look(t, &an);
     t->ret->decided = !t->silent && (an.inside || an.outside);
     t->ret->measured.pairs = an.pairs;
     t->ret->measured.pairs_dropped = an.dropped;
@@ -585,7 +599,7 @@ static void sum_up(struct trial *t, const struct trial_warmup *w)
             trial_outliers(ret->slots.items, ret->slots.count, (enum tw_arm)arm);
     }
     trial_effects(t->arena, ret->slots.items, ret->slots.count, &t->spec->margins,
-                  &totals, ret);
+                  t->last, &totals, ret);
     m->seconds = elapsed_s(t);
 }
 

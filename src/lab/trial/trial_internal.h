@@ -92,6 +92,8 @@ enum trial_metric {
     TRIAL_METRIC_COUNT
 };
 #define TRIAL_ALPHA 0.10
+/* Shares of the smaller capacity up to which open pairs are held against margins. */
+#define TRIAL_JUDGED_LEVEL 0.70
 /* How a metric stands against the margin of the policy. */
 enum trial_standing {
     TRIAL_UNASKED, /* the policy has no margin for it */
@@ -117,8 +119,10 @@ struct trial_analysis {
 };
 /* Marks both slots of a pair as dropped where the generator itself was late. */
 void trial_gate(struct tw_slot *slots, size_t n);
+/* last: nothing follows this look, whose intervals may then be those of a fixed number of pairs. */
 void trial_analyse(const struct tw_slot *slots, size_t n,
-                   const struct tw_trial_margins *margins, struct trial_analysis *ret);
+                   const struct tw_trial_margins *margins, bool last,
+                   struct trial_analysis *ret);
 /* Standard deviation of the log ratio of a metric, baseline against baseline of the same
  * block. */
 double trial_noise_floor(const struct tw_slot *slots, size_t n, enum trial_metric metric);
@@ -131,7 +135,7 @@ struct trial_totals {
     int64_t answered[TW_ARM_COUNT];
 };
 void trial_effects(struct tw_arena *a, const struct tw_slot *slots, size_t n,
-                   const struct tw_trial_margins *margins,
+                   const struct tw_trial_margins *margins, bool last,
                    const struct trial_totals *totals, struct tw_trial_result *ret);
 
 /* ---- prewarm: what the mix touches, into both twins at once ---- */
