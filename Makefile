@@ -1,5 +1,5 @@
 # make            build/twin          make check       unit, data and theory tests under sanitizers
-# make check-live tests on real services (root)        make bench, accuracy   the figures
+# make check-live tests on real services (root)        make bench, accuracy, corpus   the figures
 # make CC=clang   the other compiler  make top, deps   what to read again; which room includes which
 CC       ?= gcc
 ifeq ($(origin CC),default)
@@ -35,7 +35,7 @@ test_obj  = $(patsubst %.c,$(VARIANT)/%.o,$(sort $(wildcard tests/$(1)/*.c)))
 ROOMTAGS  = -Isrc -Isrc/foundation -Isrc/world -Isrc/lab -Isrc/model -Isrc/app
 
 .DEFAULT_GOAL := all
-.PHONY: all check check-live bench accuracy format top deps clean tests install
+.PHONY: all check check-live bench accuracy corpus format top deps clean tests install
 all: build/twin
 
 build/twin: $(VARIANT)/twin
@@ -71,6 +71,8 @@ bench: all $(patsubst tests/bench/%.c,$(VARIANT)/bench/%,$(BENCHSRC))
 	scripts/bench
 accuracy: all $(VARIANT)/bench/accuracy
 	scripts/accuracy
+corpus: all
+	scripts/corpus
 format:
 	clang-format -i $$(git ls-files '*.c') # doors and internal headers are laid out by hand
 top:
