@@ -198,7 +198,7 @@ static int try_parents(const struct priv_cgroup_mount *m, const char *path)
     tw_auto_free char *parts = tw_strf("%s", path);
     tw_auto_close int dir = open(m->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     char *save;
-    bool ours = false;
+    bool ours = false, made;
 
     if (dir < 0)
         return -errno;
@@ -208,7 +208,8 @@ static int try_parents(const struct priv_cgroup_mount *m, const char *path)
 
         if (m->unified)
             enable_controllers(dir);
-        if (mkdirat(dir, part, 0755) < 0 && errno != EEXIST)
+        made = mkdirat(dir, part, 0755) == 0;
+        if (!made && errno != EEXIST)
             return -errno;
         next = openat(dir, part, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (next < 0)
@@ -216,7 +217,8 @@ static int try_parents(const struct priv_cgroup_mount *m, const char *path)
         if (!m->unified && strstr(m->controllers, "cpuset"))
             inherit_cpuset(dir, next);
         ours |= tw_streq(part, "twin");
-        if (ours)
+        /* one that stands may be that of somebody who measures just now */
+        if (ours && made)
             set_weight(next, false);
         (void)close(dir);
         dir = tw_take_fd(&next);

@@ -14,9 +14,9 @@ static const struct {
                         "the service itself refused the change, or did not survive it"},
     [IMPACT_PLAN_TURNED] = {0.97, "a plan turned bad, and its execution was timed"},
     [IMPACT_ARITHMETIC] = {0.97, "a limit is exceeded by computation"},
-    [IMPACT_TRIED] = {0.93,
-                      "the statements were run on a clone of the data under load, and what "
-                      "they left does not change how the load is answered"},
+    [IMPACT_TRIED] =
+        {0.93, "the statements were run on a clone of the data under load, and what "
+               "they left does not change how the load is answered"},
     [IMPACT_DECIDED] = {0.90,
                         "measured in alternating pairs until it was certain enough"},
     [IMPACT_INCONCLUSIVE] = {0.60,
@@ -112,7 +112,8 @@ static void lower(struct lowered *l, double factor, const char *why)
 
 /* What a measurement rests on: a mix that is like the source's, slots that were kept, a
  * host that repeats itself. */
-static void lower_by_measuring(struct lowered *l, const struct tw_measured *m)
+static void lower_by_measuring(struct lowered *l, const struct tw_measured *m,
+                               bool decided)
 {
     double slots = m->pairs + m->pairs_dropped;
 
@@ -125,7 +126,8 @@ static void lower_by_measuring(struct lowered *l, const struct tw_measured *m)
         lower(l, DROPPED_FACTOR,
               tw_arena_printf(l->arena, "%d of %.0f slot pairs had to be dropped",
                               m->pairs_dropped, slots));
-    if (m->noise_floor > NOISY)
+    /* what was decided was so in spite of the noise: its intervals have it in them */
+    if (m->noise_floor > NOISY && !decided)
         lower(l, NOISY_FACTOR,
               tw_arena_printf(l->arena,
                               "the host is noisy: baseline against baseline differs by "
@@ -142,7 +144,7 @@ void impact_confidence(struct impact *i)
                         classes[e].why};
 
     if (e == IMPACT_DECIDED || e == IMPACT_INCONCLUSIVE)
-        lower_by_measuring(&l, i->facts->measured);
+        lower_by_measuring(&l, i->facts->measured, e == IMPACT_DECIDED);
     if (e == IMPACT_UNMEASURED && i->facts->measured->stopped_because)
         l.why = tw_arena_printf(i->arena, "%s: %s", l.why,
                                 i->facts->measured->stopped_because);
