@@ -50,6 +50,8 @@ struct tw_impact_facts {
     struct tw_trial_margins_view {
         double throughput, p50, p95, p99, effect;
     } margins;
+    bool rules_judged;                    /* rules of a packet filter, for every packet */
+    int rules_packets;                    /* real ones that agree with that */
     double detection_sensitivity;         /* 0.7: a failure is told from p >= 1 - this on */
 };
 int tw_impact_make(struct tw_arena *a, const struct tw_impact_facts *facts,

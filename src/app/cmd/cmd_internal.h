@@ -27,7 +27,7 @@ struct cmd_args {
         *backend, *data;
     double hours, rate, budget;
     int64_t seed, limit, connections;
-    bool dry_run, keep, refresh_data, quiet, help;
+    bool dry_run, keep, refresh_data, scan, quiet, help;
     TW_ARRAY(const char *) clients, sets, files, mixes, sql, sql_files;
     const char *database;
     const char *type, *tier, *data_dir, *dsn, *file, *config, *project, *container,

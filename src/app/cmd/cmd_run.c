@@ -118,6 +118,7 @@ static int fill_options(struct cmd_args *args, struct tw_request *q, struct tw_e
     q->seed = args->seed ? (uint64_t)args->seed : q->seed;
     q->keep |= args->keep;
     q->refresh_data |= args->refresh_data;
+    q->scan |= args->scan;
     if (args->connections < 0 || args->connections > 100000)
         return tw_fail_at(err, -EINVAL, "--connections",
                           "--connections %lld: expected 1 to 100000",
@@ -331,10 +332,11 @@ const struct cmd cmd_run = {
     .usage =
         "run [change.json|-] [--target T --set NAME=VALUE …|--sql STATEMENT …] [options]",
     .summary = "simulate a change and decide: proceed, review or block",
-    .options = " target env set file sql sql-file database hours scenario profile rate "
-               "client connections mix risk-level engine "
-               "seed budget server token-file "
-               "policy backend data refresh-data dry-run keep output out color quiet ",
+    .options =
+        " target env set file sql sql-file database hours scenario profile rate "
+        "client connections mix risk-level engine "
+        "seed budget server token-file "
+        "policy backend data scan refresh-data dry-run keep output out color quiet ",
     .examples =
         "examples\n"
         "  twin run --target pg-demo --set max_connections=500 --set shared_buffers=2GB\n"

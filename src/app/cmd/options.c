@@ -56,6 +56,8 @@ static const struct option_row rows[] = {
      "likeness, clone or empty: what may be taken of the data"},
     {"refresh-data", 0, FLAG, AT(refresh_data), NULL,
      "take the data anew, however fresh it is"},
+    {"scan", 0, FLAG, AT(scan), NULL,
+     "of a change of rules: also what listens and who reaches it"},
     {"dry-run", 'n', FLAG, AT(dry_run), NULL, "check and plan, run nothing"},
     {"keep", 0, FLAG, AT(keep), NULL,
      "let the twins stand until Ctrl-C, for a look inside"},

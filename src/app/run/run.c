@@ -16,6 +16,14 @@ struct stage {
     bool measuring; /* left out where there is nothing to measure */
 };
 
+/* For rules of a packet filter there is no service to clone or to load: these stand in the place of
+ * taking and trying. */
+static const struct stage ruling[] = {
+    {"rules", run_rules, false, false},     {"flows", run_flows, false, false},
+    {"packets", run_packets, false, false}, {"impact", run_impact, false, false},
+    {"decide", run_decide, false, false},
+};
+
 /* Once for a command, however many variants it has … */
 static const struct stage opening[] = {
     {"target", run_target, true, false},
@@ -112,6 +120,7 @@ static double stage_share(const char *stage)
     } shares[] = {{"target", 0.0},   {"seed", 0.05},   {"clone", 0.08},
                   {"start", 0.1},    {"mix", 0.15},    {"schema", 0.16},
                   {"clients", 0.17}, {"plans", 0.18},
+                  {"rules", 0.1},  {"flows", 0.4}, {"packets", 0.7},
                   {"judge", 0.2},    {"trial", 0.25},  {"calibrate", 0.9},
                   {"predict", 0.93}, {"impact", 0.97}, {"decide", 0.99}};
     double done = 0;
@@ -321,7 +330,9 @@ static void try_variant(struct run *r, size_t i)
 
     begin_variant(r, i);
     run_add_issues(r, &planned);
-    rc = run_stages(r, trying, TW_COUNT_OF(trying), &unused, &err);
+    rc = run_is_rules(r) ? run_stages(r, ruling, TW_COUNT_OF(ruling), &unused, &err)
+                         : run_stages(r, trying, TW_COUNT_OF(trying), &unused, &err);
+    run_rules_done(r);
     if (rc < 0)
         fail_sim(r->sims[i], rc, &err);
     else
@@ -360,7 +371,7 @@ static int prepare(struct run *r, bool *ret_input, struct tw_err *err)
         rc = run_stages(r, planning, TW_COUNT_OF(planning), ret_input, err);
     }
     r->current = 0;
-    if (rc == 0 && !r->options->dry_run)
+    if (rc == 0 && !r->options->dry_run && !run_is_rules(r))
         rc = run_stages(r, taking, TW_COUNT_OF(taking), ret_input, err);
     return rc;
 }
@@ -411,7 +422,7 @@ int tw_run_sync(const struct tw_run_options *options, struct tw_simulation *sim,
     r.state_dir = options->state_dir ? options->state_dir : tw_state_dir_default(r.arena);
     begin_variant(&r, 0);
     rc = run_stages(&r, opening, TW_COUNT_OF(opening), &input, err);
-    if (rc == 0)
+    if (rc == 0 && r.kind->seed_fill)
         rc = run_stages(&r, taking, TW_COUNT_OF(taking), &input, err);
     sim->target = r.target;
     sim->snapshot = r.snapshot;

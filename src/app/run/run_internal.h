@@ -74,6 +74,7 @@ struct run_variant {
     bool schema_lasting;     /* it may have changed what writes cost */
     struct tw_load *load;
     struct tw_sandbox *client;
+    struct rules *rules;     /* of a change of rules (run_rules.h); NULL: it is none */
     struct run_clients *clients; /* while they are tried; NULL: not */
     /* Requests as the arms count them, now and the time before; -1 unknown. */
     int64_t counted[TW_ARM_COUNT], counted_before[TW_ARM_COUNT];
@@ -205,6 +206,13 @@ bool run_is_live(const struct run *r); /* made while the service runs: nothing t
 int run_renew(struct run *r, enum run_role role, struct tw_err *err);
 const char *run_main_database(const struct run *r);
 const char *run_own_program(struct run *r);
+/* A change of rules: both rule sets loaded; compared and judged; real packets sent at both. */
+bool run_is_rules(const struct run *r);
+int run_rules(struct run *r, struct tw_err *err);
+int run_flows(struct run *r, struct tw_err *err);
+int run_packets(struct run *r, struct tw_err *err);
+void run_rules_facts(struct run *r, struct tw_impact_facts *f);
+void run_rules_done(struct run *r);
 int run_clients(struct run *r, struct tw_err *err);
 int run_plans(struct run *r, struct tw_err *err);
 int run_judge(struct run *r, struct tw_err *err);

@@ -1,5 +1,6 @@
 /* Stages: everything found put before impact, and its answer before the policy. */
 #include "run_internal.h"
+#include "run_rules.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -200,7 +201,7 @@ static const char *describe_host(struct run *r)
     return tw_arena_printf(
         a, "%ld cores, %s, Linux %s, %s", sysconf(_SC_NPROCESSORS_ONLN),
         tw_show_bytes(a, (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE)),
-        u.release, tw_pool_method(r->pool));
+        u.release, r->pool ? tw_pool_method(r->pool) : "network namespaces");
 }
 
 /* How many more clients the server takes than it has. */
@@ -208,14 +209,16 @@ static double connections_free(const struct run *r)
 {
     const struct tw_service_limits *l = &r->v.limits[TW_BASELINE];
 
-    return l->max_connections - l->reserved_connections - fmax(0, r->snapshot.connections_used);
+    return l->max_connections - l->reserved_connections -
+           fmax(0, r->snapshot.connections_used);
 }
 
 int run_impact(struct run *r, struct tw_err *err)
 {
     struct tw_simulation *sim = r->v.sim;
     const struct tw_policy *p = &r->policy;
-    bool candidate = r->members[RUN_CANDIDATE].started.ready;
+    bool rules = run_is_rules(r),
+         candidate = rules || r->members[RUN_CANDIDATE].started.ready;
     struct tw_forecast forecast[TW_ARM_COUNT];
     struct tw_impact_facts f = {.plan = &sim->plan,
                                 .snapshot = &r->snapshot,
@@ -246,6 +249,8 @@ int run_impact(struct run *r, struct tw_err *err)
                                 .detection_sensitivity = RUN_FAILURE_SENSITIVITY};
     int rc;
 
+    f.candidate_reloaded |= rules;
+    f.candidate_restarted |= rules;
     run_clear_end(r);
     memcpy(forecast, sim->impact.forecast, sizeof(forecast));
     for (int arm = 0; arm < TW_ARM_COUNT; arm++) {
@@ -262,12 +267,17 @@ int run_impact(struct run *r, struct tw_err *err)
     if (r->v.measured)
         add_measured(r, &f);
     add_tried(r, &f);
-    add_differences(r, &f);
+    if (rules)
+        run_rules_facts(r, &f);
+    else
+        add_differences(r, &f);
     sim->measured.host = describe_host(r);
     if (!sim->measured.stopped_because)
         sim->measured.stopped_because = r->v.not_measured;
     rc = tw_impact_make(sim->arena, &f, &sim->impact, err);
     sim->impact.safer = r->v.safer ? r->v.safer : sim->impact.safer;
+    if (rules && rc == 0)
+        run_rules_apply(r);
     sim->has_impact = rc == 0;
     sim->snapshot = r->snapshot;
     return rc;

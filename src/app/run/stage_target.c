@@ -5,6 +5,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* A file or settings for a rule set, said without a type, are a change of rules. */
+static void take_type(struct run *r)
+{
+    for (size_t i = 0; i < r->sim_count && tw_streq(r->target.type, "firewall"); i++)
+        if (tw_streq(r->sims[i]->request.type, "config_change"))
+            r->sims[i]->request.type = "security";
+}
+
 int run_target(struct run *r, struct tw_err *err)
 {
     const struct tw_request *q = &r->sims[0]->request;
@@ -16,11 +24,13 @@ int run_target(struct run *r, struct tw_err *err)
         rc = tw_policy_load(r->arena, r->options->policy_path, &r->policy, err);
     if (rc < 0)
         return rc;
+    r->kind = tw_service_kind_find(r->target.type, NULL);
+    take_type(r);
+    q = &r->sims[0]->request;
     tw_policy_narrow(&r->policy, r->target.tier, q->type, q->risk_level);
     if (r->options->data)
         r->target.data = (enum tw_data_mode)tw_name_index(
             r->options->data, tw_data_mode_names, TW_DATA_COUNT);
-    r->kind = tw_service_kind_find(r->target.type, NULL);
     return r->kind->holds_data ? tw_env_check_clone(&r->target, err) : 0;
 }
 

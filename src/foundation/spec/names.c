@@ -10,8 +10,8 @@ const char *const tw_status_names[] = {"created", "queued", "running",
 const char *const tw_severity_names[] = {"info", "low", "medium", "high", "critical"};
 const char *const tw_verdict_names[] = {"proceed", "review", "block"};
 const char *const tw_arm_names[] = {"baseline", "candidate"};
-const char *const tw_step_kind_names[] = {"setting", "file", "append", "fragment", "sql",
-                                         "rule"};
+const char *const tw_step_kind_names[] = {"setting",  "file", "append",
+                                          "fragment", "sql",  "rule"};
 
 const struct tw_estimate tw_unknown = {
     .value = NAN, .low = NAN, .high = NAN, .level = NAN, .n = 0, .method = NULL};

@@ -283,7 +283,8 @@ static int read_sql(const struct reading *rd, const json_t *json, const char *po
     return 0;
 }
 
-static int read_database(const struct reading *rd, const json_t *json, const char *pointer)
+static int read_database(const struct reading *rd, const json_t *json,
+                         const char *pointer)
 {
     if (!json_is_string(json))
         return tw_fail_at(rd->err, -EINVAL, pointer,

@@ -7,8 +7,9 @@
 
 /* ---- the keys of one change, those of each action ---- */
 
-static const char *const keys[] = {"action", "port",  "source", "protocol", "verdict", "chain",
-                                   "handle", "rule",  "with",   "before",   "position"};
+static const char *const keys[] = {"action",  "port",   "source",  "protocol",
+                                   "verdict", "chain",  "handle",  "rule",
+                                   "with",    "before", "position"};
 static const struct action {
     const char *name, *takes, *needs; /* needs: any one of them; NULL: nothing */
 } actions[] = {
@@ -65,11 +66,11 @@ static int take(struct tw_arena *a, struct ones *all, const struct tw_setting_ch
     struct one *last = all->list.count ? &all->list.items[all->list.count - 1] : NULL;
 
     if (k < 0)
-        return tw_fail_at(err, -EINVAL, c->pointer,
-                          "a rule has no '%s'%s%s%s; expected action, port, source, protocol, "
-                          "verdict, chain, handle, rule, with, before or position",
-                          c->name, near ? "; did you mean '" : "", near ? near : "",
-                          near ? "'?" : "");
+        return tw_fail_at(
+            err, -EINVAL, c->pointer,
+            "a rule has no '%s'%s%s%s; expected action, port, source, protocol, "
+            "verdict, chain, handle, rule, with, before or position",
+            c->name, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
     if (!last || !same_object(last, c->pointer) || last->of[k]) {
         TW_PUSH(a, &all->list,
                 (struct one){.object = object_len(c->pointer), .pointer = c->pointer});
@@ -86,14 +87,16 @@ static int check_number(const struct tw_setting_change *c, int64_t least, int64_
 {
     int64_t n;
 
-    if (c && (tw_parse_int64(c->value ? c->value : "", &n, NULL) < 0 || n < least || n > most))
-        return tw_fail_at(err, -EINVAL, c->pointer, "%s '%s': expected %lld to %lld", c->name,
-                          c->value ? c->value : "null", (long long)least, (long long)most);
+    if (c &&
+        (tw_parse_int64(c->value ? c->value : "", &n, NULL) < 0 || n < least || n > most))
+        return tw_fail_at(err, -EINVAL, c->pointer, "%s '%s': expected %lld to %lld",
+                          c->name, c->value ? c->value : "null", (long long)least,
+                          (long long)most);
     return 0;
 }
 
-static int check_word(const struct tw_setting_change *c, const char *const *words, size_t n,
-                      const char *expected, struct tw_err *err)
+static int check_word(const struct tw_setting_change *c, const char *const *words,
+                      size_t n, const char *expected, struct tw_err *err)
 {
     if (c && tw_name_index(c->value ? c->value : "", words, n) < 0)
         return tw_fail_at(err, -EINVAL, c->pointer, "%s '%s': expected %s", c->name,
@@ -107,13 +110,14 @@ static int check_rule(const struct tw_setting_change *c, struct tw_err *err)
     if (!c)
         return 0;
     if (!c->value || !*c->value)
-        return tw_fail_at(err, -EINVAL, c->pointer, "%s is empty: expected a rule as the tool lists it",
-                          c->name);
-    if (strpbrk(c->value, ";\n\\#`") || strstr(c->value, "include"))
         return tw_fail_at(err, -EINVAL, c->pointer,
-                          "%s '%.80s': expected one rule, without ';', comments, 'include' or "
-                          "line ends",
-                          c->name, c->value);
+                          "%s is empty: expected a rule as the tool lists it", c->name);
+    if (strpbrk(c->value, ";\n\\#`") || strstr(c->value, "include"))
+        return tw_fail_at(
+            err, -EINVAL, c->pointer,
+            "%s '%.80s': expected one rule, without ';', comments, 'include' or "
+            "line ends",
+            c->name, c->value);
     return 0;
 }
 
@@ -134,27 +138,44 @@ static int check_source(const struct tw_setting_change *c, struct tw_err *err)
     static const char fine[] = "0123456789abcdefABCDEF.:/-";
 
     if (c && (!c->value || !*c->value || c->value[strspn(c->value, fine)]))
-        return tw_fail_at(err, -EINVAL, c->pointer,
-                          "source '%s': expected an address, a prefix or a range, say 10.0.0.0/8",
-                          c->value ? c->value : "null");
+        return tw_fail_at(
+            err, -EINVAL, c->pointer,
+            "source '%s': expected an address, a prefix or a range, say 10.0.0.0/8",
+            c->value ? c->value : "null");
     return 0;
 }
 
-enum key { ACTION, PORT, SOURCE, PROTOCOL, VERDICT, CHAIN, HANDLE, RULE, WITH, BEFORE, POSITION };
+enum key {
+    ACTION,
+    PORT,
+    SOURCE,
+    PROTOCOL,
+    VERDICT,
+    CHAIN,
+    HANDLE,
+    RULE,
+    WITH,
+    BEFORE,
+    POSITION
+};
 
 static int check_values(const struct one *o, struct tw_err *err)
 {
     static const char *const verdicts[] = {"accept", "drop", "reject"},
-                            *const protocols[] = {"tcp", "udp", "sctp", "dccp", "udplite", "icmp",
-                                                  "icmpv6", "gre", "esp", "ah"};
+                             *const protocols[] = {"tcp",     "udp",  "sctp",   "dccp",
+                                                   "udplite", "icmp", "icmpv6", "gre",
+                                                   "esp",     "ah"};
     int r = check_number(o->of[PORT], 0, 65535, err);
 
     r = r < 0 ? r : check_number(o->of[HANDLE], 1, INT64_C(1) << 40, err);
     r = r < 0 ? r : check_number(o->of[POSITION], 1, 1000000, err);
-    r = r < 0 ? r : check_word(o->of[VERDICT], verdicts, TW_COUNT_OF(verdicts),
-                               "accept, drop or reject", err);
-    r = r < 0 ? r : check_word(o->of[PROTOCOL], protocols, TW_COUNT_OF(protocols),
-                               "tcp, udp, icmp, icmpv6, sctp, dccp, udplite, gre, esp or ah", err);
+    r = r < 0 ? r
+              : check_word(o->of[VERDICT], verdicts, TW_COUNT_OF(verdicts),
+                           "accept, drop or reject", err);
+    r = r < 0 ? r
+              : check_word(o->of[PROTOCOL], protocols, TW_COUNT_OF(protocols),
+                           "tcp, udp, icmp, icmpv6, sctp, dccp, udplite, gre, esp or ah",
+                           err);
     r = r < 0 ? r : check_source(o->of[SOURCE], err);
     r = r < 0 ? r : check_name(o->of[CHAIN], err);
     r = r < 0 ? r : check_rule(o->of[RULE], err);
@@ -181,9 +202,10 @@ static int check_one(struct tw_arena *a, const struct one *o, struct tw_err *err
     const struct action *action;
 
     if (!o->of[ACTION])
-        return tw_fail_at(err, -EINVAL, parent(a, o),
-                          "what is to be done? expected \"action\": add_rule, remove_rule, "
-                          "replace_rule or move_rule");
+        return tw_fail_at(
+            err, -EINVAL, parent(a, o),
+            "what is to be done? expected \"action\": add_rule, remove_rule, "
+            "replace_rule or move_rule");
     word = o->of[ACTION]->value ? o->of[ACTION]->value : "null";
     action = action_find(word);
     for (size_t i = 0; i < TW_COUNT_OF(actions); i++)
@@ -193,19 +215,24 @@ static int check_one(struct tw_arena *a, const struct one *o, struct tw_err *err
         return tw_fail_at(err, -EINVAL, o->of[ACTION]->pointer,
                           "action '%s': expected add_rule, remove_rule, replace_rule or "
                           "move_rule%s%s%s",
-                          word, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+                          word, near ? "; did you mean '" : "", near ? near : "",
+                          near ? "'?" : "");
     for (size_t k = 1; k < TW_COUNT_OF(keys); k++)
         if (o->of[k] && !listed(action->takes, keys[k]))
-            return tw_fail_at(err, -EINVAL, o->of[k]->pointer, "%s takes no '%s'; it takes%s",
-                              action->name, keys[k], action->takes);
+            return tw_fail_at(err, -EINVAL, o->of[k]->pointer,
+                              "%s takes no '%s'; it takes%s", action->name, keys[k],
+                              action->takes);
     if (action->needs && !has_any(o, action->needs))
-        return tw_fail_at(err, -EINVAL, parent(a, o), "%s needs to know which rule: give one of%s",
-                          action->name, action->needs);
-    if (tw_streq(action->name, "replace_rule") && !o->of[WITH])
-        return tw_fail_at(err, -EINVAL, parent(a, o), "replace_rule needs the new rule as 'with'");
-    if (tw_streq(action->name, "move_rule") && !o->of[BEFORE] && !o->of[POSITION])
         return tw_fail_at(err, -EINVAL, parent(a, o),
-                          "move_rule needs a place: 'before' (a rule) or 'position' (1 is first)");
+                          "%s needs to know which rule: give one of%s", action->name,
+                          action->needs);
+    if (tw_streq(action->name, "replace_rule") && !o->of[WITH])
+        return tw_fail_at(err, -EINVAL, parent(a, o),
+                          "replace_rule needs the new rule as 'with'");
+    if (tw_streq(action->name, "move_rule") && !o->of[BEFORE] && !o->of[POSITION])
+        return tw_fail_at(
+            err, -EINVAL, parent(a, o),
+            "move_rule needs a place: 'before' (a rule) or 'position' (1 is first)");
     return check_values(o, err);
 }
 
@@ -235,18 +262,19 @@ static int check_includes(struct tw_arena *a, const struct tw_snapshot *s,
             const char *text = tw_arena_strndup(a, at, strcspn(at, "\n;"));
 
             if (!today || !strstr(today->text, text))
-                return tw_fail_at(err, -EINVAL, "/files",
-                                  "'%s': a new rule set may only include what today's does; put "
-                                  "the included rules in its place",
-                                  text);
+                return tw_fail_at(
+                    err, -EINVAL, "/files",
+                    "'%s': a new rule set may only include what today's does; put "
+                    "the included rules in its place",
+                    text);
         }
         at += strlen("include");
     }
     return 0;
 }
 
-static int check_files(struct tw_arena *a, const struct tw_snapshot *s, const struct tw_request *r,
-                       struct tw_err *err)
+static int check_files(struct tw_arena *a, const struct tw_snapshot *s,
+                       const struct tw_request *r, struct tw_err *err)
 {
     int code = 0;
 
@@ -254,8 +282,9 @@ static int check_files(struct tw_arena *a, const struct tw_snapshot *s, const st
         const struct tw_file_change *f = &r->files.items[i];
 
         if (f->path && !file_of(s, f->path))
-            return tw_fail_at(err, -EINVAL, "/files", "'%s' is no file of target '%s'; it has '%s'",
-                              f->path, s->target, s->files.items[0].path);
+            return tw_fail_at(err, -EINVAL, "/files",
+                              "'%s' is no file of target '%s'; it has '%s'", f->path,
+                              s->target, s->files.items[0].path);
         if (f->append && !f->path)
             return tw_fail_at(err, -EINVAL, "/files", "what is appended needs a path");
         code = check_includes(a, s, f, err);
@@ -265,17 +294,18 @@ static int check_files(struct tw_arena *a, const struct tw_snapshot *s, const st
 
 /* ---- the two callbacks ---- */
 
-static int read_all(struct tw_arena *a, const struct tw_snapshot *s, const struct tw_request *r,
-                    struct ones *ret, struct tw_err *err)
+static int read_all(struct tw_arena *a, const struct tw_snapshot *s,
+                    const struct tw_request *r, struct ones *ret, struct tw_err *err)
 {
     int code = 0;
 
     *ret = (struct ones){0};
     if (!tw_streq(s->type, FILTER))
-        return tw_fail_at(err, -EINVAL, "/target",
-                          "target '%s' is of type '%s'; a security change wants a rule set (type "
-                          "firewall); settings and files of a service are a config_change",
-                          s->target, s->type);
+        return tw_fail_at(
+            err, -EINVAL, "/target",
+            "target '%s' is of type '%s'; a security change wants a rule set (type "
+            "firewall); settings and files of a service are a config_change",
+            s->target, s->type);
     if (r->sql.count)
         return tw_fail_at(err, -EINVAL, "/change/sql", "a rule set takes no SQL");
     for (size_t i = 0; i < r->settings.count && code == 0; i++)
@@ -285,8 +315,9 @@ static int read_all(struct tw_arena *a, const struct tw_snapshot *s, const struc
     return code < 0 ? code : check_files(a, s, r, err);
 }
 
-static int validate(struct tw_arena *a, const struct tw_snapshot *s, const struct tw_request *r,
-                    struct tw_issues *issues, struct tw_err *err)
+static int validate(struct tw_arena *a, const struct tw_snapshot *s,
+                    const struct tw_request *r, struct tw_issues *issues,
+                    struct tw_err *err)
 {
     struct ones all;
 
@@ -306,8 +337,8 @@ static const char *as_json(struct tw_arena *a, const struct one *o)
     return tw_arena_strdup(a, text);
 }
 
-static int plan(struct tw_arena *a, const struct tw_snapshot *s, const struct tw_request *r,
-                struct tw_plan *ret, struct tw_err *err)
+static int plan(struct tw_arena *a, const struct tw_snapshot *s,
+                const struct tw_request *r, struct tw_plan *ret, struct tw_err *err)
 {
     struct ones all;
     int code = read_all(a, s, r, &all, err);
@@ -335,7 +366,8 @@ static int plan(struct tw_arena *a, const struct tw_snapshot *s, const struct tw
 extern const struct tw_change_type change_type_security;
 const struct tw_change_type change_type_security = {
     .name = "security",
-    .summary = "rules of a packet filter: added, removed, replaced, moved, or a whole file",
+    .summary =
+        "rules of a packet filter: added, removed, replaced, moved, or a whole file",
     .rules = true,
     .validate = validate,
     .plan = plan,

@@ -75,7 +75,8 @@ static char *ranges_text(struct tw_flow_space *s, struct tw_arena *a, enum tw_fl
             one.hi |= FLOW_ALL >> 32;
         word = f == TW_FLOW_IIF || f == TW_FLOW_OIF ? names_text(s, a, one)
                                                     : flow_range_text(a, f, v6, one);
-        text = tw_arena_printf(a, "%s%s%s", text, *text ? ", " : "", word);
+        if (*word) /* no interface at all has no name */
+            text = tw_arena_printf(a, "%s%s%s", text, *text ? ", " : "", word);
     }
     return n > shown ? tw_arena_printf(a, "%s, …", text) : text;
 }

@@ -208,8 +208,8 @@ static bool same_order(const struct tw_flow_rules *x, const struct tw_flow_rules
 /* Every packet, as it begins, that may fare otherwise. Fields that rules write are forgotten: at
  * the beginning they can have been anything. Interfaces and states as rules see them differ from
  * what packets have only where every packet has the same. */
-static uint32_t concerned(struct tw_flow_space *s, const struct tw_flow_rules *x,
-                          const struct tw_flow_rules *y)
+uint32_t flow_concerned(struct tw_flow_space *s, const struct tw_flow_rules *x,
+                        const struct tw_flow_rules *y)
 {
     uint32_t set = same_order(x, y) ? one_side(s, x, y, true) : 1;
     unsigned fields = x->written | y->written | FLOW_BIT(TW_FLOW_IIF) | FLOW_BIT(TW_FLOW_OIF) |
@@ -278,7 +278,7 @@ int tw_flow_compare(struct tw_flow_space *s, struct tw_arena *a, const struct tw
 {
     bool rewritten = ((before->written | after->written) & FLOW_BIT(TW_FLOW_DADDR)) != 0;
     uint32_t world = flow_world(s, path, rewritten);
-    uint32_t start = flow_dd_and(s->dd, world, concerned(s, before, after));
+    uint32_t start = flow_dd_and(s->dd, world, flow_concerned(s, before, after));
     struct flow_outcome x, y;
 
     *ret = (struct tw_flow_difference){0};

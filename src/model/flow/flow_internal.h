@@ -252,6 +252,9 @@ struct flow_record { /* (set) arrays of rule_count and chain_count, NULL: not as
     uint32_t *matched; /* what a rule was given that it may match */
     uint32_t *entered; /* what came to a chain */
 };
+/* Every packet, as it begins, that may fare otherwise by the two. */
+uint32_t flow_concerned(struct tw_flow_space *s, const struct tw_flow_rules *x,
+                        const struct tw_flow_rules *y);
 /* start: packets at the first hook. The caller frees outcome->end.items. */
 void flow_walk(struct tw_flow_space *s, const struct tw_flow_rules *r, enum tw_flow_path path,
                uint32_t start, const struct flow_record *record, struct flow_outcome *ret);

@@ -63,6 +63,9 @@ static void fate_of(struct tw_flow_space *s, const struct tw_flow_rules *const *
 
 /* ---- lock-outs ---- */
 
+/* Answers come back to ports that no rule names: this one stands for them. */
+#define REPLY_PORT 45091
+
 static const struct lockout {
     const char *name, *remedy;
     struct question ask[4]; /* any of them; ends with proto 0 */
@@ -76,12 +79,12 @@ static const struct lockout {
      false, TW_CRITICAL, TW_BLOCK},
     {"packets of established connections",
      "accept ct state established,related at the top of the chain",
-     {{TW_FLOW_TO_HOST, NO, 6, NO, NO, NO, TW_FLOW_ESTABLISHED, NULL},
-      {TW_FLOW_TO_HOST, NO, 17, NO, NO, NO, TW_FLOW_ESTABLISHED, NULL}},
+     {{TW_FLOW_TO_HOST, NO, 6, NO, REPLY_PORT, NO, TW_FLOW_ESTABLISHED, NULL},
+      {TW_FLOW_TO_HOST, NO, 17, NO, REPLY_PORT, NO, TW_FLOW_ESTABLISHED, NULL}},
      true, TW_CRITICAL, TW_BLOCK},
     {"packets of established connections of this host",
      "accept ct state established,related on output",
-     {{TW_FLOW_FROM_HOST, NO, 6, NO, NO, NO, TW_FLOW_ESTABLISHED, NULL}},
+     {{TW_FLOW_FROM_HOST, NO, 6, NO, REPLY_PORT, NO, TW_FLOW_ESTABLISHED, NULL}},
      true, TW_CRITICAL, TW_BLOCK},
     {"management by ssh (port 22)",
      "keep a rule that accepts tcp port 22 from where you are",
@@ -123,19 +126,32 @@ static void say_lost(struct tw_flow_space *s, struct tw_arena *a, const char *na
     issue->probability = sure.lo ? 1 : 0.5;
 }
 
+/* Is any of it surely accepted after the change, beyond what the host sends itself? */
+static bool some_is_left(struct tw_flow_space *s, const struct question *q,
+                         const struct tw_flow_rules *const *r)
+{
+    enum tw_flow_field side = q->path == TW_FLOW_FROM_HOST ? TW_FLOW_OIF : TW_FLOW_IIF;
+    struct fate f;
+
+    fate_of(s, r, q->path,
+            flow_dd_minus(s->dd, set_of(s, q), flow_set_is(s, side, tw_flow_name("lo"))), &f);
+    return flow_dd_minus(s->dd, f.accept[1], f.drop[1]) != 0;
+}
+
 static void check_lockout(struct tw_flow_space *s, struct tw_arena *a, const struct lockout *l,
                           const struct question *q, const struct tw_flow_rules *const *r,
-                          struct tw_issues *issues)
+                          const uint32_t *touched, struct tw_issues *issues)
 {
     struct fate f;
     uint32_t had, lost;
 
-    fate_of(s, r, q->path, set_of(s, q), &f);
+    /* what no changed rule matches fares as before */
+    fate_of(s, r, q->path, flow_dd_and(s->dd, set_of(s, q), *touched), &f);
     had = flow_dd_minus(s->dd, f.accept[0], f.drop[0]);
     lost = flow_dd_and(s->dd, had, f.drop[1]);
     if (!lost || flow_dd_full(s->dd))
         return;
-    if (l->all && flow_dd_minus(s->dd, f.accept[1], f.drop[1]))
+    if (l->all && some_is_left(s, q, r))
         return;
     say_lost(s, a, l->name, l->remedy, l->severity, l->verdict, &f, lost, issues);
 }
@@ -336,7 +352,8 @@ static void check_families(struct tw_flow_space *s, struct tw_arena *a, const st
 }
 
 static void check_exposures(struct tw_flow_space *s, struct tw_arena *a,
-                            const struct tw_flow_rules *const *r, struct tw_issues *issues)
+                            const struct tw_flow_rules *const *r, const uint32_t *touched,
+                            struct tw_issues *issues)
 {
     struct fate f;
     uint32_t lo = flow_set_is(s, TW_FLOW_IIF, tw_flow_name("lo"));
@@ -345,6 +362,8 @@ static void check_exposures(struct tw_flow_space *s, struct tw_arena *a,
 
     ask = flow_dd_minus(s->dd, flow_dd_and(s->dd, ask, from), lo);
     ask = flow_dd_and(s->dd, ask, flow_world(s, TW_FLOW_TO_HOST, true));
+    if (!flow_dd_and(s->dd, ask, *touched))
+        return;
     fate_of(s, r, TW_FLOW_TO_HOST, ask, &f);
     for (size_t i = 0; i < TW_COUNT_OF(services) && !flow_dd_full(s->dd); i++)
         check_exposed(s, a, &f, &services[i], issues);
@@ -356,13 +375,16 @@ int tw_flow_judge(struct tw_flow_space *s, struct tw_arena *a, const struct tw_f
                   size_t keep_count, struct tw_issues *issues, struct tw_err *err)
 {
     const struct tw_flow_rules *const r[] = {before, after};
+    uint32_t touched = flow_concerned(s, before, after);
 
+    flow_pin(s, &touched);
     for (size_t i = 0; i < TW_COUNT_OF(lockouts); i++)
         for (size_t k = 0; k < TW_COUNT_OF(lockouts[i].ask) && lockouts[i].ask[k].proto; k++)
-            check_lockout(s, a, &lockouts[i], &lockouts[i].ask[k], r, issues);
+            check_lockout(s, a, &lockouts[i], &lockouts[i].ask[k], r, &touched, issues);
     for (size_t i = 0; i < keep_count; i++)
         check_keep(s, a, &keep[i], r, issues);
-    check_exposures(s, a, r, issues);
+    check_exposures(s, a, r, &touched, issues);
+    flow_unpin(s, 1);
     return flow_full(s, err);
 }
 

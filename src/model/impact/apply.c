@@ -156,7 +156,8 @@ static void sql_apply(struct impact *i)
 
     i->ret->apply = (struct tw_apply){.how = "sql", .cold_s = NAN};
     for (size_t k = 0; k < i->facts->plan->steps.count; k++)
-        push(i, false, tw_arena_printf(i->arena, "%s;", i->facts->plan->steps.items[k].value));
+        push(i, false,
+             tw_arena_printf(i->arena, "%s;", i->facts->plan->steps.items[k].value));
     for (size_t k = 0; k < s->used.count + s->unused.count; k++)
         push(i, true,
              tw_arena_printf(i->arena, "DROP INDEX CONCURRENTLY %s;",

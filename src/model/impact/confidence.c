@@ -17,6 +17,7 @@ static const struct {
     [IMPACT_TRIED] =
         {0.93, "the statements were run on a clone of the data under load, and what "
                "they left does not change how the load is answered"},
+    [IMPACT_EXACT] = {0.97, "every packet was considered, and the kernel loads both rule sets"},
     [IMPACT_DECIDED] = {0.90,
                         "measured in alternating pairs until it was certain enough"},
     [IMPACT_INCONCLUSIVE] = {0.60,
@@ -82,6 +83,8 @@ static bool plan_turned(const struct tw_impact_facts *f)
 
 enum impact_evidence impact_evidence(const struct tw_impact_facts *f)
 {
+    if (f->rules_judged)
+        return IMPACT_EXACT;
     if (impact_refused(f) || f->candidate_stopped || blocks(f, is_refusal))
         return IMPACT_REFUSED;
     if (plan_turned(f) || blocks(f, is_plan))
@@ -148,6 +151,9 @@ void impact_confidence(struct impact *i)
     if (e == IMPACT_UNMEASURED && i->facts->measured->stopped_because)
         l.why = tw_arena_printf(i->arena, "%s: %s", l.why,
                                 i->facts->measured->stopped_because);
+    if (e == IMPACT_EXACT && i->facts->rules_packets)
+        l.why = tw_arena_printf(i->arena, "%s; %d real packets fared as the model says", l.why,
+                                i->facts->rules_packets);
     i->ret->confidence = l.confidence;
     i->ret->calibrated = c->n > 0;
     i->ret->calibrated_n = c->n;

@@ -39,6 +39,7 @@ static const struct {
     {"durability.", "durability"},
     {"exposure.", "exposure"},
     {"security.", "exposure"},
+    {"firewall.", "rules"},
 };
 
 static void add(struct impact *i, const char *name, double points, const char *why)

@@ -59,8 +59,8 @@ static int read_one(struct tw_arena *a, const char *path, struct tw_snapshot *s,
 }
 
 /* iptables-persistent keeps the two families in files side by side. */
-static int read_files(struct tw_arena *a, const struct tw_target *t, struct tw_snapshot *s,
-                      struct tw_err *err)
+static int read_files(struct tw_arena *a, const struct tw_target *t,
+                      struct tw_snapshot *s, struct tw_err *err)
 {
     static const char *const sides[][2] = {{".v4", ".v6"}, {".v6", ".v4"}};
     int r = read_one(a, t->file, s, err);
@@ -70,7 +70,8 @@ static int read_files(struct tw_arena *a, const struct tw_target *t, struct tw_s
     for (size_t i = 0; i < TW_COUNT_OF(sides) && r == 0; i++)
         if (tw_ends_with(t->file, sides[i][0])) {
             size_t stem = strlen(t->file) - strlen(sides[i][0]);
-            const char *other = tw_arena_printf(a, "%.*s%s", (int)stem, t->file, sides[i][1]);
+            const char *other =
+                tw_arena_printf(a, "%.*s%s", (int)stem, t->file, sides[i][1]);
 
             (void)read_one(a, other, s, NULL);
         }
@@ -127,7 +128,8 @@ static int read_live(struct tw_arena *a, struct tw_snapshot *s, struct tw_err *e
             add_file(a, s, saves[i].path, saved, 0600);
     }
     if (!s->files.count)
-        return tw_fail(err, -EACCES, "the rule set of this host cannot be read: %s", why.text);
+        return tw_fail(err, -EACCES, "the rule set of this host cannot be read: %s",
+                       why.text);
     return 0;
 }
 
@@ -141,11 +143,13 @@ static void add_address(struct tw_arena *a, struct tw_snapshot *s, const char *n
         if (tw_streq(s->settings.items[i].name, name)) {
             struct tw_setting *had = &s->settings.items[i];
 
-            had->value = *had->value ? tw_arena_printf(a, "%s, %s", had->value, address) : address;
+            had->value =
+                *had->value ? tw_arena_printf(a, "%s, %s", had->value, address) : address;
             return;
         }
     TW_PUSH(a, &s->settings,
-            (struct tw_setting){.name = name, .value = address, .type = "string", .source = "host"});
+            (struct tw_setting){
+                .name = name, .value = address, .type = "string", .source = "host"});
 }
 
 static void read_interfaces(struct tw_arena *a, struct tw_snapshot *s)
@@ -159,11 +163,15 @@ static void read_interfaces(struct tw_arena *a, struct tw_snapshot *s)
         int family = i->ifa_addr ? i->ifa_addr->sa_family : AF_UNSPEC;
 
         if (family == AF_INET)
-            (void)inet_ntop(family, &((const struct sockaddr_in *)(const void *)i->ifa_addr)->sin_addr,
-                            text, sizeof text);
+            (void)inet_ntop(
+                family,
+                &((const struct sockaddr_in *)(const void *)i->ifa_addr)->sin_addr, text,
+                sizeof text);
         else if (family == AF_INET6)
-            (void)inet_ntop(family, &((const struct sockaddr_in6 *)(const void *)i->ifa_addr)->sin6_addr,
-                            text, sizeof text);
+            (void)inet_ntop(
+                family,
+                &((const struct sockaddr_in6 *)(const void *)i->ifa_addr)->sin6_addr,
+                text, sizeof text);
         add_address(a, s, i->ifa_name, tw_arena_strdup(a, text));
     }
     freeifaddrs(all);
@@ -214,19 +222,22 @@ static void read_listeners(struct tw_arena *a, struct tw_snapshot *s)
 
         if (tw_read_file(AT_FDCWD, tables[t].path, 8 << 20, &text, NULL, NULL) < 0)
             continue;
-        for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+        for (char *line = strtok_r(text, "\n", &save); line;
+             line = strtok_r(NULL, "\n", &save)) {
             char local[40], state[4];
             unsigned port;
 
-            if (sscanf(line, " %*d: %39[0-9A-F]:%4x %*[0-9A-F]:%*4x %3s", local, &port, state) == 3 &&
+            if (sscanf(line, " %*d: %39[0-9A-F]:%4x %*[0-9A-F]:%*4x %3s", local, &port,
+                       state) == 3 &&
                 strcmp(state, tables[t].state) == 0 && port)
-                add_listener(a, s, tables[t].protocol, hex_address(a, local, tables[t].v6), (int)port);
+                add_listener(a, s, tables[t].protocol,
+                             hex_address(a, local, tables[t].v6), (int)port);
         }
     }
 }
 
-static int snapshot(struct tw_arena *a, const struct tw_target *t, struct tw_snapshot *ret,
-                    struct tw_err *err)
+static int snapshot(struct tw_arena *a, const struct tw_target *t,
+                    struct tw_snapshot *ret, struct tw_err *err)
 {
     int64_t begun = tw_now_ns();
     int r = t->file ? read_files(a, t, ret, err) : read_live(a, ret, err);
@@ -242,16 +253,18 @@ static int snapshot(struct tw_arena *a, const struct tw_target *t, struct tw_sna
 
 /* ---- changes: of type security ---- */
 
-static int validate(struct tw_arena *a, const struct tw_snapshot *s, const struct tw_request *r,
-                    struct tw_issues *issues, struct tw_err *err)
+static int validate(struct tw_arena *a, const struct tw_snapshot *s,
+                    const struct tw_request *r, struct tw_issues *issues,
+                    struct tw_err *err)
 {
     (void)a, (void)r, (void)issues;
     return tw_fail_at(err, -EINVAL, "/type",
-                      "target '%s' is a rule set: what changes it is of type security", s->target);
+                      "target '%s' is a rule set: what changes it is of type security",
+                      s->target);
 }
 
-static int plan(struct tw_arena *a, const struct tw_snapshot *s, const struct tw_request *r,
-                struct tw_plan *ret, struct tw_err *err)
+static int plan(struct tw_arena *a, const struct tw_snapshot *s,
+                const struct tw_request *r, struct tw_plan *ret, struct tw_err *err)
 {
     (void)ret;
     return validate(a, s, r, NULL, err);
@@ -260,7 +273,8 @@ static int plan(struct tw_arena *a, const struct tw_snapshot *s, const struct tw
 extern const struct tw_service_kind kind_firewall;
 const struct tw_service_kind kind_firewall = {
     .name = "firewall",
-    .summary = "the packet filter of a host: nftables or iptables, from a file or as it is now",
+    .summary =
+        "the packet filter of a host: nftables or iptables, from a file or as it is now",
     .programs = programs,
     .check_declaration = check_declaration,
     .snapshot = snapshot,

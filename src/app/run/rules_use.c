@@ -1,0 +1,306 @@
+/* What a change of rules means to those who are there today: sockets that listen, connections that are
+ * tracked; and what reaches them at all. */
+#include "run_rules.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CONNECTIONS_MAX 512
+#define LINES_MAX       10
+
+/* ---- the packet that begins a connection ---- */
+
+static bool begin(struct tw_flow_packet *p, int proto, const char *from, const char *to, int port)
+{
+    bool v6, to_v6;
+
+    *p = (struct tw_flow_packet){{0}};
+    if (tw_flow_address(from, &v6, &p->field[TW_FLOW_SADDR], NULL) < 0 ||
+        tw_flow_address(to, &to_v6, &p->field[TW_FLOW_DADDR], NULL) < 0 || v6 != to_v6)
+        return false;
+    p->field[TW_FLOW_FAMILY] = v6;
+    p->field[TW_FLOW_PROTO] = (tw_flow_num)proto;
+    p->field[TW_FLOW_STATE] = TW_FLOW_NEW;
+    p->field[TW_FLOW_DTYPE] = TW_FLOW_LOCAL;
+    p->field[TW_FLOW_FLAGS] = proto == 6 ? 2 : 0;
+    p->field[TW_FLOW_TTL] = 64;
+    p->field[TW_FLOW_SPORT] = 40000;
+    p->field[TW_FLOW_DPORT] = (tw_flow_num)port;
+    return true;
+}
+
+static bool is_lost(const struct rules *rules, const struct tw_flow_packet *p)
+{
+    return tw_flow_evaluate(rules->side[TW_BASELINE].rules, TW_FLOW_TO_HOST, p) == TW_FLOW_ACCEPT &&
+           tw_flow_evaluate(rules->side[TW_CANDIDATE].rules, TW_FLOW_TO_HOST, p) == TW_FLOW_DROP;
+}
+
+static void set_interface(struct run *r, struct tw_flow_packet *p, const char *address)
+{
+    static const char word[] = "interface ";
+
+    p->field[TW_FLOW_IIF] = tw_flow_name("eth0");
+    for (size_t i = 0; i < r->snapshot.settings.count; i++) {
+        const struct tw_setting *s = &r->snapshot.settings.items[i];
+
+        if (tw_starts_with(s->name, word) && strcmp(s->name + strlen(word), "lo") != 0 &&
+            (!address || strstr(s->value, address))) {
+            p->field[TW_FLOW_IIF] = tw_flow_name(s->name + strlen(word));
+            return;
+        }
+    }
+}
+
+static bool is_any(const char *address)
+{
+    return tw_streq(address, "0.0.0.0") || tw_streq(address, "::");
+}
+
+static bool is_loopback(const char *address)
+{
+    return tw_starts_with(address, "127.") || tw_streq(address, "::1");
+}
+
+/* ---- listening sockets ---- */
+
+static const char *source_of_lost(struct run *r, const struct tw_endpoint *e)
+{
+    static const char *const from[] = {"198.18.7.7", "203.0.114.9", "10.7.7.7", "192.168.7.7",
+                                       "172.16.7.7", "2600::7",     "fd00:7::7"};
+    const struct rules *rules = r->v.rules;
+    int proto = tw_streq(e->protocol, "udp") ? 17 : 6;
+
+    for (size_t i = 0; i < rules->changes.count; i++) {
+        const struct tw_flow_change *c = &rules->changes.items[i];
+
+        if (c->path == TW_FLOW_TO_HOST && c->before == TW_FLOW_ACCEPT && c->after == TW_FLOW_DROP &&
+            c->witness.field[TW_FLOW_STATE] == TW_FLOW_NEW &&
+            c->witness.field[TW_FLOW_PROTO] == (tw_flow_num)proto &&
+            c->witness.field[TW_FLOW_DPORT] == (tw_flow_num)e->port)
+            return c->witness_text;
+    }
+    for (size_t i = 0; i < TW_COUNT_OF(from); i++) {
+        struct tw_flow_packet p;
+        bool v6 = strchr(from[i], ':') != NULL, bound6 = strchr(e->address, ':') != NULL;
+        const char *to = !is_any(e->address) ? e->address : v6 ? "fd00:213::1" : "10.213.9.1";
+
+        /* a socket at :: takes both families */
+        if ((v6 && !bound6) || (!is_any(e->address) && v6 != bound6) || !begin(&p, proto, from[i], to, e->port))
+            continue;
+        set_interface(r, &p, is_any(e->address) ? NULL : e->address);
+        if (is_lost(rules, &p))
+            return tw_flow_packet_text(r->v.sim->arena, &p);
+    }
+    return NULL;
+}
+
+static size_t lost_listeners(struct run *r, struct tw_buf *lines)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < r->snapshot.endpoints.count; i++) {
+        const struct tw_endpoint *e = &r->snapshot.endpoints.items[i];
+        const char *witness = is_loopback(e->address) ? NULL : source_of_lost(r, e);
+
+        if (witness && n++ < LINES_MAX)
+            tw_buf_printf(lines, "%s%s port %d listens at %s: %s", lines->len ? "\n" : "", e->protocol,
+                          e->port, e->address, witness);
+    }
+    return n;
+}
+
+/* ---- tracked connections ---- */
+
+static const char *word_after(const char *line, const char *key, char *ret, size_t size)
+{
+    const char *at = strstr(line, key);
+    size_t len;
+
+    if (!at)
+        return NULL;
+    at += strlen(key);
+    len = strcspn(at, " \n");
+    if (len >= size)
+        return NULL;
+    memcpy(ret, at, len);
+    ret[len] = '\0';
+    return ret;
+}
+
+static bool is_own(const struct run *r, const char *address)
+{
+    for (size_t i = 0; i < r->snapshot.settings.count; i++) {
+        const char *at = strstr(r->snapshot.settings.items[i].value, address);
+
+        if (at && strchr(", ", at[strlen(address)]) && (at == r->snapshot.settings.items[i].value || at[-1] == ' '))
+            return true;
+    }
+    return false;
+}
+
+/* Would a connection as tracked in this line be refused when it is made again? */
+static bool lost_connection(struct run *r, const char *line, struct tw_flow_packet *p)
+{
+    char from[64], to[64], port[8];
+    int proto = strstr(line, " tcp ") ? 6 : strstr(line, " udp ") ? 17 : 0;
+    int64_t number;
+
+    if (!proto || !word_after(line, " src=", from, sizeof from) || !word_after(line, " dst=", to, sizeof to) ||
+        !word_after(line, " dport=", port, sizeof port) || tw_parse_int64(port, &number, NULL) < 0 ||
+        !is_own(r, to) || is_loopback(to) || !begin(p, proto, from, to, (int)number))
+        return false;
+    set_interface(r, p, to);
+    return is_lost(r->v.rules, p);
+}
+
+/* The kernel shows its table only where it was built to; elsewhere nothing is known of connections. */
+static size_t lost_connections(struct run *r, struct tw_buf *lines)
+{
+    tw_auto_free char *text = NULL;
+    size_t n = 0, seen = 0;
+    char *save = NULL;
+
+    if (tw_read_file(AT_FDCWD, "/proc/net/nf_conntrack", 4 << 20, &text, NULL, NULL) < 0)
+        return 0;
+    for (char *line = strtok_r(text, "\n", &save); line && seen < CONNECTIONS_MAX;
+         line = strtok_r(NULL, "\n", &save), seen++) {
+        struct tw_flow_packet p;
+
+        if (lost_connection(r, line, &p) && n++ < LINES_MAX)
+            tw_buf_printf(lines, "%sin use now: %s", lines->len ? "\n" : "",
+                          tw_flow_packet_text(r->v.sim->arena, &p));
+    }
+    return n;
+}
+
+void run_rules_in_use(struct run *r)
+{
+    tw_auto_buf lines = {0};
+    size_t sockets, connections;
+
+    tw_buf_init(&lines, 8192);
+    sockets = lost_listeners(r, &lines);
+    connections = lost_connections(r, &lines);
+    if (sockets + connections)
+        (void)tw_issue_add(r->v.sim->arena, &r->v.issues, TW_HIGH, TW_REVIEW, "firewall.closed_in_use",
+                           tw_arena_printf(r->v.sim->arena,
+                                           "the change closes what is in use today: %zu listening socket%s, "
+                                           "%zu tracked connection%s",
+                                           sockets, sockets == 1 ? "" : "s", connections,
+                                           connections == 1 ? "" : "s"),
+                           tw_buf_text(&lines), "accept it, or stop the service first when it is meant");
+}
+
+/* ---- the scan: what listens, and who reaches it ---- */
+
+static void add_prefixes(struct tw_arena *a, struct tw_flow_zone *z, const char *const *texts, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct tw_flow_prefix p;
+
+        (void)tw_flow_prefix(texts[i], &p, NULL);
+        TW_PUSH(a, &z->prefixes, p);
+    }
+}
+
+static const char *reach_word(enum tw_flow_reach reach)
+{
+    static const char *const words[TW_FLOW_REACH_COUNT] = {"nobody", "some", "everybody", "perhaps"};
+
+    return words[reach];
+}
+
+#define LISTENERS_MAX 24
+
+int run_rules_scan(struct run *r, struct tw_flow_space *s, struct tw_err *err)
+{
+    static const char *const public[] = {"1.0.0.0/8", "8.0.0.0/7", "64.0.0.0/3", "2000::/3"},
+                            *const private[] = {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"};
+    struct tw_arena *a = r->v.sim->arena;
+    struct tw_flow_zone zones[2] = {{.name = "the internet"}, {.name = "private networks"}};
+    struct tw_flow_service services[LISTENERS_MAX];
+    struct tw_flow_matrix matrix;
+    tw_auto_buf lines = {0};
+    size_t n = 0;
+    int rc;
+
+    add_prefixes(a, &zones[0], public, TW_COUNT_OF(public));
+    add_prefixes(a, &zones[1], private, TW_COUNT_OF(private));
+    for (size_t i = 0; i < r->snapshot.endpoints.count && n < LISTENERS_MAX; i++) {
+        const struct tw_endpoint *e = &r->snapshot.endpoints.items[i];
+        int proto = tw_streq(e->protocol, "udp") ? 17 : 6;
+        bool had = is_loopback(e->address);
+
+        for (size_t k = 0; k < n; k++)
+            had |= services[k].proto == proto && services[k].port == e->port;
+        if (!had)
+            services[n++] = (struct tw_flow_service){
+                tw_arena_printf(a, "%s port %d (%s)", e->protocol, e->port, e->address), proto, e->port};
+    }
+    rc = tw_flow_zones(s, a, r->v.rules->side[TW_BASELINE].rules, r->v.rules->side[TW_CANDIDATE].rules,
+                       TW_FLOW_TO_HOST, zones, TW_COUNT_OF(zones), services, n, &matrix, err);
+    if (rc < 0)
+        return rc;
+    tw_buf_init(&lines, 16384);
+    for (size_t k = 0; k < n; k++)
+        tw_buf_printf(&lines, "%s%s: of the internet %s before, %s after; of private networks %s before, %s after",
+                      k ? "\n" : "", services[k].name, reach_word(matrix.list.items[k].before),
+                      reach_word(matrix.list.items[k].after), reach_word(matrix.list.items[n + k].before),
+                      reach_word(matrix.list.items[n + k].after));
+    (void)tw_issue_add(a, &r->v.issues, TW_INFO, TW_PROCEED, "scan.listeners",
+                       tw_arena_printf(a, "%zu port%s of this host listen beyond loopback", n, n == 1 ? "" : "s"),
+                       n ? tw_buf_text(&lines) : "none", NULL);
+    return 0;
+}
+
+/* ---- how it is made, and undone ---- */
+
+static void command(struct run *r, bool undo, const char *text)
+{
+    struct tw_apply *apply = &r->v.sim->impact.apply;
+
+    if (undo)
+        TW_PUSH(r->v.sim->arena, &apply->undo, text);
+    else
+        TW_PUSH(r->v.sim->arena, &apply->commands, text);
+}
+
+static const char *loader(const struct rules_side *side)
+{
+    return side->text.nft ? "nft -f" : side->text.xt[0] ? "iptables-restore" : "ip6tables-restore";
+}
+
+void run_rules_apply(struct run *r)
+{
+    const struct rules *rules = r->v.rules;
+    struct tw_arena *a = r->v.sim->arena;
+    const struct tw_plan *plan = &r->v.sim->plan;
+    bool live = tw_streq(r->snapshot.how, "live");
+
+    r->v.sim->impact.apply = (struct tw_apply){.how = "reload", .cold_s = NAN};
+    if (live) {
+        command(r, false, "(echo flush ruleset; nft list ruleset) > /root/ruleset.before");
+        command(r, true, "nft -f /root/ruleset.before");
+    }
+    for (size_t i = 0; i < plan->steps.count; i++) {
+        const struct tw_plan_step *s = &plan->steps.items[i];
+
+        if (s->kind == TW_STEP_RULE || live)
+            continue;
+        command(r, false, tw_arena_printf(a, "cp -p %s %s.before", s->path, s->path));
+        command(r, false, tw_arena_printf(a, s->kind == TW_STEP_APPEND ? "cat %s >> %s" : "cp %s %s",
+                                          s->origin ? s->origin : "NEW", s->path));
+        command(r, false, tw_arena_printf(a, "%s %s", loader(&rules->side[TW_CANDIDATE]), s->path));
+        command(r, true, tw_arena_printf(a, "cp -p %s.before %s", s->path, s->path));
+        command(r, true, tw_arena_printf(a, "%s %s", loader(&rules->side[TW_BASELINE]), s->path));
+    }
+    for (size_t i = 0; i < rules->commands.count; i++)
+        command(r, false, rules->commands.items[i]);
+    if (!live && rules->commands.count) {
+        command(r, false, tw_arena_printf(a, "# and the same in %s, for the next start", r->snapshot.config_file));
+        command(r, true, tw_arena_printf(a, "%s %s", loader(&rules->side[TW_BASELINE]), r->snapshot.config_file));
+    }
+}
