@@ -71,6 +71,7 @@ static int relax(void *arg)
     static const char *const rows[][2] = {
         {"ipv4/conf/all/rp_filter", "0"},        {"ipv4/conf/default/rp_filter", "0"},
         {"ipv4/conf/all/route_localnet", "1"},   {"ipv4/conf/default/route_localnet", "1"},
+        {"ipv4/conf/all/accept_local", "1"},
         {"ipv4/ip_forward", "1"},                {"ipv6/conf/all/forwarding", "1"},
         {"ipv6/conf/default/accept_dad", "0"},   {"ipv6/conf/default/autoconf", "0"},
         {"ipv6/conf/default/router_solicitations", "0"}};

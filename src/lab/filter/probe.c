@@ -110,7 +110,6 @@ static void name_text(tw_flow_num n, char ret[17])
 static void write_place(struct tw_buf *batch, const struct place *p)
 {
     char address[INET6_ADDRSTRLEN], link[17];
-    const char *family = p->v6 ? "-6 " : "";
     int bits = p->v6 ? 128 : 32;
 
     name_text(p->link, link);
@@ -119,8 +118,10 @@ static void write_place(struct tw_buf *batch, const struct place *p)
         tw_buf_printf(batch, "addr add %s/%d dev %s%s\n", address, bits, link, p->v6 ? " nodad" : "");
         return;
     }
-    tw_buf_printf(batch, "%sroute add %s/%d dev %s\n%sneigh add %s lladdr 02:00:00:00:00:0a dev %s nud permanent\n",
-                  family, address, bits, link, family, address, link);
+    tw_buf_printf(batch,
+                  "route add %s/%d dev %s\n"
+                  "neigh add %s lladdr 02:00:00:00:00:0a dev %s nud permanent\n",
+                  address, bits, link, address, link);
 }
 
 static int prepare_host(struct sending *s)

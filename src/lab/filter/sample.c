@@ -67,6 +67,9 @@ static void make_sendable(enum tw_flow_path path, struct tw_flow_packet *p)
     p->field[TW_FLOW_DTYPE] = path == TW_FLOW_TO_HOST ? TW_FLOW_LOCAL : TW_FLOW_UNICAST;
     if ((p->field[TW_FLOW_PROTO] == 6 || p->field[TW_FLOW_PROTO] == 17) && p->field[TW_FLOW_SPORT] == 0)
         p->field[TW_FLOW_SPORT] = 40000;
+    if (path == TW_FLOW_TO_HOST && p->field[TW_FLOW_IIF] == tw_flow_name("lo"))
+        p->field[TW_FLOW_SADDR] = p->field[TW_FLOW_DADDR] =
+            p->field[TW_FLOW_FAMILY] ? 1 : V4(0x7f000001);
     if (path == TW_FLOW_FROM_HOST)
         p->field[TW_FLOW_IIF] = 0;
     else if (!p->field[TW_FLOW_IIF])
@@ -224,6 +227,7 @@ void tw_filter_boundaries(struct tw_arena *a, const struct tw_filter_text *text,
     size_t len = 0;
 
     TW_PUSH(a, &f.names.list, FILTER_OTHER);
+    TW_PUSH(a, &f.names.list, "lo");
     for (size_t i = 0; i < TW_COUNT_OF(texts); i++)
         len += texts[i] ? strlen(texts[i]) : 0;
     for (size_t i = 0; i < TW_COUNT_OF(sources); i++)
