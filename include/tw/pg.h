@@ -21,6 +21,15 @@ void tw_pg_close(struct tw_pg *pg);
 PGconn *tw_pg_raw(struct tw_pg *pg); /* borrowed */
 int tw_pg_version(struct tw_pg *pg); /* 150018 */
 
+/* libpq has no way to name a link or a source address. What this thread connects by it from now on
+ * leaves so (SO_BINDTODEVICE, bind); NULL: as the kernel likes. Borrowed until then. */
+struct tw_pg_way {
+    const char *device, *source; /* NULL: any */
+};
+void tw_pg_leave_by(const struct tw_pg_way *way);
+/* The same for a socket of one's own. */
+int tw_pg_leave(const struct tw_pg_way *way, int fd, int family);
+
 struct tw_pg_rows {
     int rows, columns;
     const char **cells; /* row-major; NULL is SQL NULL */
@@ -42,6 +51,9 @@ int tw_pg_split_password(struct tw_arena *a, const char *conninfo, const char **
                          const char **ret_password, struct tw_err *err);
 /* The value of one keyword of a conninfo, or NULL. */
 const char *tw_pg_conninfo_value(struct tw_arena *a, const char *conninfo, const char *keyword);
+
+/* What stands for a password in lists of users: "md5" and the sum. */
+const char *tw_pg_md5_password(struct tw_arena *a, const char *password, const char *user);
 
 char *tw_pg_quote_ident(struct tw_arena *a, const char *s);
 char *tw_pg_quote_literal(struct tw_arena *a, const char *s);

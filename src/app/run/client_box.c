@@ -122,6 +122,10 @@ const char *run_conninfo(struct run *r, struct tw_arena *a, enum tw_arm arm)
             tw_twin_conninfo_at(run_twin_of(r, arm), a,
                                 tw_arena_printf(a, "/tw/%s", tw_arm_names[arm])),
             r->mix.database);
+    if (e && run_is_pooled(r))
+        return run_pool_conninfo(r, a, arm,
+                                 is_anywhere(e->address) ? RUN_TWIN_ADDRESS : e->address,
+                                 e->port);
     return e ? linked(a, arm, e) : NULL;
 }
 

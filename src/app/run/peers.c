@@ -295,6 +295,8 @@ static int await_peer(struct run *r, struct run_peer *p, enum tw_arm arm,
     struct tw_issues said = {0};
     int rc = tw_twin_start_finish(m->twin, tw_now_ns() + START_NS, &m->started, err);
 
+    if (rc == 0 && m->started.ready && arm == TW_BASELINE && p->of.kind->complete)
+        return p->of.kind->complete(r->arena, tw_twin_access(m->twin), &p->snapshot, err);
     if (rc < 0 || m->started.ready)
         return rc;
     p->of.kind->judge_start(r->arena, tw_twin_access(m->twin), m->started.log_from, NULL,

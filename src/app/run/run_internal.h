@@ -143,6 +143,7 @@ struct run {
     struct tw_issues differences; /* what the twins are not */
     struct tw_load_mix mix;
     bool has_mix;
+    const char *pool_user; /* as whom the load enters a pooler; NULL: not needed */
     const char *no_mix;
     struct tw_env_list targets;
     struct run_peer peers[RUN_PEERS];
@@ -194,6 +195,16 @@ struct run_entry {
     const struct tw_snapshot *snapshot;
 };
 struct run_entry run_entry(const struct run *r);
+/* What answers SQL: the target itself, or what stands behind a pooler. twins NULL: nothing does. */
+struct run_store {
+    struct tw_twin *twins[TW_ARM_COUNT];
+    const struct tw_snapshot *snapshot;
+};
+struct run_store run_store(const struct run *r);
+bool run_is_pooled(const struct run *r); /* the load enters a pooler */
+int run_pool_user(struct run *r, struct tw_pg *pg, struct tw_err *err);
+const char *run_pool_conninfo(struct run *r, struct tw_arena *a, enum tw_arm arm, const char *address,
+                              int port);
 int run_mix(struct run *r, struct tw_err *err);
 /* SQL of a change that is made while the service runs: on the candidate under load, beside open
  * transactions and in a safer form on a third twin. Nothing for other types. */

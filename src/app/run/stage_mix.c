@@ -3,11 +3,16 @@
 
 #define LEAST_COVERAGE 0.1
 
+static const char *main_database(const struct tw_snapshot *s)
+{
+    if (s->tables.count)
+        return s->tables.items[0].database;
+    return s->databases.count ? s->databases.items[0] : "postgres";
+}
+
 const char *run_main_database(const struct run *r)
 {
-    if (r->snapshot.tables.count)
-        return r->snapshot.tables.items[0].database;
-    return r->snapshot.databases.count ? r->snapshot.databases.items[0] : "postgres";
+    return main_database(&r->snapshot);
 }
 
 static int make_mix(struct run *r, const struct tw_snapshot *s, struct tw_pg *pg,
@@ -24,12 +29,13 @@ static int make_mix(struct run *r, const struct tw_snapshot *s, struct tw_pg *pg
 
 /* The target's statements, unless next to none of their time could be reproduced: then
  * what its table statistics suggest is nearer to it. */
-static int find_mix(struct run *r, struct tw_pg *pg, struct tw_err *err)
+static int find_mix(struct run *r, const struct tw_snapshot *s, struct tw_pg *pg,
+                    struct tw_err *err)
 {
-    struct tw_snapshot without = r->snapshot;
-    int rc = make_mix(r, &r->snapshot, pg, err);
+    struct tw_snapshot without = *s;
+    int rc = make_mix(r, s, pg, err);
 
-    if (rc < 0 || !(r->mix.coverage < LEAST_COVERAGE) || !r->snapshot.statements.count)
+    if (rc < 0 || !(r->mix.coverage < LEAST_COVERAGE) || !s->statements.count)
         return rc;
     without.statements.count = 0;
     return make_mix(r, &without, pg, err);
@@ -37,12 +43,21 @@ static int find_mix(struct run *r, struct tw_pg *pg, struct tw_err *err)
 
 static int sql_mix(struct run *r, struct tw_err *err)
 {
+    struct run_store store = run_store(r);
+    const char *database = store.snapshot ? main_database(store.snapshot) : NULL;
     struct tw_pg *pg = NULL;
-    int rc = tw_twin_connect(r->members[RUN_BASELINE].twin, run_main_database(r), &pg, err);
+    int rc;
 
+    if (!database)
+        return tw_fail(err, -ENODATA,
+                       "what stands behind it is no target: declare it, to have it cloned "
+                       "beside it");
+    rc = tw_twin_connect(store.twins[TW_BASELINE], database, &pg, err);
     if (rc < 0)
         return tw_wrap(err, rc, "entering the baseline");
-    rc = find_mix(r, pg, err);
+    rc = find_mix(r, store.snapshot, pg, err);
+    if (rc == 0 && run_is_pooled(r))
+        rc = run_pool_user(r, pg, err);
     tw_pg_close(pg);
     return rc;
 }
@@ -73,7 +88,8 @@ int run_mix(struct run *r, struct tw_err *err)
         r->v.not_measured = r->no_mix;
         return 0;
     }
-    rc = run_entry(r).kind->conninfo ? sql_mix(r, &why) : other_mix(r, &why);
+    rc = run_entry(r).kind->conninfo || run_is_pooled(r) ? sql_mix(r, &why)
+                                                         : other_mix(r, &why);
     if (rc == -ENODATA) {
         r->no_mix = tw_arena_printf(
             r->arena,

@@ -1,8 +1,9 @@
 /* Connecting from a given source over a given link. */
 #include "client_internal.h"
 
+#include "tw/pg.h"
+
 #include <netdb.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -28,49 +29,26 @@ bool client_poll(int fd, short events, int64_t deadline_ns)
 }
 
 /* The socket's own end: which link it leaves by, and from which address. */
+static struct tw_pg_way way_of(const struct client_try *t)
+{
+    return (struct tw_pg_way){t->way.device, t->client.source};
+}
+
 static int leave_from(const struct client_try *t, int fd, int family)
 {
-    const struct addrinfo hints = {
-        .ai_family = family, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST};
-    struct addrinfo *from = NULL;
-    int r = 0;
+    const struct tw_pg_way way = way_of(t);
 
-    if (t->way.device && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, t->way.device,
-                                    (socklen_t)strlen(t->way.device) + 1) < 0)
-        return -errno;
-    if (!t->client.source)
-        return 0;
-    if (getaddrinfo(t->client.source, NULL, &hints, &from) != 0)
-        return -EAFNOSUPPORT;
-    if (bind(fd, from->ai_addr, from->ai_addrlen) < 0)
-        r = -errno;
-    freeaddrinfo(from);
-    return r;
+    return tw_pg_leave(&way, fd, family);
 }
 
 /* ---- for libpq, which makes its sockets itself ---- */
 
-static __thread const struct client_try *library_try;
-
 void client_dial_for_library(const struct client_try *t)
 {
-    library_try = t;
-}
+    static __thread struct tw_pg_way way;
 
-/* libpq has no way to name a source address or a link. Its calls of connect() come here, since a
- * program's own functions go before those of the libraries; all others are passed on. */
-int connect(int fd, __CONST_SOCKADDR_ARG to, socklen_t len)
-{
-    const struct sockaddr *address = to.__sockaddr__;
-    int r = 0;
-
-    if (library_try && (address->sa_family == AF_INET || address->sa_family == AF_INET6))
-        r = leave_from(library_try, fd, address->sa_family);
-    if (r < 0) {
-        errno = -r;
-        return -1;
-    }
-    return (int)syscall(SYS_connect, fd, address, len);
+    way = t ? way_of(t) : (struct tw_pg_way){0};
+    tw_pg_leave_by(t ? &way : NULL);
 }
 
 /* ---- for everybody else ---- */

@@ -10,7 +10,7 @@
 #define RELOAD_MOST_NS  (400 * TW_MSEC_NS)
 /* A kind that knows its last word waits for that, however slow the machine. */
 #define RELOAD_TOLD_NS  (5 * TW_SEC_NS)
-#define RELOAD_AGAIN_NS (500 * TW_MSEC_NS)
+#define RELOAD_AGAIN_NS (150 * TW_MSEC_NS)
 
 struct judging {
     struct tw_arena *a;
@@ -28,18 +28,23 @@ static size_t log_length(struct tw_twin *twin)
     return log ? strlen(log) : 0;
 }
 
-/* A signal that comes while the service is still arranging itself may be lost: where nothing is said
- * of it, it is given again. */
+/* A signal that comes while the service is still arranging itself may be lost: where it has gone quiet
+ * (it may have said other things, of servers that do not answer) without the last word, it is given
+ * again. */
 static void wait_for_last_word(struct judging *j, size_t from)
 {
-    int64_t begun = tw_now_ns(), asked = begun;
+    int64_t begun = tw_now_ns(), quiet_since = begun;
+    size_t seen = from;
 
     while (!j->kind->reload_ended(tw_twin_access(j->twin), from) &&
            tw_twin_running(j->twin) && tw_now_ns() - begun < RELOAD_TOLD_NS) {
-        if (log_length(j->twin) == from && tw_now_ns() - asked > RELOAD_AGAIN_NS) {
+        bool quiet = log_length(j->twin) == seen;
+
+        if (quiet && tw_now_ns() - quiet_since > RELOAD_AGAIN_NS)
             (void)tw_twin_reload(j->twin, NULL);
-            asked = tw_now_ns();
-        }
+        if (!quiet || tw_now_ns() - quiet_since > RELOAD_AGAIN_NS)
+            quiet_since = tw_now_ns();
+        seen = log_length(j->twin);
         tw_sleep_ns(5 * TW_MSEC_NS);
     }
 }

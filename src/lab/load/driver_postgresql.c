@@ -14,6 +14,7 @@ enum phase { CONNECTING, PREPARING, SERVING };
 struct target {
     const char *conninfo;
     bool prepare;
+    struct tw_pg_way way;
 };
 struct session {
     PGconn *pg;
@@ -111,26 +112,36 @@ static void pg_close(struct load_conn *c)
     c->own = NULL;
 }
 
-/* "prepare=0" is ours and not libpq's: statements are sent unnamed each time, which a pooler
- * can hand to any server connection. */
+/* Words of the connection string that are ours and not libpq's: they are taken out of it. "prepare=0":
+ * statements are sent unnamed each time, which a pooler can hand to any server connection. "device="
+ * and "source=": by which link and from which address it leaves. */
+static const char *take_word(struct tw_arena *a, char *conninfo, const char *word)
+{
+    size_t n = strlen(word);
+
+    for (char *at = conninfo; (at = strstr(at, word)) != NULL; at += n) {
+        size_t len = strcspn(at, " ");
+        const char *value;
+
+        if (at != conninfo && at[-1] != ' ')
+            continue;
+        value = tw_arena_strndup(a, at + n, len - n);
+        memset(at, ' ', len);
+        return value;
+    }
+    return NULL;
+}
+
 static int pg_aim(struct tw_arena *a, const struct load_program *p, const char *endpoint,
                   void **ret_target, struct tw_err *err)
 {
-    static const char option[] = "prepare=";
     struct target *t = tw_arena_alloc(a, sizeof *t);
-    char *conninfo = tw_arena_strdup(a, endpoint), *at = conninfo;
+    char *conninfo = tw_arena_strdup(a, endpoint);
 
     (void)p, (void)err;
-    t->prepare = true;
-    while ((at = strstr(at, option)) != NULL) {
-        size_t len = strcspn(at, " ");
-
-        if (at == conninfo || at[-1] == ' ') {
-            t->prepare = at[sizeof option - 1] != '0';
-            memset(at, ' ', len);
-        }
-        at += len;
-    }
+    t->prepare = !tw_streq(take_word(a, conninfo, "prepare="), "0");
+    t->way.device = take_word(a, conninfo, "device=");
+    t->way.source = take_word(a, conninfo, "source=");
     t->conninfo = conninfo;
     *ret_target = t;
     return 0;
@@ -144,7 +155,9 @@ static void pg_open(struct load_conn *c, const struct load_program *p)
     c->own = s;
     s->unprepared = tw_alloc(p->statement_count * sizeof *s->unprepared);
     s->parameters = tw_alloc((p->max_parameters + 1) * sizeof *s->parameters);
+    tw_pg_leave_by(&t->way);
     s->pg = PQconnectStart(t->conninfo);
+    tw_pg_leave_by(NULL);
     (void)PQsetErrorVerbosity(s->pg, PQERRORS_VERBOSE);
     (void)PQsetNoticeReceiver(s->pg, hear_notice, c);
     c->fd = PQstatus(s->pg) == CONNECTION_BAD ? -1 : PQsocket(s->pg);
@@ -193,8 +206,12 @@ static enum load_event preparing(struct load_conn *c, const struct load_program 
 static enum load_event connecting(struct load_conn *c, const struct load_program *p)
 {
     struct session *s = c->own;
+    PostgresPollingStatusType state;
 
-    switch (PQconnectPoll(s->pg)) {
+    tw_pg_leave_by(&((const struct target *)c->target)->way);
+    state = PQconnectPoll(s->pg);
+    tw_pg_leave_by(NULL);
+    switch (state) {
     case PGRES_POLLING_READING:
         c->events = EPOLLIN;
         break;
@@ -450,8 +467,11 @@ static void pg_cancel(struct load_conn *conns, size_t n)
         struct session *s = conns[i].own;
         PGcancel *cancel = conns[i].state == LOAD_BUSY && s ? PQgetCancel(s->pg) : NULL;
 
-        if (cancel)
-            (void)PQcancel(cancel, why, sizeof why);
+        if (!cancel)
+            continue;
+        tw_pg_leave_by(&((const struct target *)conns[i].target)->way);
+        (void)PQcancel(cancel, why, sizeof why);
+        tw_pg_leave_by(NULL);
         PQfreeCancel(cancel);
     }
 }

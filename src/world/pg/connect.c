@@ -194,3 +194,12 @@ const char *tw_pg_conninfo_value(struct tw_arena *a, const char *conninfo,
     PQconninfoFree(options);
     return value;
 }
+
+const char *tw_pg_md5_password(struct tw_arena *a, const char *password, const char *user)
+{
+    char *sum = PQencryptPassword(password, user);
+    const char *ret = sum ? tw_arena_strdup(a, sum) : "";
+
+    PQfreemem(sum);
+    return ret;
+}

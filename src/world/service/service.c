@@ -60,10 +60,10 @@ const char *tw_service_program_find(struct tw_arena *a,
 const char *tw_service_clone_password(struct tw_arena *a, const struct tw_snapshot *s,
                                       const char *role)
 {
-    char *what = tw_arena_printf(a, "twin clone/%s/%s",
-                                 s->system_identifier ? s->system_identifier : "", role);
+    char *what = tw_arena_printf(a, "twin clone/%s", role);
     char hex[65];
 
+    (void)s; /* the same at a server and at a pooler before it, which know nothing of each other */
     tw_sha256_hex(what, strlen(what), hex);
     return tw_arena_printf(a, "twin-%.32s", hex);
 }

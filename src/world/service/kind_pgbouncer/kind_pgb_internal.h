@@ -31,6 +31,10 @@ bool pgb_is_entry(const char *name);
 /* host= and the like of a line of [databases]; NULL. */
 const char *pgb_word(struct tw_arena *a, const char *connstr, const char *key);
 
+/* Secrets in the tree at root become those of clones. */
+int pgb_own_secrets(struct tw_arena *a, const char *root, const struct tw_snapshot *s, unsigned uid,
+                    unsigned gid, struct tw_err *err);
+
 int kind_pgb_snapshot(struct tw_arena *a, const struct tw_target *t, struct tw_snapshot *ret,
                       struct tw_err *err);
 int kind_pgb_validate(struct tw_arena *a, const struct tw_snapshot *s, const struct tw_request *r,

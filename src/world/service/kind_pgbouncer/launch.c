@@ -109,7 +109,6 @@ int kind_pgb_refresh(struct tw_arena *a, const struct tw_target *t,
     int r = 0;
 
     (void)t;
-    (void)differences;
     list_things(a, s, plan, &things);
     for (size_t i = 0; i < things.dirs.count && r == 0; i++)
         r = host_make_dir(root, things.dirs.items[i], s, uid, gid, err);
@@ -117,7 +116,13 @@ int kind_pgb_refresh(struct tw_arena *a, const struct tw_target *t,
         r = host_copy_file(root, s->files.items[i].path, uid, gid, err);
     for (size_t i = 0; i < things.files.count && r == 0; i++)
         r = host_copy_file(root, things.files.items[i], uid, gid, err);
-    return r;
+    if (r == 0)
+        tw_issue_add(a, differences, TW_INFO, TW_PROCEED, "twin.harmless",
+                     "passwords of its users are others in the twin",
+                     "those that the roles have in clones of the servers behind; secrets for SCRAM "
+                     "alone become passwords",
+                     NULL);
+    return r < 0 ? r : pgb_own_secrets(a, root, s, uid, gid, err);
 }
 
 int kind_pgb_seed_fill(struct tw_arena *a, const struct tw_target *t,
@@ -234,16 +239,13 @@ static const char *file_of(struct tw_arena *a, const struct tw_access *x,
     return e ? e->file : x->snapshot->config_file;
 }
 
-int kind_pgb_apply(struct tw_arena *a, const struct tw_access *access,
-                   const struct tw_plan_step *step, struct tw_err *err)
+static int apply(struct tw_arena *a, const struct tw_access *access,
+                 const struct tw_plan_step *step, unsigned uid, unsigned gid,
+                 struct tw_err *err)
 {
     const struct tw_snapshot *s = access->snapshot;
-    unsigned uid = 0, gid = 0;
     const char *path;
-    int r = host_owner(access, &uid, &gid, err);
 
-    if (r < 0)
-        return r;
     if (step->kind != TW_STEP_SETTING)
         return host_apply_file(a, access, step, err);
     if (host_unit_is_setting(step->name))
@@ -254,6 +256,18 @@ int kind_pgb_apply(struct tw_arena *a, const struct tw_access *access,
         access->root, path,
         pgb_ini_set(a, host_text(a, access->root, path), step->name, step->value), 0640,
         uid, gid, err);
+}
+
+int kind_pgb_apply(struct tw_arena *a, const struct tw_access *access,
+                   const struct tw_plan_step *step, struct tw_err *err)
+{
+    unsigned uid = 0, gid = 0;
+    int r = host_owner(access, &uid, &gid, err);
+
+    if (r == 0)
+        r = apply(a, access, step, uid, gid, err);
+    /* what the change brings of passwords is the target's too */
+    return r < 0 ? r : pgb_own_secrets(a, access->root, access->snapshot, uid, gid, err);
 }
 
 int kind_pgb_limits(struct tw_arena *a, const struct tw_access *access,
