@@ -37,6 +37,7 @@ static const struct counted coverage[IMPACT_EVIDENCE_COUNT] = {
 #define MIX_KNOWN        0.90 /* share of the source's time that has to be reproduced */
 #define MIX_WEIGHT       0.30
 #define DROPPED_TOO_MANY 0.30
+#define DROPPED_MOST     0.50 /* where what was left was enough to decide */
 #define DROPPED_FACTOR   0.85
 #define NOISY            0.30 /* sd of log p50, baseline against baseline */
 #define NOISY_FACTOR     0.95
@@ -125,7 +126,7 @@ static void lower_by_measuring(struct lowered *l, const struct tw_measured *m,
               tw_arena_printf(l->arena,
                               "the load reproduces %.0f %% of the target's time",
                               m->mix_coverage * 100));
-    if (m->pairs_dropped > DROPPED_TOO_MANY * slots)
+    if (m->pairs_dropped > (decided ? DROPPED_MOST : DROPPED_TOO_MANY) * slots)
         lower(l, DROPPED_FACTOR,
               tw_arena_printf(l->arena, "%d of %.0f slot pairs had to be dropped",
                               m->pairs_dropped, slots));
