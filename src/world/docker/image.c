@@ -98,7 +98,7 @@ static int bring_in(struct tw_docker *d, const char *file, char *path, struct tw
     r = docker_ask(
         d,
         (struct docker_ask){.method = "POST",
-                            .path = tw_strf("%s", path),
+                            .path = tw_strf("%s", owned),
                             .what = "image from",
                             .subject = file,
                             .media_type = "application/x-tar",
