@@ -158,6 +158,33 @@ Test(flow_answer, lock_outs_are_found)
     end(&f);
 }
 
+/* What loopback or a single port still accepts is not what somebody outside is left with. */
+Test(flow_answer, what_is_left_to_others_does_not_hide_a_lock_out)
+{
+    struct fixture f;
+    struct tw_issues issues;
+
+    begin(&f, USUAL RULE(4, DPORT("80") ACCEPT) "]}", HEAD RULE(1, LO ACCEPT) RULE(4, DPORT("80") ACCEPT) "]}");
+    issues = judged(&f);
+    cr_assert(issue(&issues, "firewall.lockout", "established"));
+    cr_assert(issue(&issues, "firewall.lockout", "ssh"));
+    cr_assert_null(issue(&issues, "firewall.lockout", "loopback"));
+    end(&f);
+}
+
+Test(flow_answer, one_port_closed_on_purpose_locks_nobody_out)
+{
+    struct fixture f;
+    struct tw_issues issues;
+
+    begin(&f, USUAL "]}",
+          HEAD RULE(9, DPORT("9999") DROP) RULE(1, LO ACCEPT) RULE(2, STATE ACCEPT)
+              RULE(3, SADDR("10.0.0.0", 8) DPORT("22") ACCEPT) "]}");
+    issues = judged(&f);
+    cr_assert_null(issue(&issues, "firewall.lockout", ""));
+    end(&f);
+}
+
 Test(flow_answer, exposures_are_found_and_private_ones_are_not)
 {
     struct fixture f;

@@ -97,6 +97,19 @@ static const char *source_of_lost(struct run *r, const struct tw_endpoint *e)
     return NULL;
 }
 
+/* From the host itself, where programs meet at loopback. */
+static const char *lost_inside(struct run *r, const struct tw_endpoint *e)
+{
+    bool v6 = strchr(e->address, ':') != NULL;
+    const char *own = v6 ? "::1" : "127.0.0.1";
+    struct tw_flow_packet p;
+
+    if (!begin(&p, tw_streq(e->protocol, "udp") ? 17 : 6, own, is_any(e->address) ? own : e->address, e->port))
+        return NULL;
+    p.field[TW_FLOW_IIF] = tw_flow_name("lo");
+    return is_lost(r->v.rules, &p) ? tw_flow_packet_text(r->v.sim->arena, &p) : NULL;
+}
+
 static size_t lost_listeners(struct run *r, struct tw_buf *lines)
 {
     size_t n = 0;
@@ -105,6 +118,7 @@ static size_t lost_listeners(struct run *r, struct tw_buf *lines)
         const struct tw_endpoint *e = &r->snapshot.endpoints.items[i];
         const char *witness = is_loopback(e->address) ? NULL : source_of_lost(r, e);
 
+        witness = witness ? witness : lost_inside(r, e);
         if (witness && n++ < LINES_MAX)
             tw_buf_printf(lines, "%s%s port %d listens at %s: %s", lines->len ? "\n" : "", e->protocol,
                           e->port, e->address, witness);

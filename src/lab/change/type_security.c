@@ -306,6 +306,10 @@ static int read_all(struct tw_arena *a, const struct tw_snapshot *s,
             "target '%s' is of type '%s'; a security change wants a rule set (type "
             "firewall); settings and files of a service are a config_change",
             s->target, s->type);
+    if (!r->settings.count && !r->files.count)
+        return tw_fail_at(err, -EINVAL, "/change",
+                          "nothing changes; expected a rule, {\"action\": \"add_rule\", "
+                          "\"port\": 443}, or a rule-set file (--file F)");
     if (r->sql.count)
         return tw_fail_at(err, -EINVAL, "/change/sql", "a rule set takes no SQL");
     for (size_t i = 0; i < r->settings.count && code == 0; i++)

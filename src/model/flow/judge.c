@@ -63,7 +63,8 @@ static void fate_of(struct tw_flow_space *s, const struct tw_flow_rules *const *
 
 /* ---- lock-outs ---- */
 
-/* Answers come back to ports that no rule names: this one stands for them. */
+/* Answers come back to ports that no rule names, and programs of a host meet at any: this one stands for
+ * them. A single port closed on purpose is no lock-out. */
 #define REPLY_PORT 45091
 
 static const struct lockout {
@@ -75,7 +76,8 @@ static const struct lockout {
 } lockouts[] = {
     {"the loopback interface",
      "accept everything on interface lo before any rule drops",
-     {{TW_FLOW_TO_HOST, NO, 6, NO, NO, NO, NO, "lo"}, {TW_FLOW_TO_HOST, NO, 17, NO, NO, NO, NO, "lo"}},
+     {{TW_FLOW_TO_HOST, NO, 6, NO, REPLY_PORT, NO, TW_FLOW_NEW, "lo"},
+      {TW_FLOW_TO_HOST, NO, 17, NO, REPLY_PORT, NO, TW_FLOW_NEW, "lo"}},
      false, TW_CRITICAL, TW_BLOCK},
     {"packets of established connections",
      "accept ct state established,related at the top of the chain",
