@@ -28,6 +28,7 @@ struct tw_trial_margins { /* of the policy: how much worse is still harmless */
 struct tw_trial_spec {
     const struct tw_plan *plan;
     struct tw_twin *twins[TW_ARM_COUNT];
+    TW_ARRAY(struct tw_sandbox *) beside[TW_ARM_COUNT]; /* what else of an arm stands still with it */
     struct tw_load *load;
     const struct tw_load_mix *mix;
     struct tw_trial_margins margins;

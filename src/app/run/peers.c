@@ -188,34 +188,35 @@ static void stand_for(struct run *r, const struct tw_neighbour *n, struct standi
     TW_PUSH(r->arena, &s->addresses, at);
     TW_PUSH(r->arena, &s->protocols, n->protocol ? n->protocol : "tcp");
     TW_PUSH(r->arena, &s->own, one);
-    differ(r,
-           tw_arena_printf(r->arena, "%s at %s is stood in for",
-                           n->name ? n->name : "a neighbour", at),
-           "it answers with the status, size and time that the log tells, or with nothing; "
-           "declare it as a target to have it cloned");
+    differ(
+        r,
+        tw_arena_printf(r->arena, "%s at %s is stood in for",
+                        n->name ? n->name : "a neighbour", at),
+        "it answers with the status, size and time that the log tells, or with nothing; "
+        "declare it as a target to have it cloned");
 }
 
 static int start_standin(struct run *r, enum tw_arm arm, const struct standing *s,
                          bool far, struct tw_err *err)
 {
     struct run_standin *to = &r->standins[arm][far];
-    const char *plan = tw_load_standin_plan(r->arena, run_entry(r).snapshot,
-                                            s->addresses.items, s->protocols.items,
-                                            s->addresses.count);
+    const char *plan =
+        tw_load_standin_plan(r->arena, run_entry(r).snapshot, s->addresses.items,
+                             s->protocols.items, s->addresses.count);
     const char *argv[] = {RUN_CLIENT_PROGRAM, "_standin", plan, NULL};
-    struct tw_sandbox_spec spec = {.id = r->id,
-                                   .name =
-                                       tw_arena_printf(r->arena, "%s-%s", far ? "far" : "near",
-                                                       tw_arm_names[arm]),
-                                   .uid = r->uid,
-                                   .gid = r->gid,
-                                   .user_name = "twin",
-                                   .hostname = "standin",
-                                   .cpuset = r->all_cpus,
-                                   .cpu_weight = 262144,
-                                   .tmp_bytes = 1 << 20,
-                                   .shm_bytes = 1 << 20,
-                                   .seccomp = true};
+    struct tw_sandbox_spec spec = {
+        .id = r->id,
+        .name =
+            tw_arena_printf(r->arena, "%s-%s", far ? "far" : "near", tw_arm_names[arm]),
+        .uid = r->uid,
+        .gid = r->gid,
+        .user_name = "twin",
+        .hostname = "standin",
+        .cpuset = r->all_cpus,
+        .cpu_weight = 262144,
+        .tmp_bytes = 1 << 20,
+        .shm_bytes = 1 << 20,
+        .seccomp = true};
     struct tw_sandbox_mount mount = {run_own_program(r), RUN_CLIENT_PROGRAM, false};
     struct tw_sandbox_link link = {.network = (int)arm, .address = PEER_ADDRESS};
     struct tw_process_spec p = {
@@ -262,18 +263,17 @@ static int open_peer(struct run *r, struct run_peer *p, size_t number, enum tw_a
 {
     struct run_member *m = &p->arms[arm];
     const char *name = tw_arena_printf(r->arena, "peer%zu-%s", number, tw_arm_names[arm]);
-    struct tw_twin_spec spec = {.id = r->id,
-                                .name = name,
-                                .arm = arm,
-                                .kind = p->of.kind,
-                                .snapshot = &p->snapshot,
-                                .uid = p->of.uid,
-                                .gid = p->of.gid,
-                                .memory_bytes = r->memory_bytes,
-                                .cpuset = r->all_cpus,
-                                .beside = tw_priv_is_root(r->priv)
-                                              ? tw_twin_sandbox(run_twin_of(r, arm))
-                                              : NULL};
+    struct tw_twin_spec spec = {
+        .id = r->id,
+        .name = name,
+        .arm = arm,
+        .kind = p->of.kind,
+        .snapshot = &p->snapshot,
+        .uid = p->of.uid,
+        .gid = p->of.gid,
+        .memory_bytes = r->memory_bytes,
+        .cpuset = r->all_cpus,
+        .beside = tw_priv_is_root(r->priv) ? tw_twin_sandbox(run_twin_of(r, arm)) : NULL};
     struct tw_issues known = {0};
     int rc = tw_pool_clone(r->pool, p->of.seed, name, &m->clone, err);
 
@@ -306,7 +306,37 @@ static int await_peer(struct run *r, struct run_peer *p, enum tw_arm arm,
                    said.list.count ? said.list.items[0].evidence : "it says nothing");
 }
 
-/* Services that call others start without them, so the main target can come last. */
+/* Whoever is called is there before whoever calls: a load balancer that finds nobody at its first
+ * look takes seconds until it looks again. */
+static int start_peers(struct run *r, bool fronts, struct tw_err *err)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < r->peer_count && rc == 0; i++) {
+        if (r->peers[i].front != fronts || r->peers[i].arms[TW_BASELINE].twin)
+            continue;
+        for (int arm = 0; arm < TW_ARM_COUNT && rc == 0; arm++)
+            rc = open_peer(r, &r->peers[i], i, (enum tw_arm)arm, err);
+        for (int arm = 0; arm < TW_ARM_COUNT && rc == 0; arm++)
+            rc = await_peer(r, &r->peers[i], (enum tw_arm)arm, err);
+    }
+    return rc < 0 ? tw_wrap(err, rc, "the path of '%s'", r->target.name) : 0;
+}
+
+size_t run_peer_boxes(const struct run *r, enum tw_arm arm, struct tw_sandbox **ret,
+                      size_t room)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < r->peer_count && n < room; i++)
+        if (r->peers[i].arms[arm].twin)
+            ret[n++] = tw_twin_sandbox(r->peers[i].arms[arm].twin);
+    for (size_t far = 0; far < 2 && n < room; far++)
+        if (r->standins[arm][far].box)
+            ret[n++] = r->standins[arm][far].box;
+    return n;
+}
+
 int run_peers(struct run *r, struct tw_err *err)
 {
     int rc = 0;
@@ -319,13 +349,13 @@ int run_peers(struct run *r, struct tw_err *err)
             rc = run_take_seed(r, &r->peers[i].of, err);
     if (rc == 0)
         rc = stand_in(r, err);
-    for (size_t i = 0; i < r->peer_count && rc == 0; i++)
-        for (int arm = 0; arm < TW_ARM_COUNT && rc == 0; arm++)
-            rc = open_peer(r, &r->peers[i], i, (enum tw_arm)arm, err);
-    for (size_t i = 0; i < r->peer_count && rc == 0; i++)
-        for (int arm = 0; arm < TW_ARM_COUNT && rc == 0; arm++)
-            rc = await_peer(r, &r->peers[i], (enum tw_arm)arm, err);
-    return rc < 0 ? tw_wrap(err, rc, "the path of '%s'", r->target.name) : 0;
+    return rc == 0 ? start_peers(r, false, err)
+                   : tw_wrap(err, rc, "the path of '%s'", r->target.name);
+}
+
+int run_fronts(struct run *r, struct tw_err *err)
+{
+    return start_peers(r, true, err);
 }
 
 void run_peers_done(struct run *r)
@@ -352,8 +382,9 @@ void run_peers_note(struct run *r)
 {
     for (size_t i = 0; i < r->peer_count; i++)
         for (int arm = 0; arm < TW_ARM_COUNT; arm++)
-            r->peers[i].log_from[arm] =
-                strlen(tw_twin_access(r->peers[i].arms[arm].twin)->log);
+            if (r->peers[i].arms[arm].twin)
+                r->peers[i].log_from[arm] =
+                    strlen(tw_twin_access(r->peers[i].arms[arm].twin)->log);
 }
 
 static bool says(const struct tw_issues *list, const char *code)
@@ -372,7 +403,8 @@ void run_peers_judge(struct run *r)
         struct run_peer *p = &r->peers[i];
         struct tw_issues said[TW_ARM_COUNT] = {{{0}}};
 
-        for (int arm = 0; arm < TW_ARM_COUNT && p->of.kind->judge_log; arm++)
+        for (int arm = 0;
+             arm < TW_ARM_COUNT && p->of.kind->judge_log && p->arms[arm].twin; arm++)
             p->of.kind->judge_log(a, tw_twin_access(p->arms[arm].twin), p->log_from[arm],
                                   &said[arm]);
         for (size_t k = 0; k < said[TW_CANDIDATE].list.count; k++) {

@@ -42,7 +42,8 @@ static const struct stage taking[] = {
 static const struct stage trying[] = {
     {"clone", run_clone, false, false},    {"sandbox", run_sandbox, false, false},
     {"peers", run_peers, false, false},
-    {"start", run_start, false, false},    {"standing", run_standing, false, false},
+    {"start", run_start, false, false},    {"fronts", run_fronts, false, true},
+    {"standing", run_standing, false, false},
     {"mix", run_mix, false, true},         {"schema", run_schema, false, false},
     {"clients", run_clients, false, false},
     {"plans", run_plans, false, true},     {"trial", run_trial, false, true},

@@ -185,6 +185,11 @@ int run_sandbox(struct run *r, struct tw_err *err);
 int run_start(struct run *r, struct tw_err *err);
 /* The path that the target is part of: clones of its neighbours, stand-ins for the rest. */
 int run_peers(struct run *r, struct tw_err *err);
+/* Those in front of the target, once it serves. */
+int run_fronts(struct run *r, struct tw_err *err);
+/* Sandboxes of one arm beside the target's: they stand still when it does. */
+#define RUN_BOXES (RUN_PEERS + 2)
+size_t run_peer_boxes(const struct run *r, enum tw_arm arm, struct tw_sandbox **ret, size_t room);
 void run_peers_done(struct run *r);
 /* What the neighbours logged since the load began, both arms compared. */
 void run_peers_note(struct run *r);

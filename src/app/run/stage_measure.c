@@ -109,7 +109,7 @@ static void judge_failures(struct run *r)
             "requests fail that succeed today",
             tw_arena_printf(a,
                             "%lld requests of the candidate failed, %lld of the "
-                            "baseline: %s (SQLSTATE %s)",
+                            "baseline: %s (%s)",
                             (long long)one->count, (long long)before, one->text,
                             one->code),
             "see what the server says; the same requests succeed without the change");
@@ -178,7 +178,7 @@ static bool nothing_succeeds(struct run *r)
             continue;
         r->v.not_measured = tw_arena_printf(
             r->v.sim->arena,
-            "no request of the load succeeds on the unchanged service: %s (SQLSTATE %s)",
+            "no request of the load succeeds on the unchanged service: %s (%s)",
             f->list.items[i].text, f->list.items[i].code);
         m->pairs = 0;
         m->noise_floor = NAN;
@@ -205,10 +205,16 @@ int run_trial(struct run *r, struct tw_err *err)
         .prewarmed = on_prewarmed,
         .arg = r,
         .cancel = r->options->cancel};
+    struct tw_sandbox *beside[TW_ARM_COUNT][RUN_BOXES];
     struct tw_err why = {0};
     int64_t begun = tw_now_ns();
     int rc;
 
+    for (int arm = 0; arm < TW_ARM_COUNT; arm++) {
+        spec.beside[arm].items = beside[arm];
+        spec.beside[arm].count =
+            run_peer_boxes(r, (enum tw_arm)arm, beside[arm], RUN_BOXES);
+    }
     rc = run_measuring_begin(r, err);
     if (rc < 0)
         return rc;

@@ -51,6 +51,8 @@ static int set_frozen(struct trial *t, enum tw_arm arm, bool frozen, struct tw_e
     if (t->frozen[arm] == frozen)
         return 0;
     r = tw_sandbox_freeze(tw_twin_sandbox(t->spec->twins[arm]), frozen, err);
+    for (size_t i = 0; i < t->spec->beside[arm].count && r == 0; i++)
+        r = tw_sandbox_freeze(t->spec->beside[arm].items[i], frozen, err);
     if (r < 0)
         return tw_wrap(err, r, "%s the %s twin", frozen ? "freezing" : "thawing",
                        tw_arm_names[arm]);

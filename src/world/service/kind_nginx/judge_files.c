@@ -92,12 +92,15 @@ static void judge_room(const struct judging *j)
         j->a, j->issues, TW_CRITICAL, TW_BLOCK,
         now.files < now.connections ? "limit.files" : "limit.connections",
         "nginx has room for fewer connections than it has clients",
-        tw_arena_printf(
-            j->a,
-            "%.0f workers with %.0f connections and %.0f files each; %.0f clients at "
-            "once take %.0f connections%s; it was room for %.0f",
-            now.workers, now.connections, now.files, peak, each * peak,
-            each > 1 ? ", each its own and one behind" : "", before.clients),
+        tw_arena_printf(j->a,
+                        "%.0f workers with %.0f connections%s each; %.0f clients at "
+                        "once take %.0f connections%s; it was room for %.0f",
+                        now.workers, now.connections,
+                        isfinite(now.files)
+                            ? tw_arena_printf(j->a, " and %.0f files", now.files)
+                            : "",
+                        peak, each * peak,
+                        each > 1 ? ", each its own and one behind" : "", before.clients),
         "raise worker_connections, and worker_rlimit_nofile with it");
 }
 
