@@ -88,6 +88,11 @@ static void add_bottleneck(struct report_view *v)
     report_fact(a, &v->bottleneck, "evidence", report_clean(a, b->evidence));
 }
 
+static const char *apdex(struct tw_arena *a, double value)
+{
+    return isnan(value) ? "unknown" : tw_arena_printf(a, "%.3g", value);
+}
+
 static void add_experience(struct report_view *v)
 {
     const struct tw_impact *i = &v->s->impact;
@@ -95,8 +100,8 @@ static void add_experience(struct report_view *v)
 
     if (!isnan(i->apdex_before) || !isnan(i->apdex_after))
         report_fact(a, &v->experience, "Apdex",
-                    tw_arena_printf(a, "%.3g before, %.3g after", i->apdex_before,
-                                    i->apdex_after));
+                    tw_arena_printf(a, "%s before, %s after", apdex(a, i->apdex_before),
+                                    apdex(a, i->apdex_after)));
     if (!isnan(i->failed_before) || !isnan(i->failed_after))
         report_fact(a, &v->experience, "failed requests",
                     tw_arena_printf(a, "%s before, %s after",
