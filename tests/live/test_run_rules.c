@@ -2,7 +2,9 @@
  * namespace of its own, whose rules are those "of this host": they are the same afterwards. */
 #include "live.h"
 
+#include <arpa/inet.h>
 #include <sched.h>
+#include <sys/socket.h>
 
 #define NFT(more)                                                                                    \
     "flush ruleset\ntable inet filter {\n chain input {\n  type filter hook input priority 0; policy drop;\n" \
@@ -44,6 +46,7 @@ static const struct row {
     {"nft", {"--set", "action=add_rule", "--set", "port=5432"}, 3, "firewall.exposed"},
     {"nft", {"--set", "action=remove_rule", "--set", "port=9999"}, 0, "firewall.closed"},
     {"nft", {"--set", "action=remove_rule", "--set", "port=22"}, 3, "firewall.lockout"},
+    {"nft", {"--set", "action=remove_rule", "--set", "port=22"}, 3, "firewall.closed_in_use"},
     {"nft", {"--file", "no-established.nft"}, 3, "firewall.lockout"},
     {"nft", {"--file", "counted.nft"}, 4, "firewall.limited"},
     {"nft", {"--file", "as-set.nft"}, 0, "firewall.same"},
@@ -57,6 +60,17 @@ static const struct row {
      "firewall.opened"},
     {"live", {"--set", "action=add_rule", "--set", "port=8443"}, 0, "firewall.opened"},
 };
+
+/* Somebody is there today: a socket that says nothing. */
+static int listen_at(int port)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    cr_assert_eq(bind(fd, (const struct sockaddr *)&at, sizeof at), 0);
+    cr_assert_eq(listen(fd, 64), 0);
+    return fd;
+}
 
 static char *host_state(void)
 {
@@ -137,6 +151,8 @@ Test(run_rules, changes_are_judged_and_the_kernel_agrees, .timeout = 110)
     cr_assert_eq(live_child((const char *const[]){"/bin/sh", "-c", load, NULL}, NULL, (unsigned)-1,
                             (unsigned)-1, NULL),
                  0);
+    tw_auto_close int ssh = listen_at(22);
+
     before = host_state();
     for (size_t i = 0; i < TW_COUNT_OF(rows); i++) {
         run_row(&l, &rows[i], &got);

@@ -1,5 +1,5 @@
 /* What a change of rules means to those who are there today: sockets that listen, connections that are
- * tracked; and what reaches them at all. */
+ * tracked; and how the change is made and undone. */
 #include "run_rules.h"
 
 #include <arpa/inet.h>
@@ -54,12 +54,12 @@ static void set_interface(struct run *r, struct tw_flow_packet *p, const char *a
     }
 }
 
-static bool is_any(const char *address)
+bool rules_is_any(const char *address)
 {
     return tw_streq(address, "0.0.0.0") || tw_streq(address, "::");
 }
 
-static bool is_loopback(const char *address)
+bool rules_is_loopback(const char *address)
 {
     return tw_starts_with(address, "127.") || tw_streq(address, "::1");
 }
@@ -85,12 +85,12 @@ static const char *source_of_lost(struct run *r, const struct tw_endpoint *e)
     for (size_t i = 0; i < TW_COUNT_OF(from); i++) {
         struct tw_flow_packet p;
         bool v6 = strchr(from[i], ':') != NULL, bound6 = strchr(e->address, ':') != NULL;
-        const char *to = !is_any(e->address) ? e->address : v6 ? "fd00:213::1" : "10.213.9.1";
+        const char *to = !rules_is_any(e->address) ? e->address : v6 ? "fd00:213::1" : "10.213.9.1";
 
         /* a socket at :: takes both families */
-        if ((v6 && !bound6) || (!is_any(e->address) && v6 != bound6) || !begin(&p, proto, from[i], to, e->port))
+        if ((v6 && !bound6) || (!rules_is_any(e->address) && v6 != bound6) || !begin(&p, proto, from[i], to, e->port))
             continue;
-        set_interface(r, &p, is_any(e->address) ? NULL : e->address);
+        set_interface(r, &p, rules_is_any(e->address) ? NULL : e->address);
         if (is_lost(rules, &p))
             return tw_flow_packet_text(r->v.sim->arena, &p);
     }
@@ -104,7 +104,7 @@ static const char *lost_inside(struct run *r, const struct tw_endpoint *e)
     const char *own = v6 ? "::1" : "127.0.0.1";
     struct tw_flow_packet p;
 
-    if (!begin(&p, tw_streq(e->protocol, "udp") ? 17 : 6, own, is_any(e->address) ? own : e->address, e->port))
+    if (!begin(&p, tw_streq(e->protocol, "udp") ? 17 : 6, own, rules_is_any(e->address) ? own : e->address, e->port))
         return NULL;
     p.field[TW_FLOW_IIF] = tw_flow_name("lo");
     return is_lost(r->v.rules, &p) ? tw_flow_packet_text(r->v.sim->arena, &p) : NULL;
@@ -116,7 +116,7 @@ static size_t lost_listeners(struct run *r, struct tw_buf *lines)
 
     for (size_t i = 0; i < r->snapshot.endpoints.count; i++) {
         const struct tw_endpoint *e = &r->snapshot.endpoints.items[i];
-        const char *witness = is_loopback(e->address) ? NULL : source_of_lost(r, e);
+        const char *witness = rules_is_loopback(e->address) ? NULL : source_of_lost(r, e);
 
         witness = witness ? witness : lost_inside(r, e);
         if (witness && n++ < LINES_MAX)
@@ -164,7 +164,7 @@ static bool lost_connection(struct run *r, const char *line, struct tw_flow_pack
 
     if (!proto || !word_after(line, " src=", from, sizeof from) || !word_after(line, " dst=", to, sizeof to) ||
         !word_after(line, " dport=", port, sizeof port) || tw_parse_int64(port, &number, NULL) < 0 ||
-        !is_own(r, to) || is_loopback(to) || !begin(p, proto, from, to, (int)number))
+        !is_own(r, to) || rules_is_loopback(to) || !begin(p, proto, from, to, (int)number))
         return false;
     set_interface(r, p, to);
     return is_lost(r->v.rules, p);
@@ -206,68 +206,6 @@ void run_rules_in_use(struct run *r)
                                            sockets, sockets == 1 ? "" : "s", connections,
                                            connections == 1 ? "" : "s"),
                            tw_buf_text(&lines), "accept it, or stop the service first when it is meant");
-}
-
-/* ---- the scan: what listens, and who reaches it ---- */
-
-static void add_prefixes(struct tw_arena *a, struct tw_flow_zone *z, const char *const *texts, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        struct tw_flow_prefix p;
-
-        (void)tw_flow_prefix(texts[i], &p, NULL);
-        TW_PUSH(a, &z->prefixes, p);
-    }
-}
-
-static const char *reach_word(enum tw_flow_reach reach)
-{
-    static const char *const words[TW_FLOW_REACH_COUNT] = {"nobody", "some", "everybody", "perhaps"};
-
-    return words[reach];
-}
-
-#define LISTENERS_MAX 24
-
-int run_rules_scan(struct run *r, struct tw_flow_space *s, struct tw_err *err)
-{
-    static const char *const public[] = {"1.0.0.0/8", "8.0.0.0/7", "64.0.0.0/3", "2000::/3"},
-                            *const private[] = {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"};
-    struct tw_arena *a = r->v.sim->arena;
-    struct tw_flow_zone zones[2] = {{.name = "the internet"}, {.name = "private networks"}};
-    struct tw_flow_service services[LISTENERS_MAX];
-    struct tw_flow_matrix matrix;
-    tw_auto_buf lines = {0};
-    size_t n = 0;
-    int rc;
-
-    add_prefixes(a, &zones[0], public, TW_COUNT_OF(public));
-    add_prefixes(a, &zones[1], private, TW_COUNT_OF(private));
-    for (size_t i = 0; i < r->snapshot.endpoints.count && n < LISTENERS_MAX; i++) {
-        const struct tw_endpoint *e = &r->snapshot.endpoints.items[i];
-        int proto = tw_streq(e->protocol, "udp") ? 17 : 6;
-        bool had = is_loopback(e->address);
-
-        for (size_t k = 0; k < n; k++)
-            had |= services[k].proto == proto && services[k].port == e->port;
-        if (!had)
-            services[n++] = (struct tw_flow_service){
-                tw_arena_printf(a, "%s port %d (%s)", e->protocol, e->port, e->address), proto, e->port};
-    }
-    rc = tw_flow_zones(s, a, r->v.rules->side[TW_BASELINE].rules, r->v.rules->side[TW_CANDIDATE].rules,
-                       TW_FLOW_TO_HOST, zones, TW_COUNT_OF(zones), services, n, &matrix, err);
-    if (rc < 0)
-        return rc;
-    tw_buf_init(&lines, 16384);
-    for (size_t k = 0; k < n; k++)
-        tw_buf_printf(&lines, "%s%s: of the internet %s before, %s after; of private networks %s before, %s after",
-                      k ? "\n" : "", services[k].name, reach_word(matrix.list.items[k].before),
-                      reach_word(matrix.list.items[k].after), reach_word(matrix.list.items[n + k].before),
-                      reach_word(matrix.list.items[n + k].after));
-    (void)tw_issue_add(a, &r->v.issues, TW_INFO, TW_PROCEED, "scan.listeners",
-                       tw_arena_printf(a, "%zu port%s of this host listen beyond loopback", n, n == 1 ? "" : "s"),
-                       n ? tw_buf_text(&lines) : "none", NULL);
-    return 0;
 }
 
 /* ---- how it is made, and undone ---- */

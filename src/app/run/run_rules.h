@@ -25,13 +25,18 @@ struct rules {
     struct tw_arena *useless_arena;
     struct tw_flow_rule_findings useless[TW_ARM_COUNT];
     bool useless_known[TW_ARM_COUNT];
+    struct rules_scan *scan; /* NULL: not asked for */
     struct tw_filter_probes probes;
     int sent, wrong; /* real packets; those that fared otherwise than the model says */
 };
 /* Lost flows that somebody uses today: listening sockets, tracked connections. */
 void run_rules_in_use(struct run *r);
-/* What listens and who reaches it. */
+/* What listens, what it says and which TLS it speaks, asked beside the rest; and who reaches it. */
+void run_rules_scan_begin(struct run *r);
 int run_rules_scan(struct run *r, struct tw_flow_space *s, struct tw_err *err);
+void run_rules_scan_done(struct run *r);
+bool rules_is_any(const char *address);
+bool rules_is_loopback(const char *address);
 /* Commands that make the change and undo it. */
 void run_rules_apply(struct run *r);
 #endif

@@ -154,6 +154,8 @@ int run_rules(struct run *r, struct tw_err *err)
     if (!run_is_rules(r) || rc < 0)
         return rc;
     r->v.rules = rules;
+    if (r->v.sim->plan.scan)
+        run_rules_scan_begin(r);
     tw_filter_text_of(r->v.sim->arena, r->snapshot.files.items, r->snapshot.files.count,
                       &rules->side[TW_BASELINE].text);
     changed_files(r, &files);
@@ -469,6 +471,7 @@ int run_packets(struct run *r, struct tw_err *err)
 
 void run_rules_done(struct run *r)
 {
+    run_rules_scan_done(r);
     for (int arm = 0; r->v.rules && arm < TW_ARM_COUNT; arm++) {
         tw_filter_close(r->v.rules->side[arm].box);
         r->v.rules->side[arm].box = NULL;
