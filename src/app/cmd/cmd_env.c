@@ -86,7 +86,8 @@ static int list(struct cmd_args *args, struct tw_err *err)
                t->data_dir ? t->data_dir
                : t->config ? t->config
                : t->dsn    ? t->dsn
-                           : t->file);
+               : t->file   ? t->file
+                           : "this host");
     }
     return 0;
 }

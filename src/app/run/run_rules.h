@@ -22,6 +22,8 @@ struct rules {
     TW_ARRAY(struct tw_flow_change) changes;
     bool more; /* than are listed */
     TW_ARRAY(const char *) commands; /* that make the change */
+    pthread_t useless_thread; /* looks for rules that decide nothing, beside the rest */
+    bool useless_running;
     struct tw_arena *useless_arena;
     struct tw_flow_rule_findings useless[TW_ARM_COUNT];
     bool useless_known[TW_ARM_COUNT];

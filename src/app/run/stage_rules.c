@@ -310,6 +310,21 @@ static void tell_useless(struct run *r)
                            tw_buf_text(&lines), "take them out, or put them before the rules that decide first");
 }
 
+static void end_useless(struct run *r)
+{
+    struct rules *rules = r->v.rules;
+    bool ran = rules->useless_running;
+
+    if (ran)
+        (void)pthread_join(rules->useless_thread, NULL);
+    rules->useless_running = false;
+    if (rules->useless_arena)
+        tw_arena_adopt(r->v.sim->arena, rules->useless_arena);
+    rules->useless_arena = NULL;
+    if (ran && rules->useless_known[TW_CANDIDATE])
+        tell_useless(r);
+}
+
 /* ---- what cannot be modelled ---- */
 
 #define NOTES_MAX 8
@@ -335,8 +350,6 @@ int run_flows(struct run *r, struct tw_err *err)
 {
     struct rules *rules = r->v.rules;
     const struct tw_flow_rules *sets[TW_ARM_COUNT];
-    pthread_t thread;
-    bool beside = false;
     int rc;
 
     if (!rules || !rules->known)
@@ -347,7 +360,8 @@ int run_flows(struct run *r, struct tw_err *err)
 
     rules->useless_arena = tw_arena_new();
     if (tw_flow_rule_count(sets[TW_CANDIDATE]) <= USELESS_RULES_MAX)
-        beside = pthread_create(&thread, NULL, find_useless, rules) == 0;
+        rules->useless_running =
+            pthread_create(&rules->useless_thread, NULL, find_useless, rules) == 0;
     rc = compare(r, s, err);
     if (rc == 0) {
         tell_changes(r);
@@ -358,11 +372,6 @@ int run_flows(struct run *r, struct tw_err *err)
         run_rules_in_use(r);
     if (rc == 0 && r->v.sim->plan.scan)
         rc = run_rules_scan(r, s, err);
-    if (beside)
-        (void)pthread_join(thread, NULL);
-    tw_arena_adopt(r->v.sim->arena, rules->useless_arena);
-    if (rc == 0 && beside)
-        tell_useless(r);
     if (rc == 0)
         tell_notes(r);
     return rc;
@@ -441,15 +450,13 @@ static void tell_packets(struct run *r)
             "TCP, UDP and ICMP, new and established, IPv4 and IPv6, at the boundaries of the rules", NULL);
 }
 
-int run_packets(struct run *r, struct tw_err *err)
+static int send_packets(struct run *r, struct tw_err *err)
 {
     struct rules *rules = r->v.rules;
     struct tw_arena *a = r->v.sim->arena;
     size_t most, count;
     int rc;
 
-    if (!rules || !rules->known)
-        return 0;
     if (translates(&rules->side[TW_BASELINE].text) || translates(&rules->side[TW_CANDIDATE].text)) {
         (void)tw_issue_add(a, &r->differences, TW_INFO, TW_PROCEED, "twin.packets",
                            "no real packets were sent: the rules translate destinations", NULL, NULL);
@@ -469,8 +476,21 @@ int run_packets(struct run *r, struct tw_err *err)
     return rc;
 }
 
+int run_packets(struct run *r, struct tw_err *err)
+{
+    int rc = 0;
+
+    if (r->v.rules && r->v.rules->known) {
+        rc = send_packets(r, err);
+        end_useless(r);
+    }
+    return rc;
+}
+
 void run_rules_done(struct run *r)
 {
+    if (r->v.rules)
+        end_useless(r);
     run_rules_scan_done(r);
     for (int arm = 0; r->v.rules && arm < TW_ARM_COUNT; arm++) {
         tw_filter_close(r->v.rules->side[arm].box);

@@ -191,7 +191,7 @@ int tw_priv_netns_new(struct tw_priv *p, int *ret_netns, struct tw_err *err)
     int fd = -1, r;
 
     if (!p->root)
-        return tw_fail(err, -EPERM, "network namespaces for rule sets need root");
+        return tw_fail(err, -EPERM, "network namespaces for rule sets need root: run it with sudo");
     r = priv_in_new_netns(open_own, &fd);
     if (r < 0)
         return tw_fail_errno(err, -r, "making a network namespace");

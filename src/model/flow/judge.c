@@ -344,6 +344,11 @@ static void check_families(struct tw_flow_space *s, struct tw_arena *a, const st
             "ports are open to everybody over IPv6 that are not over IPv4",
             tw_arena_printf(a, "tcp port %s", flow_values_text(s, a, fresh, TW_FLOW_DPORT, true)),
             "give the IPv6 rules the restrictions of the IPv4 ones");
+}
+
+static void check_any(struct tw_flow_space *s, struct tw_arena *a, const struct fate *f,
+                      struct tw_issues *issues)
+{
     for (int v6 = 0; v6 < 2; v6++)
         if (open_ports(s, f, 1, v6, 6) == 1 && open_ports(s, f, 0, v6, 6) != 1)
             (void)tw_issue_add(a, issues, TW_CRITICAL, TW_BLOCK, "firewall.any_any",
@@ -353,23 +358,39 @@ static void check_families(struct tw_flow_space *s, struct tw_arena *a, const st
                                "accept the ports that are needed, drop the rest");
 }
 
-static void check_exposures(struct tw_flow_space *s, struct tw_arena *a,
-                            const struct tw_flow_rules *const *r, const uint32_t *touched,
-                            struct tw_issues *issues)
+/* New connections from public addresses to this host, at these destination ports. */
+static uint32_t public_ask(struct tw_flow_space *s, uint32_t ports)
 {
-    struct fate f;
     uint32_t lo = flow_set_is(s, TW_FLOW_IIF, tw_flow_name("lo"));
     uint32_t ask = flow_dd_or(s->dd, client_set(s, 6), client_set(s, 17));
     uint32_t from = flow_dd_or(s->dd, public_set(s, false), public_set(s, true));
 
     ask = flow_dd_minus(s->dd, flow_dd_and(s->dd, ask, from), lo);
-    ask = flow_dd_and(s->dd, ask, flow_world(s, TW_FLOW_TO_HOST, true));
-    if (!flow_dd_and(s->dd, ask, *touched))
+    ask = flow_dd_and(s->dd, ask, ports);
+    return flow_dd_and(s->dd, ask, flow_world(s, TW_FLOW_TO_HOST, true));
+}
+
+/* Only at ports at which something changed: of many rules few are about them. That every port is open is
+ * asked of all only where one that no rule names is. */
+static void check_exposures(struct tw_flow_space *s, struct tw_arena *a,
+                            const struct tw_flow_rules *const *r, const uint32_t *touched,
+                            struct tw_issues *issues)
+{
+    struct fate f;
+    uint32_t ports = flow_forget(s, flow_dd_and(s->dd, public_ask(s, 1), *touched),
+                                 (FLOW_BIT(TW_FLOW_FIELD_COUNT) - 1) & ~FLOW_BIT(TW_FLOW_DPORT));
+
+    if (!ports)
         return;
-    fate_of(s, r, TW_FLOW_TO_HOST, ask, &f);
+    fate_of(s, r, TW_FLOW_TO_HOST, public_ask(s, ports), &f);
     for (size_t i = 0; i < TW_COUNT_OF(services) && !flow_dd_full(s->dd); i++)
         check_exposed(s, a, &f, &services[i], issues);
     check_families(s, a, &f, issues);
+    fate_of(s, r, TW_FLOW_TO_HOST, public_ask(s, flow_set_is(s, TW_FLOW_DPORT, REPLY_PORT)), &f);
+    if (!open_ports(s, &f, 1, false, 6) && !open_ports(s, &f, 1, true, 6))
+        return;
+    fate_of(s, r, TW_FLOW_TO_HOST, public_ask(s, 1), &f);
+    check_any(s, a, &f, issues);
 }
 
 int tw_flow_judge(struct tw_flow_space *s, struct tw_arena *a, const struct tw_flow_rules *before,
