@@ -185,6 +185,11 @@ struct tw_service_kind {
     /* Applies one step of a plan to the files (the service is stopped or about to reload). */
     int (*apply)(struct tw_arena *a, const struct tw_access *access,
                  const struct tw_plan_step *step, struct tw_err *err);
+    /* What a person types at the target to make one setting (value NULL: to take it away), and to have it
+     * hold. NULL: as PostgreSQL, ALTER SYSTEM. */
+    const char *(*tell_setting)(struct tw_arena *a, const struct tw_snapshot *s, const char *name,
+                                const char *value);
+    const char *(*tell_effect)(struct tw_arena *a, const struct tw_snapshot *s, bool restart);
     /* The log since offset log_from, and the state of files, made into findings: after a start
      * (started tells how it went) or after a reload. */
     void (*judge_start)(struct tw_arena *a, const struct tw_access *access, size_t log_from,

@@ -221,6 +221,7 @@ bool run_is_live(const struct run *r); /* made while the service runs: nothing t
 /* A fresh clone of the seed in place of this twin, started with our entrance. */
 int run_renew(struct run *r, enum run_role role, struct tw_err *err);
 const char *run_main_database(const struct run *r);
+void run_told(struct run *r); /* how the change is made at the target, in its kind's own words */
 const char *run_own_program(struct run *r);
 /* A change of rules: both rule sets loaded; compared and judged; real packets sent at both. */
 bool run_is_rules(const struct run *r);

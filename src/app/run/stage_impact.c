@@ -278,6 +278,8 @@ int run_impact(struct run *r, struct tw_err *err)
     sim->impact.safer = r->v.safer ? r->v.safer : sim->impact.safer;
     if (rules && rc == 0)
         run_rules_apply(r);
+    else if (rc == 0)
+        run_told(r);
     sim->has_impact = rc == 0;
     sim->snapshot = r->snapshot;
     return rc;

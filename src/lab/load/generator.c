@@ -21,6 +21,7 @@
 #define WIRE_FD         3
 #define EVENTS          64
 #define OPEN_NS         (10 * TW_SEC_NS)
+#define OPEN_LATER_NS   (3 * TW_SEC_NS) /* at least, of an arm that opens beside one that did */
 #define REOPEN_NS       (100 * TW_MSEC_NS) /* a connection that was lost is tried again */
 #define CANCEL_NS       (2 * TW_SEC_NS)
 #define MARGIN_MOST_NS  INT64_C(100000)
@@ -704,8 +705,17 @@ static void pin(const char *cpuset)
         (void)sched_setaffinity(0, sizeof set, &set);
 }
 
+/* Connections of both arms begin at once: what one has taken tells how long the other may need. */
+static int64_t later_patience(int64_t taken_ns)
+{
+    int64_t enough = 10 * taken_ns > OPEN_LATER_NS ? 10 * taken_ns : OPEN_LATER_NS;
+
+    return enough < OPEN_NS ? enough : OPEN_NS;
+}
+
 static int open_arms(struct load_generator *g, struct tw_err *err)
 {
+    int64_t patience_ns = OPEN_NS;
     size_t open = 0;
     int code;
 
@@ -733,9 +743,12 @@ static int open_arms(struct load_generator *g, struct tw_err *err)
         }
     }
     for (size_t a = 0; a < TW_ARM_COUNT; a++) {
+        int64_t asked = tw_now_ns();
+
         if (!g->arms[a].conninfo)
             continue;
-        load_generator_open(g, &g->arms[a], g->connections, tw_now_ns() + OPEN_NS);
+        load_generator_open(g, &g->arms[a], g->connections, asked + patience_ns);
+        patience_ns = later_patience(tw_now_ns() - asked);
         open = load_generator_count(&g->arms[a], g->connections, LOAD_IDLE);
         if (open == 0)
             return tw_fail(

@@ -579,6 +579,18 @@ static void judge_log(struct tw_arena *a, const struct tw_access *x, size_t log_
     host_words_judge(a, x->log, log_from, clean, words, TW_COUNT_OF(words), issues);
 }
 
+static const char *tell_setting(struct tw_arena *a, const struct tw_snapshot *s,
+                                const char *name, const char *value)
+{
+    return host_tell_setting(a, s, name, value, "=", "");
+}
+
+static const char *tell_effect(struct tw_arena *a, const struct tw_snapshot *s,
+                               bool restart)
+{
+    return host_tell_effect(a, s, NULL, NULL, restart);
+}
+
 extern const struct tw_service_kind kind_generic;
 const struct tw_service_kind kind_generic = {
     .name = "generic",
@@ -597,6 +609,8 @@ const struct tw_service_kind kind_generic = {
     .launch = launch,
     .ready = ready,
     .apply = apply,
+    .tell_setting = tell_setting,
+    .tell_effect = tell_effect,
     .judge_start = judge_start,
     .judge_reload = judge_reload,
     .judge_files = judge_files,

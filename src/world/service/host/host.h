@@ -61,6 +61,12 @@ bool host_unit_running(struct tw_arena *a, const char *program, const char *conf
 /* "LimitNOFILE" and the like: settings of the unit, beside those of the service. Nearest: NULL or
  * the name meant. */
 bool host_unit_is_setting(const char *name);
+/* For people: a setting of the unit, or an edit of the configuration file ("name value" with the
+ * separator and the end of its lines); and reload or restart, after check where there is one (NULL). */
+const char *host_tell_setting(struct tw_arena *a, const struct tw_snapshot *s, const char *name,
+                              const char *value, const char *separator, const char *end);
+const char *host_tell_effect(struct tw_arena *a, const struct tw_snapshot *s, const char *check,
+                             const char *reload, bool restart);
 /* Writes one of them into a drop-in of ours below root. */
 int host_unit_set(struct tw_arena *a, const char *root, const char *unit, const char *name,
                   const char *value, unsigned uid, unsigned gid, struct tw_err *err);

@@ -13,6 +13,18 @@ static int check_declaration(const struct tw_target *t, struct tw_err *err)
     return 0;
 }
 
+static const char *tell_setting(struct tw_arena *a, const struct tw_snapshot *s,
+                                const char *name, const char *value)
+{
+    return host_tell_setting(a, s, name, value, " ", "");
+}
+
+static const char *tell_effect(struct tw_arena *a, const struct tw_snapshot *s,
+                               bool restart)
+{
+    return host_tell_effect(a, s, tw_arena_printf(a, "haproxy -c -f %s", s->config_file), "kill -USR2 $(pidof -s haproxy)", restart);
+}
+
 extern const struct tw_service_kind kind_haproxy;
 const struct tw_service_kind kind_haproxy = {
     .name = "haproxy",
@@ -31,6 +43,8 @@ const struct tw_service_kind kind_haproxy = {
     .launch = haproxy_launch,
     .ready = haproxy_ready,
     .apply = haproxy_apply,
+    .tell_setting = tell_setting,
+    .tell_effect = tell_effect,
     .judge_start = haproxy_judge_start,
     .judge_reload = haproxy_judge_reload,
     .reload_ended = haproxy_reload_ended,

@@ -15,6 +15,18 @@ static int check_declaration(const struct tw_target *t, struct tw_err *err)
     return 0;
 }
 
+static const char *tell_setting(struct tw_arena *a, const struct tw_snapshot *s,
+                                const char *name, const char *value)
+{
+    return host_tell_setting(a, s, name, value, " ", ";");
+}
+
+static const char *tell_effect(struct tw_arena *a, const struct tw_snapshot *s,
+                               bool restart)
+{
+    return host_tell_effect(a, s, tw_arena_printf(a, "nginx -t -c %s", s->config_file), tw_arena_printf(a, "nginx -s reload -c %s", s->config_file), restart);
+}
+
 extern const struct tw_service_kind kind_nginx;
 const struct tw_service_kind kind_nginx = {
     .name = "nginx",
@@ -33,6 +45,8 @@ const struct tw_service_kind kind_nginx = {
     .launch = nginx_launch,
     .ready = nginx_ready,
     .apply = nginx_apply,
+    .tell_setting = tell_setting,
+    .tell_effect = tell_effect,
     .judge_start = nginx_judge_start,
     .judge_reload = nginx_judge_reload,
     .reload_ended = nginx_reload_ended,

@@ -14,6 +14,18 @@ static int check_declaration(const struct tw_target *t, struct tw_err *err)
                                t->name);
 }
 
+static const char *tell_setting(struct tw_arena *a, const struct tw_snapshot *s,
+                                const char *name, const char *value)
+{
+    return host_tell_setting(a, s, name, value, " = ", "");
+}
+
+static const char *tell_effect(struct tw_arena *a, const struct tw_snapshot *s,
+                               bool restart)
+{
+    return host_tell_effect(a, s, NULL, tw_arena_printf(a, "psql -p %d -U pgbouncer -c RELOAD pgbouncer", s->port), restart);
+}
+
 extern const struct tw_service_kind kind_pgbouncer;
 const struct tw_service_kind kind_pgbouncer = {
     .name = "pgbouncer",
@@ -33,6 +45,8 @@ const struct tw_service_kind kind_pgbouncer = {
     .launch = kind_pgb_launch,
     .ready = kind_pgb_ready,
     .apply = kind_pgb_apply,
+    .tell_setting = tell_setting,
+    .tell_effect = tell_effect,
     .judge_start = kind_pgb_judge_start,
     .judge_reload = kind_pgb_judge_reload,
     .judge_files = kind_pgb_judge_files,

@@ -17,6 +17,23 @@ static int check_declaration(const struct tw_target *t, struct tw_err *err)
                          t->name);
 }
 
+/* CONFIG SET is taken at once, and CONFIG REWRITE has it hold; the unit is systemd's. */
+static const char *tell_setting(struct tw_arena *a, const struct tw_snapshot *s,
+                                const char *name, const char *value)
+{
+    if (host_unit_is_setting(name))
+        return host_tell_setting(a, s, name, value, "", "");
+    return value ? tw_arena_printf(a, "redis-cli -p %d CONFIG SET %s '%s'", s->port, name, value)
+                 : tw_arena_printf(a, "editor %s   # without the line of %s",
+                                   s->config_file ? s->config_file : "redis.conf", name);
+}
+
+static const char *tell_effect(struct tw_arena *a, const struct tw_snapshot *s,
+                               bool restart)
+{
+    return host_tell_effect(a, s, NULL, NULL, restart);
+}
+
 extern const struct tw_service_kind kind_redis;
 const struct tw_service_kind kind_redis = {
     .name = "redis",
@@ -40,6 +57,8 @@ const struct tw_service_kind kind_redis = {
     .ready = kind_redis_ready,
     .apply = kind_redis_apply,
     .reload = kind_redis_reload,
+    .tell_setting = tell_setting,
+    .tell_effect = tell_effect,
     .judge_start = kind_redis_judge_start,
     .judge_reload = kind_redis_judge_reload,
     .judge_files = kind_redis_judge_files,
