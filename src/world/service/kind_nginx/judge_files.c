@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 struct judging {
@@ -387,6 +388,94 @@ static void judge_override(const struct judging *j, const struct tw_plan_step *s
             where, "change those lines too, if they are meant");
 }
 
+/* ---- room for what is kept in files on its way ---- */
+
+/* Of the nearest directory that is there, at the target. */
+static double room_at(const char *path)
+{
+    tw_auto_free char *at = strdup(path);
+    struct statvfs fs;
+    char *slash;
+
+    while (statvfs(at, &fs) < 0) {
+        slash = strrchr(at, '/');
+        if (!slash || slash == at)
+            return NAN;
+        *slash = '\0';
+    }
+    return (double)fs.f_bavail * (double)fs.f_frsize;
+}
+
+static double largest_body(const struct judging *j)
+{
+    const struct tw_snapshot *s = j->x->snapshot;
+    double most = 0;
+
+    for (size_t i = 0; i < j->plan->clients.count; i++)
+        most = fmax(most, (double)j->plan->clients.items[i].body_bytes);
+    for (size_t i = 0; i < s->requests.count; i++)
+        most = fmax(most, s->requests.items[i].request_bytes); /* NaN: the other one */
+    return most;
+}
+
+/* "16m", "1k"; 0 is without a bound, and so is what we cannot read. */
+static double size_of(const char *text)
+{
+    char *end;
+    double n = text ? strtod(text, &end) : 1 << 20;
+
+    if (!text)
+        return n;
+    n *= *end == 'k' || *end == 'K'   ? 1024.0
+         : *end == 'm' || *end == 'M' ? 1048576.0
+         : *end == 'g' || *end == 'G' ? 1073741824.0
+                                      : 1;
+    return n > 0 ? n : INFINITY;
+}
+
+static double most_allowed(const struct nginx_conf *c)
+{
+    double most = 0;
+
+    for (size_t i = 0; i < c->list.count; i++)
+        if (nginx_is(&c->list.items[i], "client_max_body_size"))
+            most = fmax(most, size_of(nginx_arg(&c->list.items[i], 0)));
+    return most > 0 ? most : size_of(NULL);
+}
+
+static const struct nginx_directive *body_path(const struct nginx_conf *c)
+{
+    for (size_t i = 0; i < c->list.count; i++)
+        if (nginx_is(&c->list.items[i], "client_body_temp_path"))
+            return &c->list.items[i];
+    return NULL;
+}
+
+/* A body that is larger than its buffer is written where client_body_temp_path says before it goes on:
+ * where that has become another place, or bodies may be larger, the place has to have room. */
+static void judge_body_room(const struct judging *j)
+{
+    const struct nginx_directive *d = body_path(j->now), *was = body_path(j->before);
+    const char *path = nginx_arg(d, 0);
+    double allowed = most_allowed(j->now), seen = largest_body(j);
+    double room = path && *path == '/' ? room_at(path) : NAN;
+    bool too_large = seen <= allowed && seen > room;
+
+    if ((tw_streq(path, nginx_arg(was, 0)) && allowed <= most_allowed(j->before)) ||
+        !(allowed > room))
+        return;
+    tw_issue_add(j->a, j->issues, too_large ? TW_CRITICAL : TW_HIGH,
+                 too_large ? TW_BLOCK : TW_REVIEW, "disk.body_room",
+                 too_large ? "bodies as large as today's have no room where they are written"
+                           : "bodies that are allowed have no room where they are written",
+                 tw_arena_printf(j->a,
+                                 "client_body_temp_path %s (%s line %d) has %.0f bytes free; "
+                                 "a body may be %.0f, the largest known is %.0f",
+                                 path, d->file, d->line, room, allowed, seen),
+                 "a place with room for the largest body times those that come at once, or a "
+                 "smaller client_max_body_size");
+}
+
 /* ---- includes and keys that are not there ---- */
 
 static void judge_certificates(const struct judging *j)
@@ -412,6 +501,7 @@ void nginx_judge_files(struct tw_arena *a, const struct tw_access *access,
     judge_protocols(&j);
     judge_certificates(&j);
     judge_timeouts(&j);
+    judge_body_room(&j);
     for (size_t i = 0; i < now.list.count; i++)
         if (now.list.items[i].block && (nginx_is(&now.list.items[i], "location") ||
                                         nginx_is(&now.list.items[i], "server"))) {

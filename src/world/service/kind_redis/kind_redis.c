@@ -31,7 +31,8 @@ static const char *tell_setting(struct tw_arena *a, const struct tw_snapshot *s,
 static const char *tell_effect(struct tw_arena *a, const struct tw_snapshot *s,
                                bool restart)
 {
-    return host_tell_effect(a, s, NULL, NULL, restart);
+    return restart ? host_tell_effect(a, s, NULL, NULL, true)
+                   : tw_arena_printf(a, "redis-cli -p %d CONFIG REWRITE", s->port);
 }
 
 extern const struct tw_service_kind kind_redis;
