@@ -225,6 +225,28 @@ static const char *loader(const struct rules_side *side)
     return side->text.nft ? "nft -f" : side->text.xt[0] ? "iptables-restore" : "ip6tables-restore";
 }
 
+/* What is in force now, kept first by the tool that the rules were made with. */
+static void keep_live(struct run *r)
+{
+    const struct tw_filter_text *now = &r->v.rules->side[TW_BASELINE].text;
+    const struct {
+        bool there;
+        const char *keep, *back;
+    } rows[] = {
+        {!now->xt[0] && !now->xt[1], "(echo flush ruleset; nft list ruleset) > /root/ruleset.before",
+         "nft -f /root/ruleset.before"},
+        {now->xt[0] != NULL, "iptables-save > /root/rules.before.v4", "iptables-restore /root/rules.before.v4"},
+        {now->xt[1] != NULL, "ip6tables-save > /root/rules.before.v6",
+         "ip6tables-restore /root/rules.before.v6"},
+    };
+
+    for (size_t i = 0; i < TW_COUNT_OF(rows); i++)
+        if (rows[i].there) {
+            command(r, false, rows[i].keep);
+            command(r, true, rows[i].back);
+        }
+}
+
 void run_rules_apply(struct run *r)
 {
     const struct rules *rules = r->v.rules;
@@ -233,15 +255,18 @@ void run_rules_apply(struct run *r)
     bool live = tw_streq(r->snapshot.how, "live");
 
     r->v.sim->impact.apply = (struct tw_apply){.how = "reload", .cold_s = NAN};
-    if (live) {
-        command(r, false, "(echo flush ruleset; nft list ruleset) > /root/ruleset.before");
-        command(r, true, "nft -f /root/ruleset.before");
-    }
+    if (live)
+        keep_live(r);
     for (size_t i = 0; i < plan->steps.count; i++) {
         const struct tw_plan_step *s = &plan->steps.items[i];
 
-        if (s->kind == TW_STEP_RULE || live)
+        if (s->kind == TW_STEP_RULE)
             continue;
+        if (live) {
+            command(r, false, tw_arena_printf(a, "%s %s", loader(&rules->side[TW_CANDIDATE]),
+                                              s->origin ? s->origin : "NEW"));
+            continue;
+        }
         command(r, false, tw_arena_printf(a, "cp -p %s %s.before", s->path, s->path));
         command(r, false, tw_arena_printf(a, s->kind == TW_STEP_APPEND ? "cat %s >> %s" : "cp %s %s",
                                           s->origin ? s->origin : "NEW", s->path));

@@ -386,7 +386,7 @@ int run_flows(struct run *r, struct tw_err *err)
 
 static bool translates(const struct tw_filter_text *t)
 {
-    static const char *const words[] = {"dnat", "redirect", "tproxy", "DNAT", "REDIRECT", "TPROXY"};
+    static const char *const words[] = {"dnat", "tproxy", "DNAT", "TPROXY"};
     const char *const texts[] = {t->nft, t->xt[0], t->xt[1]};
 
     for (size_t i = 0; i < TW_COUNT_OF(texts); i++)
@@ -459,7 +459,7 @@ static int send_packets(struct run *r, struct tw_err *err)
 
     if (translates(&rules->side[TW_BASELINE].text) || translates(&rules->side[TW_CANDIDATE].text)) {
         (void)tw_issue_add(a, &r->differences, TW_INFO, TW_PROCEED, "twin.packets",
-                           "no real packets were sent: the rules translate destinations", NULL, NULL);
+                           "no real packets were sent: the rules send some on to other hosts", NULL, NULL);
         return 0;
     }
     count = tw_flow_rule_count(rules->side[TW_CANDIDATE].rules) + 1;

@@ -104,10 +104,14 @@ int filter_links(struct tw_filter_box *b, const struct filter_names *names, stru
 
         if (tw_name_index(name, b->links.items, b->links.count) >= 0)
             continue;
+        /* an address on each: what is masqueraded gets one */
         tw_buf_printf(&host,
                       "link add %s address 02:00:00:00:00:0b type veth peer name twp%zu address "
-                      "02:00:00:00:00:0a netns /proc/%d/fd/%d\nlink set %s up\n",
-                      name, b->links.count, (int)getpid(), b->prober, name);
+                      "02:00:00:00:00:0a netns /proc/%d/fd/%d\nlink set %s up\n"
+                      "addr add 10.213.10.%zu/32 dev %s\n"
+                      "addr add fd00:213:10::%zx/128 dev %s nodad\n",
+                      name, b->links.count, (int)getpid(), b->prober, name, b->links.count + 1,
+                      name, b->links.count + 1, name);
         tw_buf_printf(&prober, "link set twp%zu up\n", b->links.count);
         TW_PUSH(b->arena, &b->links, tw_arena_strdup(b->arena, name));
     }

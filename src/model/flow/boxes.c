@@ -56,8 +56,12 @@ static char *names_text(const struct tw_flow_space *s, struct tw_arena *a, struc
 {
     char *text = tw_arena_strdup(a, "");
 
-    for (tw_flow_num i = r.lo; i <= r.hi && i < s->name_count; i++)
-        text = tw_arena_printf(a, "%s%s%s", text, *text ? ", " : "", name_text(s, a, (size_t)i));
+    for (tw_flow_num i = r.lo; i <= r.hi && i < s->name_count; i++) {
+        const char *name = name_text(s, a, (size_t)i);
+
+        if (*name) /* no interface at all has no name */
+            text = tw_arena_printf(a, "%s%s%s", text, *text ? ", " : "", name);
+    }
     return text;
 }
 
@@ -75,7 +79,7 @@ static char *ranges_text(struct tw_flow_space *s, struct tw_arena *a, enum tw_fl
             one.hi |= FLOW_ALL >> 32;
         word = f == TW_FLOW_IIF || f == TW_FLOW_OIF ? names_text(s, a, one)
                                                     : flow_range_text(a, f, v6, one);
-        if (*word) /* no interface at all has no name */
+        if (*word)
             text = tw_arena_printf(a, "%s%s%s", text, *text ? ", " : "", word);
     }
     return n > shown ? tw_arena_printf(a, "%s, …", text) : text;
