@@ -358,6 +358,19 @@ int run_fronts(struct run *r, struct tw_err *err)
     return start_peers(r, true, err);
 }
 
+/* Members of an arm share its cores: one that ran where the generator does would have its arm look
+ * slower, or faster, for as long as the scheduler leaves it there. */
+void run_peers_pin(struct run *r, const char *cpus)
+{
+    for (int arm = 0; arm < TW_ARM_COUNT; arm++) {
+        for (size_t i = 0; i < r->peer_count; i++)
+            (void)tw_sandbox_pin(tw_twin_sandbox(r->peers[i].arms[arm].twin), cpus, NULL);
+        for (int far = 0; far < 2; far++)
+            if (r->standins[arm][far].box)
+                (void)tw_sandbox_pin(r->standins[arm][far].box, cpus, NULL);
+    }
+}
+
 void run_peers_done(struct run *r)
 {
     for (size_t i = 0; i < r->peer_count; i++)

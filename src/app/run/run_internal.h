@@ -190,6 +190,7 @@ int run_fronts(struct run *r, struct tw_err *err);
 /* Sandboxes of one arm beside the target's: they stand still when it does. */
 #define RUN_BOXES (RUN_PEERS + 2)
 size_t run_peer_boxes(const struct run *r, enum tw_arm arm, struct tw_sandbox **ret, size_t room);
+void run_peers_pin(struct run *r, const char *cpus);
 void run_peers_done(struct run *r);
 /* What the neighbours logged since the load began, both arms compared. */
 void run_peers_note(struct run *r);

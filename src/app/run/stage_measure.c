@@ -68,6 +68,8 @@ static void pin_arms(struct run *r)
     for (int arm = 0; arm < TW_ARM_COUNT && r->twin_cpus; arm++)
         (void)tw_sandbox_pin(tw_twin_sandbox(run_twin_of(r, (enum tw_arm)arm)),
                              r->twin_cpus, NULL);
+    if (r->twin_cpus)
+        run_peers_pin(r, r->twin_cpus);
 }
 
 /* The page cache is filled while sessions open and buffers are read; then every arm gets
