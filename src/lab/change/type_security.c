@@ -68,9 +68,9 @@ static int take(struct tw_arena *a, struct ones *all, const struct tw_setting_ch
     if (k < 0)
         return tw_fail_at(
             err, -EINVAL, c->pointer,
-            "a rule has no '%s'%s%s%s; expected action, port, source, protocol, "
-            "verdict, chain, handle, rule, with, before or position",
-            c->name, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+            "a rule has no '%s'%s%s%s (expected action, port, source, protocol, "
+            "verdict, chain, handle, rule, with, before or position)",
+            c->name, near ? "; did you mean '" : "", near ? near : "", near ? "'" : "");
     if (!last || !same_object(last, c->pointer) || last->of[k]) {
         TW_PUSH(a, &all->list,
                 (struct one){.object = object_len(c->pointer), .pointer = c->pointer});

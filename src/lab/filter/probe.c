@@ -556,7 +556,8 @@ static size_t missing(const struct sending *s)
 /* A packet that does not arrive is sent again, with more patience, before that is believed. */
 static int send_all(void *arg)
 {
-    static const int64_t patience[] = {60 * TW_MSEC_NS, 150 * TW_MSEC_NS, 500 * TW_MSEC_NS};
+    static const int64_t patience[] = {60 * TW_MSEC_NS, 250 * TW_MSEC_NS, TW_SEC_NS,
+                                       3 * TW_SEC_NS};
     struct sending *s = arg;
     int r = open_host(s);
 
