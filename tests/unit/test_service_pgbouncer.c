@@ -99,3 +99,38 @@ Test(service_pgbouncer, busy_servers_follow_little)
 {
     cr_assert_float_eq(pgb_busy_servers(200, 0.05), 10, 1e-9);
 }
+
+static void put(const char *dir, const char *name, const char *text)
+{
+    cr_assert_eq(host_put_file(dir, name, text, 0600, getuid(), getgid(), NULL), 0);
+}
+
+Test(service_pgbouncer, no_secret_of_the_target_stays_in_a_clone)
+{
+    char dir[] = "/tmp/twin-pgb-XXXXXX";
+    tw_auto(tw_arena) *a = tw_arena_new();
+    struct tw_snapshot s;
+    const char *list, *ini, *own;
+
+    cr_assert(mkdtemp(dir));
+    tw_snapshot_init(&s);
+    s.config_file = "/p.ini";
+    put(dir, "/p.ini",
+        "[databases]\nshop = host=10.0.0.1 user=app password='my secret' port=5433\n"
+        "[pgbouncer]\nauth_file = /users.txt\n");
+    put(dir, "/users.txt",
+        "\"app\" \"my secret\"\n; note\n\"o\"\"x\" \"md50123456789abcdef0123456789abcdef\"\n"
+        "\"none\" \"\"\n");
+    cr_assert_eq(pgb_own_secrets(a, dir, &s, getuid(), getgid(), NULL), 0);
+    list = host_text(a, dir, "/users.txt");
+    ini = host_text(a, dir, "/p.ini");
+    own = tw_service_clone_password(a, &s, "app");
+    cr_expect_not(strstr(list, "secret") || strstr(ini, "secret"));
+    cr_expect_not(strstr(list, "0123456789abcdef"));
+    cr_expect(strstr(list, tw_arena_printf(a, "\"app\" \"%s\"\n; note\n", own)), "%s", list);
+    cr_expect(strstr(list, "\"o\"\"x\" \"md5"), "an md5 sum stays one: %s", list);
+    cr_expect(strstr(list, "\"none\" \"\"\n"), "who has none gets none: %s", list);
+    cr_expect(strstr(ini, tw_arena_printf(a, "user=app password=%s port=5433\n", own)), "%s",
+              ini);
+    (void)tw_remove_tree(dir, NULL);
+}
