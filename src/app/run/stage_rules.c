@@ -274,12 +274,15 @@ static void *find_useless(void *arg)
 {
     struct rules *rules = arg;
 
-    for (int arm = 0; arm < TW_ARM_COUNT; arm++) {
+    /* the candidate's first: where it has none, nobody asks which of them are new */
+    for (int arm = TW_CANDIDATE; arm >= TW_BASELINE; arm--) {
         const struct tw_flow_rules *one = rules->side[arm].rules;
         tw_auto(tw_flow_space) *s = tw_flow_space_new(&one, 1, 0);
 
         rules->useless_known[arm] =
             tw_flow_useless(s, rules->useless_arena, one, &rules->useless[arm], NULL) == 0;
+        if (!rules->useless[arm].list.count)
+            break;
     }
     return NULL;
 }
