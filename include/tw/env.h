@@ -14,10 +14,13 @@ struct tw_env_list {
 };
 int tw_env_load(struct tw_arena *a, const char *state_dir, struct tw_env_list *ret,
                 struct tw_err *err);
+/* Does the declaration say enough? tw_env_add asks it too. */
+int tw_env_check(const struct tw_target *target, struct tw_err *err);
 int tw_env_add(const char *state_dir, const struct tw_target *target, struct tw_err *err);
 int tw_env_remove(const char *state_dir, const char *environment, const char *name,
                   struct tw_err *err);
-/* environment NULL: the only one with that target. */
+/* environment NULL: the only one with that target. Where a Compose project is declared as shop, its
+ * services are the targets shop/web, …: that the service is there shows when it is looked at. */
 int tw_env_find(const struct tw_env_list *list, const char *environment, const char *name,
                 struct tw_target *ret, struct tw_err *err);
 /* The target as it is now: dispatches to its kind, adds host limits, hashes. Host memory and cpus
@@ -30,6 +33,10 @@ int tw_env_check_clone(const struct tw_target *target, struct tw_err *err);
 
 /* Between two snapshots as JSON: [{"kind", "name", "before", "after"}], empty: none. New reference. */
 json_t *tw_env_drift(const json_t *before, const json_t *after);
+/* The targets that a declaration stands for: a Compose project its services, asked of the Engine now; any
+ * other itself. */
+int tw_env_targets(struct tw_arena *a, const struct tw_target *target, struct tw_env_list *ret,
+                   struct tw_err *err);
 /* The declarations of twin.yaml, which come before those added by command; replaces the ones declared by
  * it before. */
 int tw_env_declare(const char *state_dir, const struct tw_env_list *list, struct tw_err *err);

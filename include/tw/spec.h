@@ -223,6 +223,40 @@ struct tw_counter {
     const char *cycles;           /* what happens at the end, when not a failure; NULL */
     const char *source;           /* where it was read */
 };
+/* A container as the Engine describes it; texts redacted, NULL where there is none. */
+struct tw_named {
+    const char *name, *value;
+};
+struct tw_mount {
+    const char *type, *name, *source, *destination; /* "volume" "bind" "tmpfs" */
+    bool writable;
+};
+struct tw_attachment {
+    const char *network, *address;
+    TW_ARRAY(const char *) aliases;
+};
+struct tw_container {
+    const char *name, *service;   /* service: of its Compose project; NULL */
+    /* -- how it is defined -- */
+    const char *image, *image_id, *digest; /* digest: of a registry; NULL: it never was in one */
+    const char *command, *user, *cwd, *restart, *stop_signal, *health_check, *network_mode;
+    double stop_grace_s;          /* NaN: the Engine's ten seconds */
+    double cpus;                  /* NaN: no limit */
+    int64_t memory_bytes, pids;   /* 0: no limit */
+    int64_t shm_bytes;
+    bool read_only;
+    TW_ARRAY(struct tw_named) environment, labels;
+    TW_ARRAY(struct tw_mount) mounts;
+    TW_ARRAY(struct tw_attachment) networks;
+    TW_ARRAY(const char *) ports; /* "80/tcp", "0.0.0.0:8080->80/tcp" */
+    TW_ARRAY(const char *) not_cloned; /* what a clone is never given: "is privileged" */
+    /* -- how it is now -- */
+    const char *id, *status, *health, *started_at;
+    int restarts, exit_status;    /* -1 unknown */
+    bool oom_killed;
+    double cpu_s, throttled_s, memory_used_bytes, processes; /* since it started; NaN unknown */
+    double received_bytes, sent_bytes, read_bytes, written_bytes;
+};
 struct tw_snapshot {
     char sha256[65];          /* of the canonical JSON without taken_at */
     int64_t taken_wall_ns;
@@ -265,6 +299,7 @@ struct tw_snapshot {
     TW_ARRAY(struct tw_certificate) certificates;
     TW_ARRAY(struct tw_role) roles;
     TW_ARRAY(struct tw_counter) counters;
+    TW_ARRAY(struct tw_container) containers; /* of a service its replicas */
     TW_ARRAY(const char *) trees; /* files and directories beside the configuration that belong to it */
     struct {                  /* what the sync did to production */
         int statements;

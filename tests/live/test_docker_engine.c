@@ -1,5 +1,6 @@
 /* The Engine API against a real Engine of Debian: a private one, started for this and ended after it. */
 #include "tw/docker.h"
+#include "tw/env.h"
 #include "tw/io.h"
 
 #include <criterion/criterion.h>
@@ -230,9 +231,79 @@ static void networks_volumes_and_events(void)
     cr_expect(seen >= 2, "%d", seen);
 }
 
+/* A project of two services, two replicas of one; the secret of one in the command of another. */
+static void run_project(int64_t memory_bytes)
+{
+    static const struct {
+        char name[12], service[4], number[2];
+    } rows[] = {
+        {"shop_web_1", "web", "1"}, {"shop_web_2", "web", "2"}, {"shop_db_1", "db", "1"}};
+
+    for (size_t i = 0; i < TW_COUNT_OF(rows); i++) {
+        tw_auto_free char *text =
+            tw_strf("{\"Image\":\"tiny:1\",\"Cmd\":[\"sleep\",\"1000\"],\"Env\":[\"DB_"
+                    "PASSWORD=k3pt-hidden\","
+                    "\"URL=postgres://u:als0-hidden@db/x\",\"MODE=live\",\"NOTE=with "
+                    "k3pt-hidden in it\"],"
+                    "\"HostConfig\":{\"Memory\":%lld},\"Labels\":{\"com.docker.compose."
+                    "project\":\"shop\","
+                    "\"com.docker.compose.service\":\"%s\",\"com.docker.compose."
+                    "container-number\":\"%s\","
+                    "\"note\":\"als0-hidden\"}}",
+                    (long long)memory_bytes, rows[i].service, rows[i].number);
+
+        cr_assert(tw_docker_container_remove(d, rows[i].name, &err) == 0, "%s", err.text);
+        create(rows[i].name, text);
+        cr_assert(tw_docker_container_start(d, rows[i].name, &err) == 0, "%s", err.text);
+    }
+}
+
+static void an_environment_is_found_and_kept_without_its_secrets(void)
+{
+    struct tw_target shop = {.environment = "live",
+                             .name = "shop",
+                             .type = "docker",
+                             .project = "shop",
+                             .dsn = tw_docker_host(d)};
+    struct tw_target web = shop, none = shop;
+    struct tw_env_list parts = {0};
+    struct tw_snapshot s, later;
+    json_auto_t *before = NULL, *after = NULL, *drift = NULL;
+    tw_auto_free char *text = NULL;
+
+    run_project(32 << 20);
+    web.name = "shop/web";
+    none.project = "shap";
+    cr_assert(tw_env_targets(arena, &shop, &parts, &err) == 0, "%s", err.text);
+    cr_assert(parts.targets.count == 2);
+    cr_expect_str_eq(parts.targets.items[0].name, "shop/db");
+    cr_expect_str_eq(parts.targets.items[1].name, "shop/web");
+    cr_expect(tw_env_targets(arena, &none, &parts, &err) == -ENOENT &&
+                  strstr(err.text, "'shop'"),
+              "%s", err.text);
+    cr_assert(tw_env_snapshot(arena, &web, &s, &err) == 0, "%s", err.text);
+    cr_assert(s.containers.count == 2);
+    cr_expect_str_eq(s.containers.items[1].name, "shop_web_2");
+    cr_expect_str_eq(s.how, "running");
+    cr_expect(s.memory_bytes == 32 << 20 && s.cpus > 0);
+    cr_expect(s.containers.items[0].memory_used_bytes > 0);
+    before = tw_snapshot_to_json(&s);
+    text = json_dumps(before, 0);
+    cr_expect(!strstr(text, "k3pt-hidden") && !strstr(text, "als0-hidden"), "%s", text);
+    cr_expect(strstr(text, "MODE") && strstr(text, "live"));
+    cr_assert(tw_env_snapshot(arena, &web, &later, &err) == 0, "%s", err.text);
+    cr_expect_str_eq(s.sha256, later.sha256, "the same containers, another hash");
+    run_project(48 << 20);
+    cr_assert(tw_env_snapshot(arena, &web, &later, &err) == 0, "%s", err.text);
+    after = tw_snapshot_to_json(&later);
+    drift = tw_env_drift(before, after);
+    cr_expect(json_array_size(drift) >= 2, "%zu", json_array_size(drift));
+}
+
 Test(docker_engine, a_real_engine_is_asked_and_answers)
 {
     a_container_lives_and_is_removed();
     the_words_of_the_engine_are_kept();
     networks_volumes_and_events();
+    an_environment_is_found_and_kept_without_its_secrets();
 }

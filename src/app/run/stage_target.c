@@ -25,6 +25,14 @@ int run_target(struct run *r, struct tw_err *err)
     if (rc < 0)
         return rc;
     r->kind = tw_service_kind_find(r->target.type, NULL);
+    if (!r->kind)
+        return tw_fail(
+            err, -EOPNOTSUPP,
+            "target '%s' is of type '%s': it can be looked at (twin env show %s), a "
+            "simulation of changes to it needs the docker backend, which this version "
+            "lacks; declare the service itself with --type and its data directory or "
+            "configuration",
+            r->target.name, r->target.type, r->target.name);
     take_type(r);
     q = &r->sims[0]->request;
     tw_policy_narrow(&r->policy, r->target.tier, q->type, q->risk_level);

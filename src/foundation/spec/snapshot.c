@@ -96,9 +96,9 @@ static const struct spec_field endpoint_fields[] = {
 static const struct spec_shape endpoint_shape = SPEC_SHAPE(tw_endpoint, endpoint_fields);
 
 static const struct spec_field neighbour_fields[] = {
-    TEXT(tw_neighbour, protocol),  TEXT(tw_neighbour, name),
-    TEXT(tw_neighbour, address),   INT(tw_neighbour, port),
-    TEXT(tw_neighbour, resolved),  BOOL(tw_neighbour, reachable),
+    TEXT(tw_neighbour, protocol), TEXT(tw_neighbour, name),
+    TEXT(tw_neighbour, address),  INT(tw_neighbour, port),
+    TEXT(tw_neighbour, resolved), BOOL(tw_neighbour, reachable),
 };
 static const struct spec_shape neighbour_shape =
     SPEC_SHAPE(tw_neighbour, neighbour_fields);
@@ -128,9 +128,7 @@ static const struct spec_field certificate_fields[] = {
     TEXT(tw_certificate, subject),
     TEXT(tw_certificate, issuer),
     TEXT(tw_certificate, names),
-    {.key = "not_before",
-     .kind = SPEC_TIME,
-     SPEC_AT(tw_certificate, not_before_wall_ns)},
+    {.key = "not_before", .kind = SPEC_TIME, SPEC_AT(tw_certificate, not_before_wall_ns)},
     {.key = "not_after", .kind = SPEC_TIME, SPEC_AT(tw_certificate, not_after_wall_ns)},
     {.key = "bits",
      .kind = SPEC_INT,
@@ -156,11 +154,102 @@ static const struct spec_field role_fields[] = {
 static const struct spec_shape role_shape = SPEC_SHAPE(tw_role, role_fields);
 
 static const struct spec_field counter_fields[] = {
-    TEXT(tw_counter, kind),        TEXT(tw_counter, name),   REAL(tw_counter, used),
-    REAL(tw_counter, limit),       REAL(tw_counter, per_s),  REAL(tw_counter, per_request),
-    TEXT(tw_counter, cycles),      TEXT(tw_counter, source),
+    TEXT(tw_counter, kind),   TEXT(tw_counter, name),   REAL(tw_counter, used),
+    REAL(tw_counter, limit),  REAL(tw_counter, per_s),  REAL(tw_counter, per_request),
+    TEXT(tw_counter, cycles), TEXT(tw_counter, source),
 };
 static const struct spec_shape counter_shape = SPEC_SHAPE(tw_counter, counter_fields);
+
+static const struct spec_field named_fields[] = {
+    TEXT(tw_named, name),
+    TEXT(tw_named, value),
+};
+static const struct spec_shape named_shape = SPEC_SHAPE(tw_named, named_fields);
+
+static const struct spec_field mount_fields[] = {
+    TEXT(tw_mount, type),        TEXT(tw_mount, name),     TEXT(tw_mount, source),
+    TEXT(tw_mount, destination), BOOL(tw_mount, writable),
+};
+static const struct spec_shape mount_shape = SPEC_SHAPE(tw_mount, mount_fields);
+
+static const struct spec_field attachment_fields[] = {
+    TEXT(tw_attachment, network),
+    TEXT(tw_attachment, address),
+    {.key = "aliases", .kind = SPEC_TEXTS, SPEC_AT(tw_attachment, aliases)},
+};
+static const struct spec_shape attachment_shape =
+    SPEC_SHAPE(tw_attachment, attachment_fields);
+
+#define PART(member, of)                                                                 \
+    {                                                                                    \
+        .key = #member, .kind = SPEC_LIST, SPEC_AT(tw_container, member), .shape = &of   \
+    }
+#define BOUND(member)                                                                    \
+    {                                                                                    \
+        .key = #member, .kind = SPEC_INT64, .flags = SPEC_ZERO_UNKNOWN,                  \
+        SPEC_AT(tw_container, member)                                                    \
+    }
+static const struct spec_field definition_fields[] = {
+    TEXT(tw_container, image),
+    TEXT(tw_container, image_id),
+    TEXT(tw_container, digest),
+    TEXT(tw_container, command),
+    TEXT(tw_container, user),
+    TEXT(tw_container, cwd),
+    TEXT(tw_container, restart),
+    TEXT(tw_container, stop_signal),
+    TEXT(tw_container, health_check),
+    TEXT(tw_container, network_mode),
+    REAL(tw_container, stop_grace_s),
+    REAL(tw_container, cpus),
+    BOUND(memory_bytes),
+    BOUND(pids),
+    BOUND(shm_bytes),
+    BOOL(tw_container, read_only),
+    PART(environment, named_shape),
+    PART(labels, named_shape),
+    PART(mounts, mount_shape),
+    {.key = "ports", .kind = SPEC_TEXTS, SPEC_AT(tw_container, ports)},
+    {.key = "not_cloned", .kind = SPEC_TEXTS, SPEC_AT(tw_container, not_cloned)},
+};
+static const struct spec_shape definition_shape =
+    SPEC_SHAPE(tw_container, definition_fields);
+
+static const struct spec_field state_fields[] = {
+    TEXT(tw_container, id),
+    TEXT(tw_container, status),
+    TEXT(tw_container, health),
+    TEXT(tw_container, started_at),
+    {.key = "restarts",
+     .kind = SPEC_INT,
+     .flags = SPEC_MINUS_UNKNOWN,
+     SPEC_AT(tw_container, restarts)},
+    {.key = "exit_status",
+     .kind = SPEC_INT,
+     .flags = SPEC_MINUS_UNKNOWN,
+     SPEC_AT(tw_container, exit_status)},
+    BOOL(tw_container, oom_killed),
+    REAL(tw_container, cpu_s),
+    REAL(tw_container, throttled_s),
+    REAL(tw_container, memory_used_bytes),
+    REAL(tw_container, processes),
+    REAL(tw_container, received_bytes),
+    REAL(tw_container, sent_bytes),
+    REAL(tw_container, read_bytes),
+    REAL(tw_container, written_bytes),
+    PART(networks, attachment_shape),
+};
+static const struct spec_shape state_shape = SPEC_SHAPE(tw_container, state_fields);
+
+/* What is defined apart from what passes: drift is a matter of the former. */
+static const struct spec_field container_fields[] = {
+    TEXT(tw_container, name),
+    TEXT(tw_container, service),
+    {.key = "definition", .kind = SPEC_OBJECT, .offset = 0, .shape = &definition_shape},
+    {.key = "state", .kind = SPEC_OBJECT, .offset = 0, .shape = &state_shape},
+};
+static const struct spec_shape container_shape =
+    SPEC_SHAPE(tw_container, container_fields);
 
 static const struct spec_field cost_fields[] = {
     {.key = "statements", .kind = SPEC_INT, SPEC_AT(tw_snapshot, cost.statements)},
@@ -259,6 +348,7 @@ static const struct spec_field snapshot_fields[] = {
     LIST(certificates, certificate_shape),
     LIST(roles, role_shape),
     LIST(counters, counter_shape),
+    LIST(containers, container_shape),
     {.key = "trees", .kind = SPEC_TEXTS, SPEC_AT(tw_snapshot, trees)},
 };
 static const struct spec_shape snapshot_shape = SPEC_SHAPE(tw_snapshot, snapshot_fields);

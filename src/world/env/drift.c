@@ -12,6 +12,7 @@ static const struct {
     {"files", "path", "text"},
     {"roles", "name", NULL},
     {"certificates", "path", "not_after"},
+    {"containers", "name", "definition"},
 };
 static const char *const scalars[] = {
     "version",  "system_identifier", "data_dir", "config_file",

@@ -1,5 +1,5 @@
 /* Declared targets, and their snapshots. */
-#include "tw/env.h"
+#include "env_internal.h"
 #include "tw/service.h"
 
 #include <fcntl.h>
@@ -7,6 +7,16 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+static const struct env_source *const sources[] = {&env_source_docker};
+
+static const struct env_source *source_of(const char *type)
+{
+    for (size_t i = 0; i < TW_COUNT_OF(sources); i++)
+        if (tw_streq(sources[i]->name, type))
+            return sources[i];
+    return NULL;
+}
 
 /* ---- declarations: one JSON file, written as a whole ---- */
 
@@ -78,7 +88,7 @@ static int save(const char *state_dir, enum origin origin, const struct tw_env_l
     return tw_write_file(path, text, strlen(text), 0600, err);
 }
 
-static int check_declaration(const struct tw_target *t, struct tw_err *err)
+int tw_env_check(const struct tw_target *t, struct tw_err *err)
 {
     static const struct {
         const char *option;
@@ -86,9 +96,12 @@ static int check_declaration(const struct tw_target *t, struct tw_err *err)
     } paths[] = {{"--data-dir", offsetof(struct tw_target, data_dir)},
                  {"--config", offsetof(struct tw_target, config)},
                  {"--file", offsetof(struct tw_target, file)}};
+    const struct env_source *source = source_of(t->type);
     const struct tw_service_kind *kind;
     const char *nearest = NULL;
 
+    if (source)
+        return source->check_declaration(t, err);
     if (!t->type)
         return tw_fail(err, -EINVAL,
                        "target '%s' needs a type, for example --type postgresql",
@@ -113,7 +126,7 @@ int tw_env_add(const char *state_dir, const struct tw_target *target, struct tw_
 {
     tw_auto(tw_arena) *a = tw_arena_new();
     struct tw_env_list list = {0}, added = {0};
-    int r = check_declaration(target, err);
+    int r = tw_env_check(target, err);
 
     if (r == 0)
         r = tw_env_load(a, state_dir, &list, err);
@@ -139,7 +152,7 @@ int tw_env_declare(const char *state_dir, const struct tw_env_list *list,
 {
     for (size_t i = 0; i < list->targets.count; i++) {
         const struct tw_target *t = &list->targets.items[i];
-        int r = check_declaration(t, err);
+        int r = tw_env_check(t, err);
 
         if (r < 0)
             return r;
@@ -201,6 +214,16 @@ static int not_found(const struct tw_env_list *list, const char *environment,
                    near ? near : "", near ? "'?" : "; twin env list shows what there is");
 }
 
+/* By its name, or as a part of it: shop/web of the Compose project shop. */
+static bool is_called(const struct tw_target *t, const char *name)
+{
+    size_t len = strlen(t->name);
+
+    return tw_streq(t->name, name) ||
+           (t->project && source_of(t->type) && strncmp(t->name, name, len) == 0 &&
+            name[len] == '/' && name[len + 1]);
+}
+
 int tw_env_find(const struct tw_env_list *list, const char *environment, const char *name,
                 struct tw_target *ret, struct tw_err *err)
 {
@@ -209,7 +232,7 @@ int tw_env_find(const struct tw_env_list *list, const char *environment, const c
     for (size_t i = 0; i < list->targets.count; i++) {
         const struct tw_target *t = &list->targets.items[i];
 
-        if (!tw_streq(t->name, name) ||
+        if (!is_called(t, name) ||
             (environment && !tw_streq(t->environment, environment)))
             continue;
         if (found)
@@ -222,6 +245,19 @@ int tw_env_find(const struct tw_env_list *list, const char *environment, const c
     if (!found)
         return not_found(list, environment, name, err);
     *ret = *found;
+    if (strlen(name) > strlen(found->name))
+        ret->name = name;
+    return 0;
+}
+
+int tw_env_targets(struct tw_arena *a, const struct tw_target *target,
+                   struct tw_env_list *ret, struct tw_err *err)
+{
+    const struct env_source *source = source_of(target->type);
+
+    if (source)
+        return source->targets(a, target, ret, err);
+    TW_PUSH(a, &ret->targets, *target);
     return 0;
 }
 
@@ -273,20 +309,53 @@ static void hash(struct tw_snapshot *s)
     static const char *const passing[] = {"taken_at", "sha256", "cost", "age_s"};
     json_auto_t *json = tw_snapshot_to_json(s);
     tw_auto_free char *text = NULL;
+    json_t *container;
+    size_t k;
 
     for (size_t i = 0; i < TW_COUNT_OF(passing); i++)
         (void)json_object_del(json, passing[i]);
+    json_array_foreach (json_object_get(json, "containers"), k, container)
+        (void)json_object_del(container, "state");
     text = json_dumps(json, JSON_SORT_KEYS | JSON_COMPACT | JSON_REAL_PRECISION(15));
     tw_sha256_hex(text, strlen(text), s->sha256);
+}
+
+static void seal(const struct tw_target *target, struct tw_snapshot *s)
+{
+    s->target = target->name;
+    s->environment = target->environment;
+    s->type = target->type;
+    s->taken_wall_ns = tw_wall_ns();
+}
+
+static int snapshot_of_source(struct tw_arena *a, const struct env_source *source,
+                              const struct tw_target *target, struct tw_snapshot *ret,
+                              struct tw_err *err)
+{
+    struct tw_snapshot s;
+    int r;
+
+    tw_snapshot_init(&s);
+    r = source->snapshot(a, target, &s, err);
+    if (r < 0)
+        return r;
+    seal(target, &s);
+    hash(&s);
+    *ret = s;
+    tw_step("env.snapshot.taken");
+    return 0;
 }
 
 int tw_env_snapshot(struct tw_arena *a, const struct tw_target *target,
                     struct tw_snapshot *ret, struct tw_err *err)
 {
     const struct tw_service_kind *kind = tw_service_kind_find(target->type, NULL);
+    const struct env_source *source = source_of(target->type);
     struct tw_snapshot s;
     int r;
 
+    if (source)
+        return snapshot_of_source(a, source, target, ret, err);
     tw_snapshot_init(&s);
     if (!kind)
         return tw_fail(err, -EINVAL, "target '%s' has the unknown type '%s'",
@@ -294,10 +363,7 @@ int tw_env_snapshot(struct tw_arena *a, const struct tw_target *target,
     r = kind->snapshot(a, target, &s, err);
     if (r < 0)
         return r;
-    s.target = target->name;
-    s.environment = target->environment;
-    s.type = target->type;
-    s.taken_wall_ns = tw_wall_ns();
+    seal(target, &s);
     host_limits(target, &s);
     hash(&s);
     *ret = s;
