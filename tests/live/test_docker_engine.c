@@ -266,6 +266,7 @@ static void an_environment_is_found_and_kept_without_its_secrets(void)
                              .project = "shop",
                              .dsn = tw_docker_host(d)};
     struct tw_target web = shop, none = shop;
+    struct tw_target one = {.environment = "live", .name = "one", .type = "docker"};
     struct tw_env_list parts = {0};
     struct tw_snapshot s, later;
     json_auto_t *before = NULL, *after = NULL, *drift = NULL;
@@ -274,6 +275,7 @@ static void an_environment_is_found_and_kept_without_its_secrets(void)
     run_project(32 << 20);
     web.name = "shop/web";
     none.project = "shap";
+    one.dsn = shop.dsn;
     cr_assert(tw_env_targets(arena, &shop, &parts, &err) == 0, "%s", err.text);
     cr_assert(parts.targets.count == 2);
     cr_expect_str_eq(parts.targets.items[0].name, "shop/db");
@@ -291,12 +293,13 @@ static void an_environment_is_found_and_kept_without_its_secrets(void)
     text = json_dumps(before, 0);
     cr_expect(!strstr(text, "k3pt-hidden") && !strstr(text, "als0-hidden"), "%s", text);
     cr_expect(strstr(text, "MODE") && strstr(text, "live"));
-    cr_assert(tw_env_snapshot(arena, &web, &later, &err) == 0, "%s", err.text);
-    cr_expect_str_eq(s.sha256, later.sha256, "the same containers, another hash");
     run_project(48 << 20);
-    cr_assert(tw_env_snapshot(arena, &web, &later, &err) == 0, "%s", err.text);
+    one.container = "shop_web_1";
+    cr_assert(tw_env_snapshot(arena, &one, &later, &err) == 0, "%s", err.text);
+    cr_assert(later.containers.count == 1);
     after = tw_snapshot_to_json(&later);
     drift = tw_env_drift(before, after);
+    /* Its limit; and that the other replica was not looked at. */
     cr_expect(json_array_size(drift) >= 2, "%zu", json_array_size(drift));
 }
 

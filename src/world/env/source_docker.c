@@ -9,12 +9,16 @@
 #include <string.h>
 
 #define PROJECT_LABEL "com.docker.compose.project"
+/* An Engine asked for statistics twice within two seconds answers a second later: what is not read by
+ * then stays unknown. */
+#define USE_WITHIN_NS (3 * TW_SEC_NS)
 
 struct look {
     struct tw_arena *a;
     struct tw_docker *d;
     struct tw_redact *secrets;
     int asked; /* calls of the Engine */
+    int64_t begun_ns;
 };
 
 /* ---- declarations ---- */
@@ -355,7 +359,7 @@ static void keep_use(struct look *k, const struct tw_docker_container *c,
 
     to->cpu_s = to->throttled_s = to->memory_used_bytes = to->processes = NAN;
     to->received_bytes = to->sent_bytes = to->read_bytes = to->written_bytes = NAN;
-    if (!tw_streq(c->status, "running"))
+    if (!tw_streq(c->status, "running") || tw_now_ns() - k->begun_ns > USE_WITHIN_NS)
         return;
     k->asked++;
     /* One that has just ended has none. */
@@ -469,9 +473,8 @@ static int snapshot(struct tw_arena *a, const struct tw_target *t,
 {
     tw_auto(tw_docker) *d = NULL;
     tw_auto(tw_redact) *secrets = tw_redact_new();
-    struct look k = {.a = a, .secrets = secrets, .asked = 1};
+    struct look k = {.a = a, .secrets = secrets, .asked = 1, .begun_ns = tw_now_ns()};
     struct found found = {0};
-    int64_t begun = tw_now_ns();
     int r = open_engine(t, &d, err);
 
     k.d = d;
@@ -492,7 +495,7 @@ static int snapshot(struct tw_arena *a, const struct tw_target *t,
     summarize(&k, &found, service_of(t) || t->container, ret);
     fill_from_host(&k, ret);
     ret->cost.statements = k.asked;
-    ret->cost.seconds = tw_seconds(tw_now_ns() - begun);
+    ret->cost.seconds = tw_seconds(tw_now_ns() - k.begun_ns);
     return 0;
 }
 
