@@ -23,6 +23,7 @@ struct tw_policy_case {
 struct tw_policy {
     const char *name, *summary, *origin; /* origin: path, or "built in" */
     double margin_throughput, margin_p50, margin_p95, margin_p99, margin_effect;
+    double margin_tail_ms;               /* p95 and p99 may move by this much, whatever share that is */
     double margin_errors;                /* share of the requests that fail more than before */
     double margin_block;                 /* certainly worse than this many margins: block */
     double confidence_threshold;

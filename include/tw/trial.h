@@ -24,6 +24,7 @@ struct tw_trial_progress {
 struct tw_trial_margins { /* of the policy: how much worse is still harmless */
     double throughput, p50, p95, p99; /* 0.10 0.25 0.50 0.50 */
     double effect;                    /* 0.05: an effect smaller than this is called none */
+    double tail_ms;                   /* p95 and p99 may move by this much whatever share that is; 0 */
 };
 struct tw_trial_spec {
     const struct tw_plan *plan;

@@ -14,7 +14,7 @@ struct world {
     uint64_t seed;
 };
 
-static const struct tw_trial_margins margins = {0.10, 0.25, 0.50, 0.50, 0.05};
+static const struct tw_trial_margins margins = {0.10, 0.25, 0.50, 0.50, 0.05, 0};
 static struct tw_slot slots[MOST];
 
 static struct tw_slot open_slot(struct tw_rng *rng, const struct world *w, double weather,

@@ -200,7 +200,7 @@ int run_trial(struct run *r, struct tw_err *err)
         .mix = &r->mix,
         .connections = run_connections(r),
         .margins = {p->margin_throughput, p->margin_p50, p->margin_p95, p->margin_p99,
-                    p->margin_effect},
+                    p->margin_effect, p->margin_tail_ms},
         .target_rate_per_s =
             !isnan(sim->plan.rate_per_s) ? sim->plan.rate_per_s : r->snapshot.rate_per_s,
         .progress = on_progress,

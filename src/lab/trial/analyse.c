@@ -14,6 +14,7 @@
 #define OUTLIER_TIMES 5.0
 /* A median of n values scatters this much more than their mean. */
 #define MEDIAN_SPREAD 1.2533
+#define HARM_LEAST 5
 /* See calm(). */
 #define CALM_LEAST    6
 #define CALM_TIMES    3.0
@@ -335,27 +336,60 @@ static struct trial_interval interval_of(double *x, size_t n, double clip, bool 
     return e;
 }
 
+/* A few pairs that agree by chance, or at the clip, look like certainty to a variance that is learned
+ * from them: harm needs as many as an order statistic does, or requests that were not answered. */
+static bool may_harm(const struct trial_interval *e)
+{
+    return e->n >= HARM_LEAST || e->censored > 0;
+}
+
 /* Non-inferiority is shown metric by metric: all have to hold at once, which needs no
  * correction for their number (intersection-union, R. Berger 1982). A claim of harm needs
  * only one of them, and so it does. */
 static enum trial_standing stand(const struct trial_interval *e, const struct row *row,
-                                 const struct tw_trial_margins *margins)
+                                 double margin)
 {
-    double margin;
-
     if (!has_margin(row))
         return TRIAL_UNASKED;
-    margin = margin_of(row, margins);
     if (row->higher_is_better) {
         double worst = log(1 - fmin(margin, 0.99));
 
-        return e->low >= worst       ? TRIAL_INSIDE
-               : e->high_all < worst ? TRIAL_OUTSIDE
-                                     : TRIAL_OPEN;
+        return e->low >= worst                      ? TRIAL_INSIDE
+               : e->high_all < worst && may_harm(e) ? TRIAL_OUTSIDE
+                                                    : TRIAL_OPEN;
     }
-    return e->high <= log(1 + margin)     ? TRIAL_INSIDE
-           : e->low_all > log(1 + margin) ? TRIAL_OUTSIDE
-                                          : TRIAL_OPEN;
+    return e->high <= log(1 + margin)                    ? TRIAL_INSIDE
+           : e->low_all > log(1 + margin) && may_harm(e) ? TRIAL_OUTSIDE
+                                                         : TRIAL_OPEN;
+}
+
+static double median_of_arm(const struct pairs *p, const struct row *row, enum tw_arm arm)
+{
+    tw_auto_free double *x = tw_realloc_array(NULL, p->count + 1, sizeof *x);
+    size_t n = 0;
+
+    for (size_t i = 0; i < p->count; i++) {
+        double v;
+
+        if (p->list[i].dropped || p->list[i].closed != row->closed)
+            continue;
+        v = row->value(p->list[i].slot[arm]);
+        if (!isnan(v))
+            x[n++] = v;
+    }
+    return tw_median(x, n);
+}
+
+/* A tail may move by so many milliseconds, whatever share of it that is. */
+static double margin_here(const struct pairs *p, const struct row *row,
+                          const struct tw_trial_margins *margins)
+{
+    double share = margin_of(row, margins), before;
+
+    if (row->margin != MARGIN(p95) && row->margin != MARGIN(p99))
+        return share;
+    before = median_of_arm(p, row, TW_BASELINE) * row->scale;
+    return before > 0 ? fmax(share, margins->tail_ms / before) : share;
 }
 
 static struct trial_interval metric_interval(const struct pairs *p, const struct row *row,
@@ -377,7 +411,12 @@ static struct trial_interval metric_interval(const struct pairs *p, const struct
     }
     e = interval_of(x, n, row->clip, last);
     e.censored = at_least;
-    e.standing = stand(&e, row, margins);
+    if (!may_harm(&e)) {
+        /* too few to exclude that nothing changed */
+        e.low = fmin(e.low, 0);
+        e.high = fmax(e.high, 0);
+    }
+    e.standing = stand(&e, row, has_margin(row) ? margin_here(p, row, margins) : 0);
     return e;
 }
 
@@ -536,23 +575,6 @@ static double pooled_p50(const struct pairs *p)
         weight += n;
     }
     return weight ? sum / weight : NAN;
-}
-
-static double median_of_arm(const struct pairs *p, const struct row *row, enum tw_arm arm)
-{
-    tw_auto_free double *x = tw_realloc_array(NULL, p->count + 1, sizeof *x);
-    size_t n = 0;
-
-    for (size_t i = 0; i < p->count; i++) {
-        double v;
-
-        if (p->list[i].dropped || p->list[i].closed != row->closed)
-            continue;
-        v = row->value(p->list[i].slot[arm]);
-        if (!isnan(v))
-            x[n++] = v;
-    }
-    return tw_median(x, n);
 }
 
 static const char *verdict_of(struct tw_arena *a, const struct trial_interval *e,

@@ -22,6 +22,7 @@ static const struct field {
     {"/margins/p50", SHARE, AT(margin_p50), 0, 100},
     {"/margins/p95", SHARE, AT(margin_p95), 0, 100},
     {"/margins/p99", SHARE, AT(margin_p99), 0, 100},
+    {"/margins/tail_ms", REAL, AT(margin_tail_ms), 0, 1e6},
     {"/margins/effect", SHARE, AT(margin_effect), 0, 1},
     {"/margins/errors", SHARE, AT(margin_errors), 0, 1},
     {"/margins/block", REAL, AT(margin_block), 1, 100},

@@ -82,13 +82,14 @@ struct tw_estimate impact_ratio(const struct tw_estimate *before,
 enum impact_standing impact_standing(const struct tw_impact_facts *f,
                                      const struct tw_effect *row, double *ret_margin_log)
 {
+    const double tail = row->before > 0 ? f->margins.tail_ms / row->before : 0;
     const struct {
         const char *metric;
         double margin;
     } margins[] = {{"throughput_per_s", f->margins.throughput},
                    {"p50_ms", f->margins.p50},
-                   {"p95_ms", f->margins.p95},
-                   {"p99_ms", f->margins.p99}};
+                   {"p95_ms", fmax(f->margins.p95, tail)},
+                   {"p99_ms", fmax(f->margins.p99, tail)}};
     const struct tw_estimate *r = &row->ratio;
 
     for (size_t i = 0; i < TW_COUNT_OF(margins); i++) {
