@@ -92,7 +92,12 @@ LIVE void live_stop(const struct live *l, const char *mode)
 
 LIVE void live_start(const struct live *l)
 {
-    cr_assert_eq(live_sh(l, "%s/pg_ctl -D %s -s -w -l %s/log start", l->bin, l->data, l->top), 0);
+    tw_auto_free char *path = tw_strf("%s/log", l->top), *log = NULL;
+    int r = live_sh(l, "%s/pg_ctl -D %s -s -w -l %s start", l->bin, l->data, path);
+
+    if (r) /* what it says is the only way to know why */
+        (void)tw_read_file(AT_FDCWD, path, 1 << 20, &log, NULL, NULL);
+    cr_assert_eq(r, 0, "the cluster does not start: %s", log ? log : "it says nothing");
 }
 
 LIVE int live_sql(const struct live *l, const char *sql)
@@ -131,7 +136,8 @@ LIVE void live_keep(struct live *l)
     l->alive = ends[1];
 }
 
-/* initdb, a small pgbench database, stopped cleanly. conf: lines for postgresql.conf. */
+/* initdb, a small pgbench database, stopped cleanly. conf: lines for postgresql.conf. port: one that the
+ * kernel does not give to outgoing connections, below 32768. */
 LIVE void live_open(struct live *l, int port, int scale, const char *conf)
 {
     struct passwd *pw = getpwnam("postgres");

@@ -68,7 +68,7 @@ Test(run_answers, a_body_is_answered_by_the_contract_and_kept, .timeout = 100)
     struct live_answer got, again;
     tw_auto_free char *path = NULL, *id = NULL;
 
-    live_open(&l, 54410, 2, NULL);
+    live_open(&l, 24410, 2, NULL);
     live_add(&l);
     path = tw_strf("%s/change.json", l.top);
     write_body(&l, path);
@@ -105,7 +105,7 @@ Test(run_answers, a_sweep_answers_for_every_value, .timeout = 100)
     struct live l;
     struct live_answer got;
 
-    live_open(&l, 54411, 1, NULL);
+    live_open(&l, 24411, 1, NULL);
     live_add(&l);
     live_twin(&l, &got, "run", "--target", "pg", "--set", "work_mem=4MB..16MB", "-o",
               "json", "--mix", "select-only", "--budget", "0.6");
@@ -122,7 +122,7 @@ Test(run_answers, the_same_seed_and_samples_plan_the_same, .timeout = 60)
     struct live l;
     struct live_answer a, b;
 
-    live_open(&l, 54412, 0, NULL);
+    live_open(&l, 24412, 0, NULL);
     live_add(&l);
     live_twin(&l, &a, "run", "--target", "pg", "--set", "work_mem=8MB", "--dry-run");
     live_twin(&l, &b, "run", "--target", "pg", "--set", "work_mem=8MB", "--dry-run",
@@ -140,7 +140,7 @@ Test(run_answers, an_empty_cluster_is_judged_without_load, .timeout = 60)
     struct live l;
     struct live_answer got;
 
-    live_open(&l, 54413, 0, NULL);
+    live_open(&l, 24413, 0, NULL);
     live_add(&l);
     live_twin(&l, &got, "run", "--target", "pg", "--set", "work_mem=8MB", "-o", "json");
     cr_expect_eq(got.exit_code, 4, "exit %d: %s", got.exit_code, got.err);
@@ -168,7 +168,7 @@ Test(run_answers, two_at_once_wait_for_each_others_measuring, .timeout = 100)
     struct live_answer got;
     tw_auto_free char *line = NULL;
 
-    live_open(&l, 54415, 1, NULL);
+    live_open(&l, 24415, 1, NULL);
     live_add(&l);
     live_twin(&l, &got, "env", "sync", "pg");
     cr_assert_eq(got.exit_code, 0, "%s", got.err);
@@ -194,7 +194,7 @@ Test(run_answers, a_load_of_which_nothing_succeeds_measures_nothing, .timeout = 
     struct live_answer got;
     tw_auto_free char *path = NULL;
 
-    live_open(&l, 54416, 1, NULL);
+    live_open(&l, 24416, 1, NULL);
     live_add(&l);
     path = tw_strf("%s/always_fails.sql", l.top);
     cr_assert_eq(tw_write_file(path, script, sizeof(script) - 1, 0644, NULL), 0);

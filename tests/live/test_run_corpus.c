@@ -42,7 +42,7 @@ Test(run_corpus, what_fails_is_blocked_in_the_servers_words, .timeout = 110)
     tw_auto_free char *bad_hba = NULL;
     tw_auto_free char *open_hba = NULL;
 
-    live_open(&l, 54401, 2, NULL);
+    live_open(&l, 24401, 2, NULL);
     live_add(&l);
     bad_hba = hba_with(&l, "hostt all all all trust");
     open_hba = hba_with(&l, "host all all 0.0.0.0/0 trust");
@@ -53,7 +53,7 @@ Test(run_corpus, what_fails_is_blocked_in_the_servers_words, .timeout = 110)
         {"PG06", NULL, "pg_hba.conf", bad_hba, "restart.latent"},
         {"PG08", "ssl=on", NULL, NULL, "start.tls"},
         {"PG21", NULL, "pg_hba.conf", open_hba, "exposure.trust"},
-        {"PG14", "port=54499", NULL, NULL, "client.refused"},
+        {"PG14", "port=24499", NULL, NULL, "client.refused"},
         {"PG25", "synchronous_standby_names=replica1", NULL, NULL, "client.hangs"},
         {"PG49", "fsync=off", NULL, NULL, "durability.fsync"},
         {"typo", NULL, "", "# one\ncheckpoint_timeout = '5mins'\n", "restart.latent"},
@@ -93,7 +93,7 @@ Test(run_corpus, what_is_harmless_is_never_blocked, .timeout = 118)
     };
     struct live l;
 
-    live_open(&l, 54402, 2, NULL);
+    live_open(&l, 24402, 2, NULL);
     live_add(&l);
     for (size_t i = 0; i < TW_COUNT_OF(rows); i++) {
         struct live_answer got;

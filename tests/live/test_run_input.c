@@ -33,7 +33,7 @@ Test(run_input, mistakes_are_named_before_anything_is_cloned, .timeout = 100)
     struct live l;
     struct live_answer got;
 
-    live_open(&l, 54403, 0, NULL);
+    live_open(&l, 24403, 0, NULL);
     live_add(&l);
     live_twin(&l, &got, "env", "add", "likeness", "--type", "postgresql", "--data-dir",
               l.data);
@@ -74,7 +74,7 @@ Test(run_input, a_body_names_the_key_that_is_wrong, .timeout = 60)
     struct live l;
     tw_auto_free char *path = NULL;
 
-    live_open(&l, 54404, 0, NULL);
+    live_open(&l, 24404, 0, NULL);
     live_add(&l);
     path = tw_strf("%s/change.json", l.top);
     for (size_t i = 0; i < TW_COUNT_OF(rows); i++) {

@@ -64,7 +64,7 @@ Test(run_kill, nothing_is_left_after_a_kill_at_any_step, .timeout = 600)
     struct live l;
     int killed = 0;
 
-    live_open(&l, 54408, 1, NULL);
+    live_open(&l, 24408, 1, NULL);
     live_add(&l);
     find_steps(a, &steps);
     cr_assert_gt(steps.names.count, 30);
@@ -93,7 +93,7 @@ Test(run_kill, an_interrupt_tears_down_and_exits_130, .timeout = 60)
     struct live_answer got;
     tw_auto_free char *line = NULL;
 
-    live_open(&l, 54409, 1, NULL);
+    live_open(&l, 24409, 1, NULL);
     live_add(&l);
     line =
         tw_strf("TWIN_STATE_DIR=%s build/twin run --target pg --set work_mem=5MB --mix "

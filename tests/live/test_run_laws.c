@@ -20,7 +20,7 @@ Test(run_laws, sequence_password_and_archive_are_told, .timeout = 110)
     struct live_answer got;
     struct live l;
 
-    live_open(&l, 54431, 1, NULL);
+    live_open(&l, 24431, 1, NULL);
     live_start(&l);
     cr_assert_eq(live_sql(&l, "CREATE TABLE ticket (id smallserial, x int)"), 0);
     cr_assert_eq(live_sql(&l, "SELECT setval('ticket_id_seq', 20000)"), 0);

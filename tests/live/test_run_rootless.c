@@ -16,7 +16,7 @@ Test(run_rootless, the_same_answers_with_less_around_them, .timeout = 100)
     struct live_answer got;
     tw_auto_free char *copy = NULL;
 
-    live_open(&l, 54414, 1, NULL);
+    live_open(&l, 24414, 1, NULL);
     /* The owner may not be able to reach the build directory. */
     copy = tw_strf("cp build/twin %s/twin && chmod 755 %s/twin", l.top, l.top);
     cr_assert_eq(live_child((const char *const[]){"/bin/sh", "-c", copy, NULL}, NULL,

@@ -88,7 +88,7 @@ Test(run_schema, locks_are_named_and_harm_is_told_from_harmless, .timeout = 118)
 {
     struct live l;
 
-    live_open(&l, 54417, 1, NULL);
+    live_open(&l, 24417, 1, NULL);
     live_add(&l);
     expect_refusal(&l, "ALTER TABEL t ADD c int", "column 7");
     expect_refusal(&l, "SELECT 1;\n\\d", "psql");

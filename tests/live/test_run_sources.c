@@ -19,7 +19,7 @@ Test(run_sources, stopped_running_and_crashed, .timeout = 110)
 {
     struct live l;
 
-    live_open(&l, 54405, 1, NULL);
+    live_open(&l, 24405, 1, NULL);
     live_add(&l);
     expect_taken(&l, "stopped", "stopped");
     live_start(&l);
@@ -35,7 +35,7 @@ Test(run_sources, running_without_replication_by_the_backup_functions, .timeout 
 {
     struct live l;
 
-    live_open(&l, 54406, 1, "max_wal_senders = 0\nwal_level = replica");
+    live_open(&l, 24406, 1, "max_wal_senders = 0\nwal_level = replica");
     live_add(&l);
     live_start(&l);
     expect_taken(&l, "no walsender", "running");
@@ -47,7 +47,7 @@ Test(run_sources, tablespace_linked_wal_and_split_configuration, .timeout = 110)
     struct live l;
     struct live_answer got;
 
-    live_open(&l, 54407, 1, NULL);
+    live_open(&l, 24407, 1, NULL);
     live_start(&l);
     cr_assert_eq(live_sh(&l, "mkdir %s/space", l.top), 0);
     cr_assert_eq(
