@@ -121,6 +121,8 @@ static int wait_beside(struct beside *b, size_t i, struct tw_ddl_beside *ret,
 {
     struct schema_outcome o;
     struct schema_seen seen;
+    double lasted_s;
+    bool waits;
     int r;
 
     schema_watch_turn(b->watch, b->turn, b->session.pid);
@@ -137,9 +139,12 @@ static int wait_beside(struct beside *b, size_t i, struct tw_ddl_beside *ret,
     for (size_t k = 0; k < seen.locks.count; k++)
         ret->waited_s = fmax(ret->waited_s, seen.locks.items[k].waited_s);
     /* It waited as long as it was let; where it ran, how long it ran is no wait. */
-    if (o.failed && seen.waits_now)
-        ret->waited_s = tw_seconds(o.end_ns - o.begin_ns);
-    ret->got_through |= o.failed && !ret->gave_up && !seen.waits_now;
+    lasted_s = tw_seconds(o.end_ns - o.begin_ns);
+    /* the watcher's last look may have come when it was cancelled already */
+    waits = seen.waits_now || ret->waited_s > lasted_s / 2;
+    if (o.failed && waits)
+        ret->waited_s = lasted_s;
+    ret->got_through |= o.failed && !ret->gave_up && !waits;
     ret->queued = seen.queued;
     ret->longest_wait_s = seen.longest_s;
     return 0;
