@@ -623,6 +623,8 @@ static struct tw_effect effect_of(struct tw_arena *a, const struct pairs *p,
         e.low = fmin(e.low, pooled);
         e.high = fmax(e.high, pooled);
     }
+    if (row->margin == MARGIN(p95) || row->margin == MARGIN(p99))
+        effect.tail_share = margin_here(p, row, margins);
     effect.ratio = ratio_of(&e, row);
     effect.before = median_of_arm(p, row, TW_BASELINE) * row->scale;
     effect.after = effect.before * effect.ratio.value;

@@ -138,9 +138,7 @@ static void judge_effect(struct decision *d, const struct tw_effect *e,
                          const struct margin *m)
 {
     double share = *(const double *)(const void *)((const char *)d->policy + m->offset);
-    double margin = m->tail && e->before > 0
-                        ? fmax(share, d->policy->margin_tail_ms / e->before)
-                        : share;
+    double margin = m->tail ? fmax(share, e->tail_share) : share;
     double bad = loss(e, e->higher_is_better ? e->ratio.low : e->ratio.high);
     double good = loss(e, e->higher_is_better ? e->ratio.high : e->ratio.low);
     double block = d->policy->margin_block * margin;

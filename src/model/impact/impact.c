@@ -82,7 +82,7 @@ struct tw_estimate impact_ratio(const struct tw_estimate *before,
 enum impact_standing impact_standing(const struct tw_impact_facts *f,
                                      const struct tw_effect *row, double *ret_margin_log)
 {
-    const double tail = row->before > 0 ? f->margins.tail_ms / row->before : 0;
+    const double tail = row->tail_share;
     const struct {
         const char *metric;
         double margin;

@@ -81,6 +81,7 @@ static void by_ratio(const struct tw_impact_facts *f, const struct row *row,
     e->ratio = measured->ratio;
     e->verdict = measured->verdict;
     e->noise_floor = measured->noise_floor;
+    e->tail_share = measured->tail_share;
 }
 
 static struct tw_effect make_row(const struct impact *i, const struct row *row)
