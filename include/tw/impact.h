@@ -48,7 +48,7 @@ struct tw_impact_facts {
     const char *currency;
     TW_ARRAY(const char *) twin_differences;
     struct tw_trial_margins_view {
-        double throughput, p50, p95, p99, effect, tail_ms;
+        double throughput, p50, p95, p99, effect;
     } margins;
     bool rules_judged;                    /* rules of a packet filter, for every packet */
     int rules_packets;                    /* real ones that agree with that */

@@ -101,7 +101,7 @@ static struct world *make(void)
                                         .price_cpu_hour = NAN,
                                         .price_memory_gb_hour = NAN,
                                         .price_disk_gb_month = NAN,
-                                        .margins = {0.1, 0.25, 0.5, 0.5, 0.05, 0},
+                                        .margins = {0.1, 0.25, 0.5, 0.5, 0.05},
                                         .detection_sensitivity = 0.7};
     fill_forecast(w, TW_BASELINE);
     fill_forecast(w, TW_CANDIDATE);

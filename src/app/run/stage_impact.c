@@ -245,7 +245,7 @@ int run_impact(struct run *r, struct tw_err *err)
                                 .price_disk_gb_month = NAN,
                                 .margins = {p->margin_throughput, p->margin_p50,
                                             p->margin_p95, p->margin_p99,
-                                            p->margin_effect, p->margin_tail_ms},
+                                            p->margin_effect},
                                 .detection_sensitivity = RUN_FAILURE_SENSITIVITY};
     int rc;
 
