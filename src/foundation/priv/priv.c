@@ -6,7 +6,18 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
+
+/* A container shows /proc/sys read-only; what is set there is of network namespaces of our own. */
+static void open_sysctls(void)
+{
+    struct statvfs fs;
+
+    if (statvfs("/proc/sys", &fs) == 0 && (fs.f_flag & ST_RDONLY))
+        (void)mount(NULL, "/proc/sys", NULL,
+                    MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
+}
 
 /* Keyed by the process, so that a fork of one that has a namespace gets one of its own:
  * mounts have to die with whoever made them. */
@@ -18,8 +29,10 @@ bool priv_own_mounts(void)
 
     (void)pthread_mutex_lock(&lock);
     if (owner != getpid() && unshare(CLONE_NEWNS) == 0 &&
-        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0)
+        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0) {
         owner = getpid();
+        open_sysctls();
+    }
     own = owner == getpid();
     (void)pthread_mutex_unlock(&lock);
     return own;
