@@ -177,6 +177,45 @@ int tw_priv_netns_new(struct tw_priv *p, int *ret_netns, struct tw_err *err);
 int tw_priv_netns_run(struct tw_priv *p, int netns, int (*fn)(void *arg), void *arg,
                       struct tw_err *err);
 
+/* ---- shape: what a link does to the packets that pass it ----
+ * Everything stands in the network namespace of the link (of the twin, never of the host) and dies with
+ * it; what holds packets is a process of ours that dies with us. The way is chosen by what this kernel
+ * has (docs/internals/fault.md). Root only. */
+
+enum tw_shape_way { TW_SHAPE_OUT, TW_SHAPE_IN, TW_SHAPE_WAYS }; /* as seen from inside */
+struct tw_shape_values { /* of one direction; all zero: as without */
+    double delay_s;
+    double jitter_s;     /* uniform, delay ± jitter, at most the delay */
+    double loss, reorder; /* share of packets that are lost, that overtake those delayed */
+    double rate_bps;     /* bits per second; 0: no bound */
+    bool cut;            /* nothing passes */
+};
+struct tw_shape_spec {
+    int netns;           /* borrowed until closed */
+    const char *link;    /* "eth0" */
+    const char *peer;    /* only what goes to and comes from this address, v4 or v6; NULL: everything */
+};
+struct tw_shape;
+int tw_priv_shape_open(struct tw_priv *p, const struct tw_shape_spec *spec, struct tw_shape **ret,
+                       struct tw_err *err); /* owned: tw_priv_shape_close */
+/* May be called again and again; the new values hold for packets that come from now on. -EOPNOTSUPP: this
+ * kernel has no way to do that (the text says what is missing). */
+int tw_priv_shape_set(struct tw_shape *s, enum tw_shape_way way, const struct tw_shape_values *v,
+                      struct tw_err *err);
+int tw_priv_shape_mtu(struct tw_shape *s, int mtu, struct tw_err *err); /* 0: what it was */
+/* Which mechanism does it: "held by twin (NFQUEUE)", "netem", "token bucket", "rule"; "" none. Borrowed. */
+const char *tw_priv_shape_how(const struct tw_shape *s, enum tw_shape_way way);
+/* Counted where packets are held by us; NaN and -1 elsewhere. */
+struct tw_shape_seen {
+    int64_t packets, bytes, lost, full; /* full: dropped as more waited than a router keeps */
+    double held_s, late_s, latest_s;    /* means: between coming and going; and of that what was not asked */
+};
+void tw_priv_shape_seen(const struct tw_shape *s, enum tw_shape_way way, struct tw_shape_seen *ret);
+/* Takes all away; packets that wait are let go first. 0, or -EBUSY with what still stands. s is taken. */
+int tw_priv_shape_close(struct tw_shape *s, struct tw_err *err);
+/* What of shaping stands in a namespace: rules, disciplines, mirrors. 0 when nothing is left. */
+int tw_priv_shape_left(struct tw_priv *p, int netns, const char *link, struct tw_err *err);
+
 /* ---- confine: in the child, for good. Nothing here allocates but tw_priv_filter. ----
  */
 

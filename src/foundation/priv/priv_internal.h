@@ -41,7 +41,7 @@ struct tw_priv {
     pthread_mutex_t net_lock; /* the bridges and their socket */
     struct nl_sock *net;
     int bridge_fd, bridge_index[TW_NETWORKS];
-    unsigned links;
+    unsigned links, shapes;
 };
 
 /* priv.c: a mount namespace for this process, once. False where that is not allowed. */

@@ -1,6 +1,6 @@
 /* What this host can do. Each row tries the thing itself where that is cheap, in a child
  * or a thread of its own, and leaves nothing. */
-#include "priv_internal.h"
+#include "shape_internal.h"
 
 #include <fcntl.h>
 #include <sched.h>
@@ -176,6 +176,33 @@ static void look_netem(struct probe *p)
                     : "not in the kernel, or not allowed: network faults use other ways";
 }
 
+/* By what links are shaped, each value that can be asked in turn. */
+static void look_shape(struct probe *p)
+{
+    static const struct {
+        const char *name;
+        struct tw_shape_values v;
+    } asked[] = {{"delay", {.delay_s = 0.001}},
+                 {"loss", {.loss = 0.1}},
+                 {"bandwidth", {.rate_bps = 1e6}},
+                 {"partition", {.cut = true}}};
+    const struct shape_host *h = p->root ? shape_host() : &(struct shape_host){0};
+    tw_auto_buf text = {0};
+
+    tw_buf_init(&text, 1024);
+    p->available = p->root;
+    for (size_t i = 0; i < TW_COUNT_OF(asked) && p->root; i++) {
+        unsigned tools = 0;
+        bool can = shape_plan(h, &asked[i].v, TW_SHAPE_IN, false, &tools, NULL) == 0;
+
+        p->available &= can;
+        tw_buf_printf(&text, "%s%s: %s", i ? "; " : "", asked[i].name,
+                      can ? shape_tools_text(h, tools) : "no way");
+    }
+    p->detail = p->root ? tw_arena_strdup(p->a, tw_buf_text(&text))
+                        : "links are not shaped without root";
+}
+
 static void look_seccomp(struct probe *p)
 {
     const struct tw_filter *filter;
@@ -246,6 +273,7 @@ static const struct row {
     {"pidfd", ALWAYS, look_pidfd, "boot Linux 5.3 or newer"},
     {"clone3", NEVER, look_clone3, NULL},
     {"netem", NEVER, look_netem, "modprobe sch_netem"},
+    {"shaping", NEVER, look_shape, "modprobe nf_tables nft_queue sch_tbf ifb"},
 };
 
 static bool is_needed(const struct row *row, const struct probe *p)
