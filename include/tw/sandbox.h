@@ -1,9 +1,11 @@
-/* Builds, enters, bounds and removes an isolated twin. One file per backend; "native" is namespaces
- * and cgroups. Every step is named (sandbox.cgroup.made, sandbox.init.started, …).
+/* Builds, enters, bounds and removes an isolated twin. One file per backend: "native" is namespaces
+ * and cgroups, "docker" a container of an Engine on this host. Every step is named
+ * (sandbox.cgroup.made, sandbox.init.started, …).
  *
  * Units   bytes, cores, nanoseconds
  * Errors  -EPERM/-ENOSYS what this kernel or user may not (text says what is needed),
- *         -ETIMEDOUT, -ECHILD the init of the sandbox died, -EBUSY it is frozen (start, signal)
+ *         -ETIMEDOUT, -ECHILD the init of the sandbox died, -EBUSY it is frozen (start, signal),
+ *         -ENOTSUP what this backend has not
  * Owns    a sandbox owns its processes, cgroups and links; closing it kills and removes them all
  * Source  SANDBOX.md §2.3; bubblewrap, nsjail for the order of steps */
 #ifndef TW_SANDBOX_H
@@ -26,12 +28,31 @@ struct tw_sandbox_mount {
     const char *to;   /* absolute path inside; parents are made */
     bool writable;
 };
+/* For backend "docker": of what the container is made. Whatever `like` has, it gets no network but our
+ * links, none of the mounts of `like` (what it needs is in mounts of the spec), no devices, no namespace
+ * of the host, and only the capabilities that a container may safely have; what was left out is told by
+ * tw_sandbox_missing(). Nothing is pulled. */
+struct tw_docker_container;
+struct tw_sandbox_container {
+    const char *engine;    /* "unix:///run/docker.sock"; NULL: as DOCKER_HOST says, else the usual one */
+    const char *image;     /* id ("sha256:…") or reference that this Engine has; NULL: that of like */
+    /* The target: capabilities, sysctls, limits of files, read-only root, working directory, user and
+     * environment. With another image, what its own image had brought is replaced by what the new one
+     * brings. Borrowed until the sandbox is open; NULL: as the image alone is. */
+    const struct tw_docker_container *like;
+    TW_ARRAY(const char *) argv; /* of tw_sandbox_boot(); empty: that of like, else the image's own */
+    TW_ARRAY(const char *) env;  /* "NAME=VALUE", beside and before those of image and like */
+    bool own_user;         /* processes are those of like or the image, not uid and gid of the spec */
+};
 struct tw_sandbox_spec {
+    const char *backend;      /* "native" (also NULL), "docker" */
+    const struct tw_sandbox_container *container; /* for "docker" */
     const char *id;           /* simulation id: label of everything made */
     const char *name;         /* "baseline", "candidate", "client": short, [a-z0-9-] */
     unsigned uid, gid;        /* of the processes inside; never 0 */
     bool as_root;             /* uid is 0 inside, and uid + 1 … are 1 …: for services that begin as
-                                 root and give it up (only as root; uid begins a range of 65536) */
+                                 root and give it up (only as root; uid begins a range of 65536). In a
+                                 container numbers are the same inside and outside */
     const char *user_name;    /* for the synthetic /etc/passwd; as_root: the host's system users too */
     const char *hostname;
     int64_t memory_bytes;     /* 0: no limit */
@@ -39,7 +60,7 @@ struct tw_sandbox_spec {
     const char *cpuset;       /* "0" or "0-1"; NULL: any */
     int64_t cpu_weight;       /* v1 shares (2..262144); 0: default */
     int pids_max;             /* 0: default 4096 */
-    int64_t shm_bytes, tmp_bytes; /* sizes of /dev/shm and /tmp */
+    int64_t shm_bytes, tmp_bytes; /* sizes of /dev/shm and /tmp; 0: default; a container: its own /tmp */
     const struct tw_sandbox *beside; /* shares the network of this one, as two services of one host do;
                                         NULL: a network of its own. Only as root; links are the other's */
     TW_ARRAY(struct tw_sandbox_link) links; /* none: lo only; at most TW_SANDBOX_LINKS */
@@ -50,10 +71,17 @@ struct tw_sandbox_spec {
     bool seccomp;             /* default policy of policies/; true except in tests */
 };
 struct tw_sandbox;
+/* Row of list.h, or NULL; nearest (may be NULL) gets the nearest name. */
+const char *tw_sandbox_backend_find(const char *name, const char **nearest);
 int tw_sandbox_open(struct tw_priv *priv, const struct tw_sandbox_spec *spec,
                     struct tw_sandbox **ret_box, struct tw_err *err); /* owned: tw_sandbox_close */
 /* Kills everything inside, waits for the init, removes cgroups. NULL is fine. Links die later. */
 void tw_sandbox_close(struct tw_sandbox *box);
+
+const char *tw_sandbox_backend(const struct tw_sandbox *box); /* its name */
+/* Removes the containers of dead runs below state_dir, by label; those of others are left alone. Removes
+ * nothing that tw_priv_reap() does: call that too. ret_removed is added to. */
+int tw_sandbox_reap(const char *state_dir, int *ret_removed, struct tw_err *err);
 
 /* One process inside, started by the sandbox's init. fds[i] becomes fd 3+i inside. */
 struct tw_process_spec {
@@ -75,6 +103,14 @@ int tw_sandbox_wait(struct tw_sandbox *box, int handle, int64_t deadline_ns, int
                     struct tw_err *err);
 /* Readable when a process inside ended: for poll loops. Borrowed. */
 int tw_sandbox_event_fd(const struct tw_sandbox *box);
+
+/* Docker: its own entrypoint begins to run as pid 1, as at home; once. The container stood ready before,
+ * with its links and mounts, so that the time until it serves is the service's own. Descriptors become
+ * its stdout and stderr (-1: /dev/null). Signals to the handle reach pid 1 (which the kernel shields from
+ * those it does not handle, as at home); its wait status is exit code << 8, 128 + n for signal n. Further
+ * processes may be started beside it; all end with it. */
+int tw_sandbox_boot(struct tw_sandbox *box, int stdout_fd, int stderr_fd, int *ret_handle,
+                    struct tw_err *err);
 
 /* Stops and resumes all processes inside (freezer); their clocks stop. */
 int tw_sandbox_freeze(struct tw_sandbox *box, bool frozen, struct tw_err *err);

@@ -9,6 +9,27 @@
 #define ROW(name) &sandbox_backend_##name,
 static const struct sandbox_backend *const backends[] = {TW_SANDBOX_BACKEND_LIST(ROW)};
 
+static const struct sandbox_backend *find_backend(const char *name, const char **nearest)
+{
+    const char *names[TW_COUNT_OF(backends)];
+
+    for (size_t i = 0; i < TW_COUNT_OF(backends); i++) {
+        names[i] = backends[i]->name;
+        if (tw_streq(names[i], name))
+            return backends[i];
+    }
+    if (nearest)
+        *nearest = tw_nearest(name, names, TW_COUNT_OF(names));
+    return NULL;
+}
+
+const char *tw_sandbox_backend_find(const char *name, const char **nearest)
+{
+    const struct sandbox_backend *b = find_backend(name, nearest);
+
+    return b ? b->name : NULL;
+}
+
 static bool is_name(const char *s)
 {
     size_t len = s ? strlen(s) : 0;
@@ -55,7 +76,9 @@ static int check(const struct tw_sandbox_spec *spec, struct tw_err *err)
             err, -EINVAL,
             "'%s' is no name of a sandbox: expected 1 to %d characters of [a-z0-9-]",
             spec->name ? spec->name : "", NAME_MAX_LEN);
-    if (spec->uid == 0 || spec->gid == 0)
+    /* in a container numbers are those of the target, and a service that begins as root is 0 there */
+    if ((spec->uid == 0 || spec->gid == 0) &&
+        !(spec->container && (spec->as_root || spec->container->own_user)))
         return tw_fail(err, -EINVAL, "sandbox '%s' may not run as root", spec->name);
     if (spec->memory_bytes < 0 || spec->cpus < 0 || spec->shm_bytes < 0 ||
         spec->tmp_bytes < 0)
@@ -74,10 +97,14 @@ static int check(const struct tw_sandbox_spec *spec, struct tw_err *err)
 int tw_sandbox_open(struct tw_priv *priv, const struct tw_sandbox_spec *spec,
                     struct tw_sandbox **ret_box, struct tw_err *err)
 {
+    const char *name = spec->backend ? spec->backend : backends[0]->name;
+    const struct sandbox_backend *backend = find_backend(name, NULL);
     int r = check(spec, err);
 
+    if (r == 0 && !backend)
+        r = tw_fail(err, -EINVAL, "there is no backend '%s' of sandboxes", name);
     if (r == 0)
-        r = backends[0]->open(priv, spec, ret_box, err);
+        r = backend->open(priv, spec, ret_box, err);
     return r < 0 ? tw_wrap(err, r, "opening sandbox '%s'", spec->name ? spec->name : "")
                  : 0;
 }
@@ -86,6 +113,35 @@ void tw_sandbox_close(struct tw_sandbox *box)
 {
     if (box)
         box->backend->close(box);
+}
+
+const char *tw_sandbox_backend(const struct tw_sandbox *box)
+{
+    return box->backend->name;
+}
+
+int tw_sandbox_reap(const char *state_dir, int *ret_removed, struct tw_err *err)
+{
+    int first = 0;
+
+    for (size_t i = 0; i < TW_COUNT_OF(backends); i++) {
+        int r = backends[i]->reap
+                    ? backends[i]->reap(state_dir, ret_removed, first ? NULL : err)
+                    : 0;
+
+        if (first == 0)
+            first = r;
+    }
+    return first;
+}
+
+int tw_sandbox_boot(struct tw_sandbox *box, int stdout_fd, int stderr_fd, int *ret_handle,
+                    struct tw_err *err)
+{
+    if (!box->backend->boot)
+        return tw_fail(err, -ENOTSUP, "a sandbox of backend '%s' has no entrypoint of its own",
+                       box->backend->name);
+    return box->backend->boot(box, stdout_fd, stderr_fd, ret_handle, err);
 }
 
 int tw_sandbox_start(struct tw_sandbox *box, const struct tw_process_spec *spec,

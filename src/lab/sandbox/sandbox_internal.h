@@ -19,6 +19,10 @@ struct sandbox_backend {
     int (*signal)(struct tw_sandbox *box, int handle, int signal, struct tw_err *err);
     int (*wait)(struct tw_sandbox *box, int handle, int64_t deadline_ns, int *ret_status,
                 struct tw_err *err);
+    /* NULL: not here */
+    int (*boot)(struct tw_sandbox *box, int stdout_fd, int stderr_fd, int *ret_handle,
+                struct tw_err *err);
+    int (*reap)(const char *state_dir, int *ret_removed, struct tw_err *err);
     int (*event_fd)(const struct tw_sandbox *box);
     int (*freeze)(struct tw_sandbox *box, bool frozen, struct tw_err *err);
     void (*usage)(struct tw_sandbox *box, struct tw_usage *ret_usage);
