@@ -113,6 +113,40 @@ struct tw_file_change {
     const char *origin;  /* how the user named it: "new.conf", for findings */
     bool append;         /* append to the file at path instead of replacing it */
 };
+/* A deployment: what has to hold of a version, and whether it is taken back again. The version itself
+ * stands in the settings: image, tag, command, entrypoint, user, cwd, env, env.NAME. */
+struct tw_smoke_expectation {
+    const char *of;      /* a row of tw_smoke_expectations: "status" "header" "contains" "json" … */
+    const char *name;    /* of the header, JSON Pointer; NULL */
+    const char *value;   /* json: as JSON; status: one or several, "200 204" */
+};
+struct tw_smoke {
+    const char *name;    /* "GET /health" where none is given */
+    const char *kind;    /* "http" "tcp" "sql" "command" */
+    const char *what;    /* path, address, statement; NULL: argv */
+    TW_ARRAY(const char *) argv;
+    const char *on;      /* another service of its environment; NULL: the target */
+    const char *method, *body, *send, *dsn;
+    TW_ARRAY(struct tw_http_field {
+        const char *name, *value;
+    }) headers;
+    int port;            /* 0: the one that the image tells */
+    double within_s;     /* the answer has to be there by then */
+    TW_ARRAY(struct tw_smoke_expectation) expect;
+    const char *pointer; /* where it came from, for errors */
+    const char *json;    /* as it was given */
+};
+struct tw_smokes {
+    TW_ARRAY(struct tw_smoke) list;
+};
+struct tw_deployment_request {
+    struct tw_smokes smoke;
+    bool no_rollback;    /* it is not rolled back: the request says "rollback": false */
+};
+/* A list of checks, or {"smoke": [...]}; unknown keys and expectations are errors with their place. */
+int tw_smokes_from_json(struct tw_arena *a, const json_t *json, const char *pointer,
+                        struct tw_smokes *ret, struct tw_err *err);
+
 struct tw_request {
     const char *type, *target, *environment; /* environment NULL: find it */
     TW_ARRAY(struct tw_setting_change) settings;
@@ -132,6 +166,7 @@ struct tw_request {
     TW_ARRAY(const char *) mixes; /* load: "select-only", "tpcb", path of a pgbench script; empty:
                                      the target's own mix */
     bool scan;                 /* security: what listens and who reaches it, too */
+    struct tw_deployment_request deployment;
     bool refresh_data;         /* take a new seed whatever its age */
     bool keep;                 /* leave the twins standing */
     const char *metadata;      /* any JSON object as text, given back; NULL */
@@ -345,6 +380,8 @@ enum tw_step_kind {
     TW_STEP_FRAGMENT, /* value = content: the last include of the main configuration */
     TW_STEP_SQL,      /* value = statement */
     TW_STEP_RULE,     /* name = action, value = its keys as JSON: one change of a rule set */
+    TW_STEP_VERSION,  /* name = "image" "command" "env.NAME" …, value (NULL: taken away): of a container */
+    TW_STEP_SMOKE,    /* value = a check of it, as JSON */
     TW_STEP_KIND_COUNT
 };
 extern const char *const tw_step_kind_names[TW_STEP_KIND_COUNT];
@@ -373,6 +410,7 @@ struct tw_plan {
     int connections;           /* of the load at most; 0: as the snapshot tells */
     const char *risk_level;
     bool scan;                 /* of a security change: what listens and who reaches it */
+    bool rollback;             /* of a deployment: taken back again, and what it left behind read */
 };
 json_t *tw_plan_to_json(const struct tw_plan *p);
 

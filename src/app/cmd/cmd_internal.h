@@ -29,6 +29,8 @@ struct cmd_args {
     int64_t seed, limit, connections;
     bool dry_run, keep, refresh_data, scan, quiet, help;
     TW_ARRAY(const char *) clients, sets, files, mixes, sql, sql_files;
+    const char *image, *smoke;
+    bool no_rollback;
     const char *database;
     const char *type, *tier, *data_dir, *dsn, *file, *config, *project, *container,
         *memory;

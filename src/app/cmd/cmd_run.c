@@ -99,6 +99,36 @@ static int check_words(const struct cmd_args *args, struct tw_err *err)
     return r;
 }
 
+static int read_smoke(struct cmd_args *args, struct tw_request *q, struct tw_err *err)
+{
+    tw_auto_free char *text = NULL;
+    json_auto_t *json = NULL;
+    size_t len = 0;
+    int r;
+
+    if (!args->smoke)
+        return 0;
+    r = tw_read_file(AT_FDCWD, args->smoke, 1 << 20, &text, &len, err);
+    if (r == 0)
+        r = tw_json_parse(text, len, &json, err);
+    if (r == 0)
+        r = tw_smokes_from_json(args->arena, json, "", &q->deployment.smoke, err);
+    return r < 0 ? tw_wrap(err, -EINVAL, "--smoke '%s'", args->smoke) : 0;
+}
+
+/* ":2" is a tag of today's image. */
+static void read_image(struct cmd_args *args, struct tw_request *q)
+{
+    const char *image = args->image;
+    bool tag = image && *image == ':';
+    struct tw_setting_change c = {tag ? "tag" : "image", tag ? image + 1 : image,
+                                  "--image"};
+
+    if (image)
+        TW_PUSH(args->arena, &q->settings, c);
+    q->deployment.no_rollback |= args->no_rollback;
+}
+
 static int fill_options(struct cmd_args *args, struct tw_request *q, struct tw_err *err)
 {
     const struct {
@@ -143,7 +173,8 @@ static int fill_options(struct cmd_args *args, struct tw_request *q, struct tw_e
         r = tw_change_parse_script(args->arena, args->sql_files.items[i], q, err);
     if (args->database)
         q->database = args->database;
-    return r;
+    read_image(args, q);
+    return r < 0 ? r : read_smoke(args, q, err);
 }
 
 static int make_request(struct cmd_args *args, struct tw_request *q, struct tw_err *err)
@@ -151,7 +182,9 @@ static int make_request(struct cmd_args *args, struct tw_request *q, struct tw_e
     int r = check_words(args, err);
 
     tw_request_init(q);
-    q->type = args->sql.count + args->sql_files.count ? "schema_change" : "config_change";
+    q->type = args->sql.count + args->sql_files.count ? "schema_change"
+              : args->image || args->smoke            ? "deployment"
+                                                      : "config_change";
     if (r == 0 && args->rest.count > 1)
         r = tw_fail(err, -EINVAL, "one change at a time: '%s' and '%s' were given",
                     args->rest.items[0], args->rest.items[1]);
@@ -333,7 +366,7 @@ const struct cmd cmd_run = {
         "run [change.json|-] [--target T --set NAME=VALUE …|--sql STATEMENT …] [options]",
     .summary = "simulate a change and decide: proceed, review or block",
     .options =
-        " target env set file sql sql-file database hours scenario profile rate "
+        " target env set file sql sql-file image smoke no-rollback database hours scenario profile rate "
         "client connections mix risk-level engine "
         "seed budget server token-file "
         "policy backend data scan refresh-data dry-run keep output out color quiet ",
@@ -344,6 +377,7 @@ const struct cmd cmd_run = {
         "  twin run --target pg-demo --set work_mem=4MB..64MB\n"
         "  twin run --target pg-demo --sql 'CREATE INDEX ON orders (customer)'\n"
         "  twin run --target pg-demo --sql-file migration.sql --database shop\n"
+        "  twin run --target shop/web --image web:2 --smoke checks.json\n"
         "  twin run --target pg-demo --file new.conf --hours 72 -o html --out "
         "report.html\n"
         "  twin run change.json -o json\n",

@@ -28,6 +28,13 @@ static const struct option_row rows[] = {
     {"sql", 0, MANY, AT(sql), "STATEMENT",
      "SQL to run: DDL, an index, a migration; again for more"},
     {"sql-file", 0, MANY, AT(sql_files), "FILE", "a migration script, run in its order"},
+    {"image", 0, TEXT, AT(image), "I",
+     "another image for a container, or ':TAG' of today's; --set command=…, env.NAME=… "
+     "beside it"},
+    {"smoke", 0, TEXT, AT(smoke), "FILE",
+     "checks that the new version has to pass, as JSON: a list, or \"smoke\": [...]"},
+    {"no-rollback", 0, FLAG, AT(no_rollback), NULL,
+     "of a deployment: do not try to take it back"},
     {"database", 0, TEXT, AT(database), "D", "of the SQL; else the largest one"},
     {"hours", 0, REAL, AT(hours), "N", "the horizon in hours, 24 by default, up to 720"},
     {"scenario", 0, TEXT, AT(scenario), "S",

@@ -11,7 +11,8 @@ const char *const tw_severity_names[] = {"info", "low", "medium", "high", "criti
 const char *const tw_verdict_names[] = {"proceed", "review", "block"};
 const char *const tw_arm_names[] = {"baseline", "candidate"};
 const char *const tw_step_kind_names[] = {"setting",  "file", "append",
-                                          "fragment", "sql",  "rule"};
+                                          "fragment", "sql",  "rule",
+                                          "version",  "smoke"};
 
 const struct tw_estimate tw_unknown = {
     .value = NAN, .low = NAN, .high = NAN, .level = NAN, .n = 0, .method = NULL};

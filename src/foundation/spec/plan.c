@@ -48,6 +48,7 @@ static const struct spec_field plan_fields[] = {
      SPEC_AT(tw_plan, connections)},
     {.key = "risk_level", .kind = SPEC_TEXT, SPEC_AT(tw_plan, risk_level)},
     {.key = "security_scan", .kind = SPEC_BOOL, SPEC_AT(tw_plan, scan)},
+    {.key = "rollback", .kind = SPEC_BOOL, SPEC_AT(tw_plan, rollback)},
 };
 const struct spec_shape spec_plan = SPEC_SHAPE(tw_plan, plan_fields);
 

@@ -131,10 +131,11 @@ static int read_setting(const struct reading *rd, const char *name, const json_t
     struct tw_setting_change change = {.name = tw_arena_strdup(rd->a, name),
                                        .pointer = pointer};
     bool config = tw_streq(rd->r->type, "config_change");
+    bool words = tw_streq(rd->r->type, "deployment"); /* of a command: none is joined */
 
-    if (json_is_array(json))
+    if (json_is_array(json) && !words)
         change.value = list_text(rd->a, json);
-    else if (json_is_object(json))
+    else if (json_is_object(json) || json_is_array(json))
         change.value = config ? NULL : object_text(rd->a, json);
     else
         change.value = scalar_text(rd->a, json);
@@ -319,7 +320,7 @@ static int read_clients(const struct reading *rd, const json_t *json, const char
 
 /* ---- the change itself ---- */
 
-static part_fn read_change, read_changes, read_metadata, read_ahead, read_scan;
+static part_fn read_change, read_changes, read_metadata, read_scan, read_smoke, read_rollback;
 
 /* Keys of a request that are more than a value; only_type NULL: of every type. */
 static const struct part {
@@ -336,8 +337,8 @@ static const struct part {
     {"clients", NULL, read_clients, false},
     {"metadata", NULL, read_metadata, false},
     {"security_scan", "security", read_scan, false},
-    {"smoke", "deployment", read_ahead, false},
-    {"rollback", "deployment", read_ahead, false},
+    {"smoke", "deployment", read_smoke, false},
+    {"rollback", "deployment", read_rollback, false},
 };
 
 static const struct part *part_find(const char *key)
@@ -431,10 +432,19 @@ static int read_metadata(const struct reading *rd, const json_t *json,
     return 0;
 }
 
-/* Read by the change type they belong to; a request of another type may not have them. */
-static int read_ahead(const struct reading *rd, const json_t *json, const char *pointer)
+static int read_smoke(const struct reading *rd, const json_t *json, const char *pointer)
 {
-    (void)rd, (void)json, (void)pointer;
+    return tw_smokes_from_json(rd->a, json, pointer, &rd->r->deployment.smoke, rd->err);
+}
+
+static int read_rollback(const struct reading *rd, const json_t *json,
+                         const char *pointer)
+{
+    if (!json_is_boolean(json))
+        return tw_fail_at(rd->err, -EINVAL, pointer,
+                          "'rollback' is %s; expected true or false",
+                          spec_type_name(json));
+    rd->r->deployment.no_rollback = json_is_false(json);
     return 0;
 }
 
@@ -639,6 +649,7 @@ json_t *tw_request_to_json(const struct tw_request *r)
         json_object_set_new(json, "database", tw_json_text(r->database));
     if (r->scan)
         json_object_set_new(json, "security_scan", json_true());
+    spec_write_deployment(&r->deployment, json);
     if (r->clients.count)
         json_object_set_new(json, "clients", spec_write_list(&spec_client, &r->clients));
     metadata = r->metadata ? json_loads(r->metadata, 0, NULL) : NULL;

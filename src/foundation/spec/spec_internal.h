@@ -74,4 +74,7 @@ extern const struct spec_shape spec_plan;
 extern const struct spec_shape spec_client;
 extern const struct spec_shape spec_estimate;
 
+/* The keys of a deployment into the request's JSON. */
+void spec_write_deployment(const struct tw_deployment_request *d, json_t *request);
+
 #endif

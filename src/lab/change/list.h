@@ -2,4 +2,5 @@
 #define TW_CHANGE_LIST(X)                                                                \
     X(config_change)                                                                     \
     X(schema_change)                                                                     \
-    X(security)
+    X(security)                                                                          \
+    X(deployment)

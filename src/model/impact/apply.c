@@ -144,6 +144,8 @@ static void step_commands(struct impact *i, const struct tw_plan_step *step)
         push(i, false, step->value);
         break;
     case TW_STEP_RULE: /* commands of their own, made with the rule */
+    case TW_STEP_VERSION: /* so are those of a container */
+    case TW_STEP_SMOKE:
     case TW_STEP_KIND_COUNT:
         break;
     }
