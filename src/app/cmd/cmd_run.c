@@ -366,7 +366,8 @@ const struct cmd cmd_run = {
         "run [change.json|-] [--target T --set NAME=VALUE …|--sql STATEMENT …] [options]",
     .summary = "simulate a change and decide: proceed, review or block",
     .options =
-        " target env set file sql sql-file image smoke no-rollback database hours scenario profile rate "
+        " target env set file sql sql-file image smoke no-rollback database hours "
+        "scenario profile rate "
         "client connections mix risk-level engine "
         "seed budget server token-file "
         "policy backend data scan refresh-data dry-run keep output out color quiet ",

@@ -320,7 +320,8 @@ static int read_clients(const struct reading *rd, const json_t *json, const char
 
 /* ---- the change itself ---- */
 
-static part_fn read_change, read_changes, read_metadata, read_scan, read_smoke, read_rollback;
+static part_fn read_change, read_changes, read_metadata, read_scan, read_smoke,
+    read_rollback;
 
 /* Keys of a request that are more than a value; only_type NULL: of every type. */
 static const struct part {

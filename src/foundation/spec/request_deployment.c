@@ -76,8 +76,8 @@ static int read_status(const struct place *p, const struct expectation *e,
     if (!n)
         return expect_wrong(p, e, json, at);
     TW_PUSH(p->a, &to->expect,
-            (struct tw_smoke_expectation){
-                e->of, NULL, tw_arena_strdup(p->a, tw_buf_text(&all))});
+            (struct tw_smoke_expectation){e->of, NULL,
+                                          tw_arena_strdup(p->a, tw_buf_text(&all))});
     return 0;
 }
 
@@ -95,16 +95,16 @@ static int read_pairs(const struct place *p, const struct expectation *e,
         const char *here = tw_json_pointer(p->a, at, key);
 
         if (e->form == PAIRS && !json_is_string(value))
-            return tw_fail_at(p->err, -EINVAL, here,
-                              "header '%s' is %s; expected a text", key,
-                              spec_type_name(value));
+            return tw_fail_at(p->err, -EINVAL, here, "header '%s' is %s; expected a text",
+                              key, spec_type_name(value));
         if (e->form == JSON_PAIRS && *key && *key != '/')
             return tw_fail_at(p->err, -EINVAL, here,
                               "'%s' is no JSON Pointer; it begins with '/'", key);
         TW_PUSH(p->a, &to->expect,
-                (struct tw_smoke_expectation){
-                    e->of, tw_arena_strdup(p->a, key),
-                    e->form == PAIRS ? scalar(p->a, value) : tw_arena_strdup(p->a, text)});
+                (struct tw_smoke_expectation){e->of, tw_arena_strdup(p->a, key),
+                                              e->form == PAIRS
+                                                  ? scalar(p->a, value)
+                                                  : tw_arena_strdup(p->a, text)});
     }
     return 0;
 }
@@ -116,8 +116,8 @@ static int read_texts(const struct place *p, const struct expectation *e,
 
     for (size_t i = 0; i < n; i++) {
         const json_t *one = json_is_array(json) ? json_array_get(json, i) : json;
-        const char *text = e->form == NUMBER && !json_is_integer(one) ? NULL
-                                                                     : scalar(p->a, one);
+        const char *text =
+            e->form == NUMBER && !json_is_integer(one) ? NULL : scalar(p->a, one);
 
         if (!text)
             return expect_wrong(p, e, one, at);
@@ -131,8 +131,8 @@ static int read_expectation(const struct place *p, const struct expectation *e,
 {
     if (!listed(e->kinds, to->kind))
         return tw_fail_at(p->err, -EINVAL, at,
-                          "a check of kind '%s' has no '%s'; that is for%s", to->kind,
-                          e->key, e->kinds);
+                          "a check of kind '%s' has no '%s'; that is for%.*s", to->kind,
+                          e->key, (int)strlen(e->kinds) - 1, e->kinds);
     switch (e->form) {
     case ONE_STATUS:
         return read_status(p, e, json, at, to);
@@ -200,10 +200,11 @@ static int read_kind(const struct place *p, const json_t *json, const char *at,
                               kinds[i]);
         to->kind = kinds[i];
     }
-    return to->kind ? 0
-                    : tw_fail_at(p->err, -EINVAL, at,
-                                 "what is checked? expected one of \"http\": \"/path\", "
-                                 "\"tcp\": PORT, \"sql\": \"SELECT …\", \"command\": […]");
+    return to->kind
+               ? 0
+               : tw_fail_at(p->err, -EINVAL, at,
+                            "what is checked? expected one of \"http\": \"/path\", "
+                            "\"tcp\": PORT, \"sql\": \"SELECT …\", \"command\": […]");
 }
 
 static int read_command(const struct place *p, const json_t *json, const char *at,
@@ -229,11 +230,12 @@ static int read_command(const struct place *p, const json_t *json, const char *a
         to->what = tw_arena_printf(p->a, "%s%s%s", to->what ? to->what : "",
                                    to->what ? " " : "", json_string_value(word));
     }
-    return to->argv.count ? 0
-                          : tw_fail_at(p->err, -EINVAL, at,
-                                       "'command' is %s; expected a text for the shell or "
-                                       "an array of words",
-                                       spec_type_name(json));
+    return to->argv.count
+               ? 0
+               : tw_fail_at(p->err, -EINVAL, at,
+                            "'command' is %s; expected a text for the shell or "
+                            "an array of words",
+                            spec_type_name(json));
 }
 
 static int read_what(const struct place *p, const json_t *json, const char *at,
@@ -273,8 +275,8 @@ static int read_words(const struct place *p, const json_t *json, const char *at,
             continue;
         if (!listed(k->kinds, to->kind))
             return tw_fail_at(p->err, -EINVAL, here,
-                              "a check of kind '%s' has no '%s'; that is for%s", to->kind,
-                              k->key, k->kinds);
+                              "a check of kind '%s' has no '%s'; that is for%.*s",
+                              to->kind, k->key, (int)strlen(k->kinds) - 1, k->kinds);
         if (!json_is_string(value))
             return tw_fail_at(p->err, -EINVAL, here, "'%s' is %s; expected a text",
                               k->key, spec_type_name(value));
@@ -317,15 +319,16 @@ static int read_within(const struct place *p, const json_t *json, const char *at
         return 0;
     if (json_is_string(json)) {
         value = strtod(json_string_value(json), &end);
-        value = tw_streq(end, "ms")             ? value / 1000
+        value = tw_streq(end, "ms")           ? value / 1000
                 : tw_streq(end, "s") || !*end ? value
                                               : NAN;
     }
     if (!(value > 0 && value <= WITHIN_MOST_S))
-        return tw_fail_at(p->err, -EINVAL, at,
-                          "'within': expected \"500ms\", \"2s\" or a number of seconds, at "
-                          "most %g",
-                          WITHIN_MOST_S);
+        return tw_fail_at(
+            p->err, -EINVAL, at,
+            "'within': expected \"500ms\", \"2s\" or a number of seconds, at "
+            "most %g",
+            WITHIN_MOST_S);
     to->within_s = value;
     return 0;
 }
@@ -349,8 +352,8 @@ static void fill(const struct place *p, const json_t *json, struct tw_smoke *to)
     if (tw_streq(to->kind, "http") && !to->method)
         to->method = to->body ? "POST" : "GET";
     if (!to->name)
-        to->name = tw_arena_printf(
-            p->a, "%s %.60s", to->method ? to->method : to->kind, to->what);
+        to->name = tw_arena_printf(p->a, "%s %.60s", to->method ? to->method : to->kind,
+                                   to->what);
     if (tw_streq(to->kind, "http") && !json_object_get(json, "expect"))
         TW_PUSH(p->a, &to->expect, (struct tw_smoke_expectation){"status", NULL, "200"});
     if (tw_streq(to->kind, "command") &&

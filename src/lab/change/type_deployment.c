@@ -132,11 +132,12 @@ static int check_target(const struct tw_snapshot *s, const struct tw_request *r,
     const struct tw_setting_change *image = find(r, "image"), *tag = find(r, "tag");
 
     if (!s->containers.count)
-        return tw_fail_at(err, -EINVAL, "/target",
-                          "target '%s' is of type '%s' and runs in no container; a "
-                          "deployment wants a container or a service of a Compose project "
-                          "(twin env add NAME --type docker)",
-                          s->target, s->type);
+        return tw_fail_at(
+            err, -EINVAL, "/target",
+            "target '%s' is of type '%s' and runs in no container; a "
+            "deployment wants a container or a service of a Compose project "
+            "(twin env add NAME --type docker)",
+            s->target, s->type);
     for (size_t i = 1; i < s->containers.count; i++)
         if (!tw_streq(s->containers.items[i].service, s->containers.items[0].service))
             return tw_fail_at(err, -EINVAL, "/target",
@@ -189,10 +190,11 @@ static int plan(struct tw_arena *a, const struct tw_snapshot *s,
     for (size_t i = 0; i < r->settings.count && rc == 0; i++)
         rc = add_part(a, &r->settings.items[i], ret, err);
     for (size_t i = 0; i < r->deployment.smoke.list.count && rc == 0; i++)
-        TW_PUSH(a, &ret->steps,
-                (struct tw_plan_step){.kind = TW_STEP_SMOKE,
-                                      .value = r->deployment.smoke.list.items[i].json,
-                                      .origin = r->deployment.smoke.list.items[i].pointer});
+        TW_PUSH(
+            a, &ret->steps,
+            (struct tw_plan_step){.kind = TW_STEP_SMOKE,
+                                  .value = r->deployment.smoke.list.items[i].json,
+                                  .origin = r->deployment.smoke.list.items[i].pointer});
     ret->rollback = !r->deployment.no_rollback;
     return rc;
 }
