@@ -11,7 +11,8 @@
 
 struct tw_change_type {
     const char *name, *summary;
-    bool rules; /* of packets: judged as sets of them, no service is cloned and no load is run */
+    bool rules; /* of packets, where the target is a packet filter: judged as sets of them, no service is
+                   cloned and no load is run */
     bool live; /* made while the service runs: there is nothing to reload or to restart */
     int (*validate)(struct tw_arena *a, const struct tw_snapshot *s, const struct tw_request *r,
                     struct tw_issues *issues, struct tw_err *err);
@@ -41,4 +42,7 @@ int tw_change_sweep(struct tw_arena *a, const struct tw_request *r, struct tw_re
 /* Validates by the type's row and makes the plan; sha256 filled in. */
 int tw_change_plan(struct tw_arena *a, const struct tw_snapshot *s, const struct tw_request *r,
                    struct tw_plan *ret, struct tw_issues *issues, struct tw_err *err);
+/* Every step of the plan is about who comes in and how it is encrypted: nothing in it changes how
+ * what is let in is served. */
+bool tw_change_is_access(const struct tw_snapshot *s, const struct tw_plan *plan);
 #endif

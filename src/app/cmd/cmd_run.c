@@ -136,7 +136,8 @@ static int fill_options(struct cmd_args *args, struct tw_request *q, struct tw_e
         const char **to;
     } texts[] = {{args->target, &q->target},         {args->environment, &q->environment},
                  {args->scenario, &q->scenario},     {args->profile, &q->profile},
-                 {args->risk_level, &q->risk_level}, {args->engine, &q->engine}};
+                 {args->risk_level, &q->risk_level}, {args->engine, &q->engine},
+                 {args->type, &q->type}};
     int r = 0;
 
     for (size_t i = 0; i < TW_COUNT_OF(texts); i++)
@@ -327,7 +328,7 @@ const struct cmd cmd_predict = {
     .name = "predict",
     .usage = "predict [change.json|-] [--target T --set NAME=VALUE …] --server URL",
     .summary = "the impact from what a daemon knows already, without a sandbox",
-    .options = " target env set file hours scenario rate risk-level server token-file "
+    .options = " target env type set file hours scenario rate risk-level server token-file "
                "output out ",
     .run = run_predict,
 };
@@ -370,7 +371,7 @@ const struct cmd cmd_run = {
         "scenario profile rate "
         "client connections mix risk-level engine "
         "seed budget server token-file "
-        "policy backend data scan refresh-data dry-run keep output out color quiet ",
+        "policy type backend data scan refresh-data dry-run keep output out color quiet ",
     .examples =
         "examples\n"
         "  twin run --target pg-demo --set max_connections=500 --set shared_buffers=2GB\n"

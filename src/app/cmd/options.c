@@ -75,7 +75,7 @@ static const struct option_row rows[] = {
     {"color", 0, TEXT, AT(color), "WHEN", "auto (default), always or never"},
     {"quiet", 'q', FLAG, AT(quiet), NULL, "no progress on standard error"},
     {"limit", 0, WHOLE, AT(limit), "N", "how many, 20 by default"},
-    {"type", 0, TEXT, AT(type), "T", "kind of service: postgresql, nginx, redis …"},
+    {"type", 0, TEXT, AT(type), "T", "kind of service: postgresql, nginx, redis …; of a run, the type of the change"},
     {"tier", 0, TEXT, AT(tier), "T", "dev (default), staging or production"},
     {"data-dir", 'D', TEXT, AT(data_dir), "DIR", "the cluster's data directory"},
     {"dsn", 0, TEXT, AT(dsn), "S", "connection string, as psql takes it"},

@@ -44,6 +44,7 @@ static const struct stage trying[] = {
     {"peers", run_peers, false, false},
     {"start", run_start, false, false},    {"fronts", run_fronts, false, true},
     {"standing", run_standing, false, false},
+    {"access", run_access, false, false},
     {"mix", run_mix, false, true},         {"schema", run_schema, false, false},
     {"clients", run_clients, false, false},
     {"plans", run_plans, false, true},     {"trial", run_trial, false, true},

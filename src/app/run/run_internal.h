@@ -76,6 +76,7 @@ struct run_variant {
     struct tw_sandbox *client;
     struct rules *rules;     /* of a change of rules (run_rules.h); NULL: it is none */
     struct run_clients *clients; /* while they are tried; NULL: not */
+    int clients_tried, clients_worked; /* how many, and how many of them are served today */
     /* Requests as the arms count them, now and the time before; -1 unknown. */
     int64_t counted[TW_ARM_COUNT], counted_before[TW_ARM_COUNT];
     bool cleared;
@@ -231,6 +232,9 @@ int run_flows(struct run *r, struct tw_err *err);
 int run_packets(struct run *r, struct tw_err *err);
 void run_rules_facts(struct run *r, struct tw_impact_facts *f);
 void run_rules_done(struct run *r);
+/* A change of who comes in to a service, and of nothing else. */
+bool run_is_access(const struct run *r);
+int run_access(struct run *r, struct tw_err *err);
 int run_clients(struct run *r, struct tw_err *err);
 int run_plans(struct run *r, struct tw_err *err);
 int run_judge(struct run *r, struct tw_err *err);

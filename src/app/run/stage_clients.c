@@ -179,6 +179,8 @@ void run_clients_end(struct run *r)
     if (k->running)
         run_stage_time(r, "clients beside", k->seconds);
     run_add_issues(r, &k->issues);
+    r->v.clients_tried = k->tried;
+    r->v.clients_worked = k->worked;
     for (size_t i = 0; i < k->issues.list.count; i++)
         if (tw_streq(k->issues.list.items[i].code, "client.hangs") && !r->v.not_measured)
             r->v.not_measured =

@@ -249,6 +249,7 @@ int run_impact(struct run *r, struct tw_err *err)
                                 .detection_sensitivity = RUN_FAILURE_SENSITIVITY};
     int rc;
 
+    f.access_tried = run_is_access(r) && r->v.clients_worked > 0 ? r->v.clients_tried : 0;
     f.candidate_reloaded |= rules;
     f.candidate_restarted |= rules;
     run_clear_end(r);

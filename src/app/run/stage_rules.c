@@ -9,7 +9,7 @@ bool run_is_rules(const struct run *r)
 {
     const struct tw_change_type *type = tw_change_type_find(r->v.sim->plan.type, NULL);
 
-    return type && type->rules;
+    return type && type->rules && tw_streq(r->target.type, "firewall");
 }
 
 /* ---- what is loaded ---- */

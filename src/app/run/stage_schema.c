@@ -17,11 +17,21 @@
 #define SAFER_TIMES 1.5
 #define BATCHES_S   1.0
 
-bool run_is_live(const struct run *r)
+static bool is_schema(const struct run *r)
 {
     const struct tw_change_type *type = tw_change_type_find(r->v.sim->plan.type, NULL);
 
     return type && type->live;
+}
+
+bool run_is_live(const struct run *r)
+{
+    const struct tw_plan *plan = &r->v.sim->plan;
+
+    for (size_t i = 0; i < plan->steps.count; i++)
+        if (plan->steps.items[i].kind == TW_STEP_SQL)
+            return true;
+    return is_schema(r);
 }
 
 /* ---- the script, and where it runs ---- */
@@ -455,7 +465,7 @@ int run_schema(struct run *r, struct tw_err *err)
     int64_t begun = tw_now_ns();
     int rc;
 
-    if (!run_is_live(r) || !r->members[RUN_CANDIDATE].started.ready)
+    if (!is_schema(r) || !r->members[RUN_CANDIDATE].started.ready)
         return 0;
     r->v.schema.rate_per_s = r->v.schema.target_rate_per_s = NAN;
     run_warm_end(r, true);
@@ -512,7 +522,7 @@ static void sort_indexes(struct run *r)
 
 void run_schema_plans(struct run *r)
 {
-    if (!run_is_live(r))
+    if (!is_schema(r))
         return;
     sort_indexes(r);
     if (!r->v.not_measured && !r->v.schema_lasting)

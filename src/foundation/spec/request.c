@@ -334,7 +334,7 @@ static const struct part {
     {"files", NULL, read_files, true},
     {"fragments", NULL, read_fragments, true},
     {"sql", NULL, read_sql, true},
-    {"database", "schema_change", read_database, true},
+    {"database", "schema_change or security", read_database, true},
     {"clients", NULL, read_clients, false},
     {"metadata", NULL, read_metadata, false},
     {"security_scan", "security", read_scan, false},
@@ -514,7 +514,7 @@ static int read_parts(const struct reading *rd, const json_t *json, const char *
 
         if (!value || (json_is_null(value) && parts[i].read != read_change))
             continue;
-        if (parts[i].only_type && !tw_streq(parts[i].only_type, rd->r->type))
+        if (parts[i].only_type && !strstr(parts[i].only_type, rd->r->type))
             return tw_fail_at(rd->err, -EINVAL, at,
                               "'%s' belongs to changes of type '%s', not '%s'",
                               parts[i].key, parts[i].only_type, rd->r->type);

@@ -1,5 +1,6 @@
-/* security: rules of a packet filter added, removed, replaced or moved, or a whole rule-set file. */
-#include "tw/change.h"
+/* security: rules of a packet filter added, removed, replaced or moved, or a whole rule-set file; of a service
+ * its access rules, roles and TLS (access.c). */
+#include "change_internal.h"
 
 #include <string.h>
 
@@ -300,12 +301,6 @@ static int read_all(struct tw_arena *a, const struct tw_snapshot *s,
     int code = 0;
 
     *ret = (struct ones){0};
-    if (!tw_streq(s->type, FILTER))
-        return tw_fail_at(
-            err, -EINVAL, "/target",
-            "target '%s' is of type '%s'; a security change wants a rule set (type "
-            "firewall); settings and files of a service are a config_change",
-            s->target, s->type);
     if (!r->settings.count && !r->files.count)
         return tw_fail_at(err, -EINVAL, "/change",
                           "nothing changes; expected a rule, {\"action\": \"add_rule\", "
@@ -325,7 +320,8 @@ static int validate(struct tw_arena *a, const struct tw_snapshot *s,
 {
     struct ones all;
 
-    (void)issues;
+    if (!tw_streq(s->type, FILTER))
+        return change_access_validate(a, s, r, issues, err);
     return read_all(a, s, r, &all, err);
 }
 
@@ -345,8 +341,11 @@ static int plan(struct tw_arena *a, const struct tw_snapshot *s,
                 const struct tw_request *r, struct tw_plan *ret, struct tw_err *err)
 {
     struct ones all;
-    int code = read_all(a, s, r, &all, err);
+    int code;
 
+    if (!tw_streq(s->type, FILTER))
+        return change_access_plan(a, s, r, ret, err);
+    code = read_all(a, s, r, &all, err);
     if (code < 0)
         return code;
     for (size_t i = 0; i < r->files.count; i++) {
@@ -371,7 +370,7 @@ extern const struct tw_change_type change_type_security;
 const struct tw_change_type change_type_security = {
     .name = "security",
     .summary =
-        "rules of a packet filter: added, removed, replaced, moved, or a whole file",
+        "rules of a packet filter; access rules, roles and TLS of a service",
     .rules = true,
     .validate = validate,
     .plan = plan,

@@ -218,7 +218,17 @@ static void add_strangers(const struct making *m)
                                      .origin = CLIENT_STRANGER});
 }
 
-/* Networks that the change itself names: somebody without a password comes from there too. */
+/* The line stands in the file today: what it names is no news. */
+static bool is_old(const struct making *m, const struct tw_plan_step *step, const char *line)
+{
+    for (size_t i = 0; i < m->s->files.count; i++)
+        if (tw_streq(m->s->files.items[i].path, step->path))
+            return strstr(m->s->files.items[i].text, line) != NULL;
+    return false;
+}
+
+/* Networks that the change itself names: somebody without a password comes from there too, and a
+ * role that is known with its own. */
 static void add_named_networks(const struct making *m)
 {
     int added = 0;
@@ -228,6 +238,8 @@ static void add_named_networks(const struct making *m)
 
         for (char *line; rest && (line = strsep(&rest, "\n"));) {
             line[strcspn(line, "#")] = '\0';
+            if (is_old(m, &m->plan->steps.items[i], line))
+                continue;
             for (char *word; line && (word = strsep(&line, " \t"));) {
                 const char *source =
                     strchr(word, '/') ? client_address_in(m->a, word) : NULL;
@@ -239,6 +251,10 @@ static void add_named_networks(const struct making *m)
                                                  .database = "postgres",
                                                  .source = source,
                                                  .origin = CLIENT_STRANGER});
+                if (!tw_streq(m->role, m->super))
+                    add_client(m, (struct tw_client){.user = m->role,
+                                                     .source = source,
+                                                     .origin = CLIENT_OUTSIDER});
             }
         }
     }

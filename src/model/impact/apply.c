@@ -160,7 +160,7 @@ static void sql_apply(struct impact *i)
     for (size_t k = 0; k < i->facts->plan->steps.count; k++)
         push(i, false,
              tw_arena_printf(i->arena, "%s;", i->facts->plan->steps.items[k].value));
-    for (size_t k = 0; k < s->used.count + s->unused.count; k++)
+    for (size_t k = 0; s && k < s->used.count + s->unused.count; k++)
         push(i, true,
              tw_arena_printf(i->arena, "DROP INDEX CONCURRENTLY %s;",
                              k < s->used.count ? s->used.items[k]
@@ -175,7 +175,8 @@ void impact_apply(struct impact *i)
     const char *last =
         restart ? restart_command(i->arena, f->snapshot) : "SELECT pg_reload_conf();";
 
-    if (impact_ran_sql(f)) {
+    if (impact_ran_sql(f) ||
+        (f->plan->steps.count && f->plan->steps.items[0].kind == TW_STEP_SQL)) {
         sql_apply(i);
         return;
     }

@@ -17,6 +17,8 @@ static const struct {
     [IMPACT_TRIED] =
         {0.93, "the statements were run on a clone of the data under load, and what "
                "they left does not change how the load is answered"},
+    [IMPACT_ACCESS] = {0.93, "the change is about who comes in, and every known client was tried with and "
+                             "without it"},
     [IMPACT_EXACT] = {0.97, "every packet was considered, and the kernel loads both rule sets"},
     [IMPACT_DECIDED] = {0.90,
                         "measured in alternating pairs until it was certain enough"},
@@ -93,7 +95,9 @@ enum impact_evidence impact_evidence(const struct tw_impact_facts *f)
     if (blocks(f, is_certain))
         return IMPACT_ARITHMETIC;
     if (!impact_measured(f))
-        return impact_ran_sql(f) ? IMPACT_TRIED : IMPACT_UNMEASURED;
+        return impact_ran_sql(f)   ? IMPACT_TRIED
+               : f->access_tried > 0 ? IMPACT_ACCESS
+                                     : IMPACT_UNMEASURED;
     return f->decided ? IMPACT_DECIDED : IMPACT_INCONCLUSIVE;
 }
 

@@ -12,6 +12,7 @@
     X(IMPACT_REFUSED, 0, 0)                                                              \
     X(IMPACT_PLAN_TURNED, 0, 0)                                                          \
     X(IMPACT_ARITHMETIC, 0, 0)                                                           \
+    X(IMPACT_ACCESS, 0, 0)                                                               \
     X(IMPACT_EXACT, 0, 0)                                                                \
     X(IMPACT_DECIDED, 0, 0)                                                              \
     X(IMPACT_INCONCLUSIVE, 0, 0)                                                         \
