@@ -83,3 +83,40 @@ Test(run_sources, tablespace_linked_wal_and_split_configuration, .timeout = 110)
     cr_expect_eq(live_leftovers(&l), 0);
     live_close(&l);
 }
+
+/* A mount namespace of its own hides the data directory, as another host or a container does. */
+Test(run_sources, cluster_elsewhere_by_its_connection_alone, .timeout = 110)
+{
+    struct live l;
+    struct live_answer got;
+    tw_auto_free char *line = NULL, *dsn = NULL;
+
+    live_open(&l, 24415, 1, NULL);
+    cr_assert_eq(
+        live_sh(&l,
+                "echo \"include_dir = 'more'\" >> %s/postgresql.conf; mkdir %s/more "
+                "%s/hidden; echo 'work_mem = 3MB' > %s/more/own.conf",
+                l.data, l.data, l.top, l.data),
+        0);
+    line = tw_strf(
+        "exec unshare --mount --propagation private sh -c 'mount -t tmpfs none "
+        "%s/hidden && mkdir %s/hidden/data && mount --bind %s %s/hidden/data && exec "
+        "setpriv --reuid=%u --regid=%u --clear-groups %s/pg_ctl -D %s/hidden/data -s "
+        "-w -l %s/log start'",
+        l.top, l.top, l.data, l.top, l.uid, l.gid, l.bin, l.top, l.top);
+    cr_assert_eq(live_child((const char *const[]){"/bin/sh", "-c", line, NULL}, NULL,
+                            (unsigned)-1, (unsigned)-1, NULL),
+                 0);
+    dsn = tw_strf("host=127.0.0.1 port=%d dbname=postgres user=postgres", l.port);
+    live_twin(&l, &got, "env", "add", "pg", "--type", "postgresql", "--data", "clone",
+              "--dsn", dsn);
+    cr_assert_eq(got.exit_code, 0, "%s", got.err);
+    live_answer_done(&got);
+    expect_taken(&l, "elsewhere", "elsewhere");
+    live_twin(&l, &got, "run", "--target", "pg", "--set", "shared_buffers=200GB", "-o",
+              "json");
+    cr_expect_eq(got.exit_code, 3, "%s", got.err);
+    live_answer_done(&got);
+    cr_expect_eq(live_leftovers(&l), 0);
+    live_close(&l);
+}

@@ -25,6 +25,13 @@ static void add_host(struct run *r, struct tw_impact_facts *f)
     struct tw_arena *a = r->v.sim->arena;
     double target = (double)r->snapshot.memory_bytes, twin = (double)r->memory_bytes;
 
+    if (!(r->snapshot.cpus > 0) || r->snapshot.memory_bytes <= 0)
+        differs(r, f,
+                tw_arena_printf(
+                    a,
+                    "the target's host is not known: cores of the twin %g, memory %s; "
+                    "declare its own with --cpus and --memory",
+                    r->cpus, tw_show_bytes(a, twin)));
     if (r->snapshot.cpus > r->cpus)
         differs(r, f,
                 tw_arena_printf(
@@ -220,33 +227,34 @@ int run_impact(struct run *r, struct tw_err *err)
     bool rules = run_is_rules(r),
          candidate = rules || r->members[RUN_CANDIDATE].started.ready;
     struct tw_forecast forecast[TW_ARM_COUNT];
-    struct tw_impact_facts f = {.plan = &sim->plan,
-                                .snapshot = &r->snapshot,
-                                .schema = &r->v.schema,
-                                .schema_hold_review_s = 1e-3 * p->hold_review_ms,
-                                .schema_hold_block_s = 1e-3 * p->hold_block_ms,
-                                .schema_blocked_review = p->blocked_review,
-                                .connections_free = connections_free(r),
-                                .measured = &sim->measured,
-                                .issues = &r->v.issues,
-                                .baseline_started = true,
-                                .candidate_started = candidate,
-                                .candidate_reloaded = r->v.judged.reloaded,
-                                .candidate_restarted = r->v.judged.restarted,
-                                .start_s = {r->v.judged.start_s, r->v.judged.restart_s},
-                                .stop_s = r->v.judged.stop_s,
-                                .cold_s = NAN,
-                                .sessions = sessions_dropped(r),
-                                .peak_rate_per_s = r->v.peak_per_s,
-                                .peak_assumed = r->v.peak_assumed,
-                                .memory_limit_bytes = (double)r->snapshot.memory_bytes,
-                                .price_cpu_hour = NAN,
-                                .price_memory_gb_hour = NAN,
-                                .price_disk_gb_month = NAN,
-                                .margins = {p->margin_throughput, p->margin_p50,
-                                            p->margin_p95, p->margin_p99,
-                                            p->margin_effect},
-                                .detection_sensitivity = RUN_FAILURE_SENSITIVITY};
+    struct tw_impact_facts f = {
+        .plan = &sim->plan,
+        .snapshot = &r->snapshot,
+        .schema = &r->v.schema,
+        .schema_hold_review_s = 1e-3 * p->hold_review_ms,
+        .schema_hold_block_s = 1e-3 * p->hold_block_ms,
+        .schema_blocked_review = p->blocked_review,
+        .connections_free = connections_free(r),
+        .measured = &sim->measured,
+        .issues = &r->v.issues,
+        .baseline_started = true,
+        .candidate_started = candidate,
+        .candidate_reloaded = r->v.judged.reloaded,
+        .candidate_restarted = r->v.judged.restarted,
+        .start_s = {r->v.judged.start_s, r->v.judged.restart_s},
+        .stop_s = r->v.judged.stop_s,
+        .cold_s = NAN,
+        .sessions = sessions_dropped(r),
+        .peak_rate_per_s = r->v.peak_per_s,
+        .peak_assumed = r->v.peak_assumed,
+        .memory_limit_bytes =
+            r->snapshot.memory_bytes > 0 ? (double)r->snapshot.memory_bytes : NAN,
+        .price_cpu_hour = NAN,
+        .price_memory_gb_hour = NAN,
+        .price_disk_gb_month = NAN,
+        .margins = {p->margin_throughput, p->margin_p50, p->margin_p95, p->margin_p99,
+                    p->margin_effect},
+        .detection_sensitivity = RUN_FAILURE_SENSITIVITY};
     int rc;
 
     f.access_tried = run_is_access(r) && r->v.clients_worked > 0 ? r->v.clients_tried : 0;

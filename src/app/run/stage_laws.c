@@ -6,8 +6,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define ARCHIVE_OUTSIDE 0.5 /* that a command fails at home too, which names what is outside a twin */
-#define PAGES_TARGET    2.0 /* checkpoints' worth of WAL that stand at most, about */
+#define ARCHIVE_OUTSIDE                                                                  \
+    0.5 /* that a command fails at home too, which names what is outside a twin */
+#define PAGES_TARGET 2.0 /* checkpoints' worth of WAL that stand at most, about */
 
 /* ---- readings ---- */
 
@@ -22,7 +23,8 @@ static double log_bytes(struct tw_twin *twin)
 /* What an arm cannot tell is not known; that is no reason to end a run. */
 static void read_arm(struct run *r, enum tw_arm arm, struct tw_arena *a, bool after)
 {
-    struct tw_twin *twin = r->members[arm == TW_BASELINE ? RUN_BASELINE : RUN_CANDIDATE].twin;
+    struct tw_twin *twin =
+        r->members[arm == TW_BASELINE ? RUN_BASELINE : RUN_CANDIDATE].twin;
     struct run_standing *s = &r->v.standing[arm][after];
     struct tw_err why = {0};
 
@@ -33,17 +35,20 @@ static void read_arm(struct run *r, enum tw_arm arm, struct tw_arena *a, bool af
     if (r->kind->certificates && !after)
         r->kind->certificates(a, tw_twin_access(twin), &s->certificates);
     if (why.code)
-        tw_log(TW_LOG_DEBUG, "what may run out of the %s: %s", tw_arm_names[arm], why.text);
+        tw_log(TW_LOG_DEBUG, "what may run out of the %s: %s", tw_arm_names[arm],
+               why.text);
 }
 
-static int read_before(struct run *r, enum tw_arm arm, struct tw_arena *a, struct tw_err *err)
+static int read_before(struct run *r, enum tw_arm arm, struct tw_arena *a,
+                       struct tw_err *err)
 {
     (void)err;
     read_arm(r, arm, a, false);
     return 0;
 }
 
-static int read_after(struct run *r, enum tw_arm arm, struct tw_arena *a, struct tw_err *err)
+static int read_after(struct run *r, enum tw_arm arm, struct tw_arena *a,
+                      struct tw_err *err)
 {
     (void)err;
     read_arm(r, arm, a, true);
@@ -53,7 +58,8 @@ static int read_after(struct run *r, enum tw_arm arm, struct tw_arena *a, struct
 int run_standing(struct run *r, struct tw_err *err)
 {
     memset(r->v.standing, 0, sizeof(r->v.standing));
-    return r->members[RUN_CANDIDATE].started.ready ? run_each_arm(r, read_before, err) : 0;
+    return r->members[RUN_CANDIDATE].started.ready ? run_each_arm(r, read_before, err)
+                                                   : 0;
 }
 
 void run_standing_after(struct run *r)
@@ -85,13 +91,15 @@ static const struct tw_counter *counter_of(const struct tw_counter *list, size_t
 static const struct tw_counter *at_target(const struct standing *s, const char *kind,
                                           const char *name)
 {
-    return counter_of(s->r->snapshot.counters.items, s->r->snapshot.counters.count, kind, name);
+    return counter_of(s->r->snapshot.counters.items, s->r->snapshot.counters.count, kind,
+                      name);
 }
 
 static struct tw_estimate each(const struct standing *s, double amount, double events,
                                double size_cv)
 {
-    return amount > 0 ? tw_predict_rate(amount, events, s->requests, size_cv) : tw_unknown;
+    return amount > 0 ? tw_predict_rate(amount, events, s->requests, size_cv)
+                      : tw_unknown;
 }
 
 static struct tw_inflow inflow(const char *what, struct tw_estimate per_request)
@@ -111,23 +119,27 @@ static const struct {
     {"sequence", "sequence", NULL, "values", "values taken", "nextval() fails"},
     {"xid", "xid", "xid", "ids", "transaction ids", "writes are refused"},
     {"mxid", "xid", "mxid", "ids", "multixacts", "row locks are refused"},
-    {"connections", "connections", NULL, "connections", "connections", "logins are refused"},
+    {"connections", "connections", NULL, "connections", "connections",
+     "logins are refused"},
 };
 
 /* How far the target is counts, not its clone; where it was not asked, the clone before the load. A clone
  * that came to the end under the load took for its answered requests what was left, and no more. */
-static void add_counter(const struct standing *s, const struct tw_counter *now, size_t row)
+static void add_counter(const struct standing *s, const struct tw_counter *now,
+                        size_t row)
 {
     const struct tw_counter *home = at_target(s, now->kind, now->name);
-    const struct tw_counter *was = counter_of(s->before->counters.items,
-                                              s->before->counters.count, now->kind, now->name);
+    const struct tw_counter *was = counter_of(
+        s->before->counters.items, s->before->counters.count, now->kind, now->name);
     double end = now->limit > 0 ? now->limit : INFINITY;
     double grown = was ? fmin(now->used, end) - was->used : NAN;
     struct tw_stock stock = {.law = counted[row].law,
                              .kind = counted[row].kind,
                              .name = now->name,
                              .unit = counted[row].unit,
-                             .used = home ? home->used : was ? was->used : now->used,
+                             .used = home  ? home->used
+                                     : was ? was->used
+                                           : now->used,
                              .limit = now->limit,
                              .cycles = now->cycles,
                              .end = counted[row].end,
@@ -198,15 +210,14 @@ static void add_roles(const struct standing *s)
     for (size_t i = 0; i < s->after->roles.count; i++) {
         const struct tw_role *role = &s->after->roles.items[i];
         const struct tw_role *home = role_at_target(s, role->name);
-        struct tw_stock stock = {.law = "connections",
-                                 .name = tw_arena_printf(s->a, "role %s", role->name),
-                                 .unit = "connections",
-                                 .used = home && home->connections_used > 0
-                                             ? home->connections_used
-                                             : 0,
-                                 .limit = role->connection_limit,
-                                 .end = "its logins are refused",
-                                 .because = "CONNECTION LIMIT of the role"};
+        struct tw_stock stock = {
+            .law = "connections",
+            .name = tw_arena_printf(s->a, "role %s", role->name),
+            .unit = "connections",
+            .used = home && home->connections_used > 0 ? home->connections_used : 0,
+            .limit = role->connection_limit,
+            .end = "its logins are refused",
+            .because = "CONNECTION LIMIT of the role"};
         struct tw_expiry ends = {.what = "password of role",
                                  .name = role->name,
                                  .until_wall_ns = role->valid_until_wall_ns};
@@ -229,8 +240,9 @@ static void add_certificates(const struct standing *s)
     for (size_t i = 0; i < all->list.count; i++) {
         const struct tw_certificate *c = &all->list.items[i];
         struct tw_expiry ends = {.what = "certificate",
-                                 .name = tw_arena_printf(s->a, "%s (%s)", c->path,
-                                                         c->used_by ? c->used_by : "unused"),
+                                 .name =
+                                     tw_arena_printf(s->a, "%s (%s)", c->path,
+                                                     c->used_by ? c->used_by : "unused"),
                                  .from_wall_ns = c->not_before_wall_ns,
                                  .until_wall_ns = c->not_after_wall_ns};
 
@@ -245,8 +257,9 @@ static void add_certificates(const struct standing *s)
 #define ROWS_TELL 1000.0
 static double row_bytes(const struct tw_reclaimed *was, const struct tw_reclaimed *now)
 {
-    return was->rows >= ROWS_TELL && was->row_bytes > 0 ? fmin(was->row_bytes, now->row_bytes)
-                                                        : now->row_bytes;
+    return was->rows >= ROWS_TELL && was->row_bytes > 0
+               ? fmin(was->row_bytes, now->row_bytes)
+               : now->row_bytes;
 }
 
 /* Until a vacuum looks again, as many times the work of the trial; 0 unknown. */
@@ -255,8 +268,9 @@ static double looks_s(const struct standing *s, const struct tw_reclaimed *t)
     const struct tw_forecast *f = &s->r->v.sim->impact.forecast[s->arm];
     double rate = s->r->v.has_forecast[s->arm] ? f->throughput_per_s.value : 0;
 
-    return s->requests > 0 && t->naptime_s > 0 && rate > 0 ? rate * t->naptime_s / s->requests
-                                                           : 0;
+    return s->requests > 0 && t->naptime_s > 0 && rate > 0
+               ? rate * t->naptime_s / s->requests
+               : 0;
 }
 
 /* Rows that stay, and rows that are dead until something reclaims them. */
@@ -339,15 +353,17 @@ static double archive_fails(const struct standing *s, const char **ret_why)
         if (!s->after->archive_command || !home || home->cycles)
             return 0;
         *ret_why = tw_arena_printf(
-            s->a, "at the target the archive fails already: %.0f attempts, the last one too",
+            s->a,
+            "at the target the archive fails already: %.0f attempts, the last one too",
             home->used);
         return 1;
     }
     if (!(s->after->archive_failed > 0) || s->after->archived > 0)
         return 0;
-    *ret_why = tw_arena_printf(
-        s->a, "archive_command '%s' failed %.0f times while it was measured, and no segment was taken",
-        s->after->archive_command, s->after->archive_failed);
+    *ret_why = tw_arena_printf(s->a,
+                               "archive_command '%s' failed %.0f times while it was "
+                               "measured, and no segment was taken",
+                               s->after->archive_command, s->after->archive_failed);
     return is_outside(s->after->archive_command) ? ARCHIVE_OUTSIDE : 1;
 }
 
@@ -361,8 +377,8 @@ static double held_by_slots(const struct standing *s, const char **ret_why)
         if (!tw_streq(c->kind, "slot") || c->cycles || (lag >= c->used))
             continue;
         lag = c->used;
-        *ret_why = tw_arena_printf(s->a, "slot '%s' has no consumer and keeps %s", c->name,
-                                   tw_show_bytes(s->a, lag));
+        *ret_why = tw_arena_printf(s->a, "slot '%s' has no consumer and keeps %s",
+                                   c->name, tw_show_bytes(s->a, lag));
     }
     return lag;
 }
@@ -510,7 +526,8 @@ static void add_tables(const struct standing *s)
             if (tw_streq(s->before->tables.items[k].name, t->name))
                 was = &s->before->tables.items[k];
         v.dead_rows = was->dead_rows;
-        v.dead_per_request = each(s, t->dead_rows - was->dead_rows, t->dead_rows - was->dead_rows, 0);
+        v.dead_per_request =
+            each(s, t->dead_rows - was->dead_rows, t->dead_rows - was->dead_rows, 0);
         TW_PUSH(s->a, &s->limits->tables, v);
     }
 }
@@ -544,7 +561,8 @@ static struct tw_predict_limits limits_of(const struct run *r, enum tw_arm arm)
     const struct tw_service_limits *l = &r->v.limits[arm];
 
     return (struct tw_predict_limits){
-        .memory_limit_bytes = (double)r->snapshot.memory_bytes,
+        .memory_limit_bytes =
+            r->snapshot.memory_bytes > 0 ? (double)r->snapshot.memory_bytes : (double)NAN,
         .memory_other_bytes = l->sort_memory_bytes,
         .shared_memory_bytes = l->shared_memory_bytes,
         .max_connections = l->max_connections > 0 ? l->max_connections : (double)NAN,
@@ -556,7 +574,8 @@ static struct tw_predict_limits limits_of(const struct run *r, enum tw_arm arm)
         .growth_bytes_per_s = NAN,
         .wal_kept_bytes_per_s = NAN,
         .max_wal_bytes = l->max_wal_bytes,
-        .now_wall_ns = r->v.sim->started_wall_ns, /* hour 0 of the horizon, as of all figures */
+        .now_wall_ns =
+            r->v.sim->started_wall_ns, /* hour 0 of the horizon, as of all figures */
     };
 }
 
@@ -594,8 +613,8 @@ static void gather(struct run *r, enum tw_arm arm, struct tw_arena *a,
     add_vacuum(&s);
     add_leak(&s);
     if (r->v.measured)
-        limits->memory_growth_per_request = tw_predict_memory_growth(
-            r->v.trial.slots.items, r->v.trial.slots.count, arm);
+        limits->memory_growth_per_request =
+            tw_predict_memory_growth(r->v.trial.slots.items, r->v.trial.slots.count, arm);
 }
 
 /* Where too little was measured for a model, what is asked for at a known rate still is: served as offered,
@@ -609,7 +628,8 @@ static bool as_offered(const struct run *r, enum tw_arm arm, struct tw_arena *a,
     struct tw_profile profile;
 
     if (!r->v.measured || !(done > 0) || p->profile || !(p->rate_per_s > 0) ||
-        tw_profile_make(a, p->scenario, p->rate_per_s, p->hours, NULL, &profile, NULL) < 0)
+        tw_profile_make(a, p->scenario, p->rate_per_s, p->hours, NULL, &profile, NULL) <
+            0)
         return false;
     *ret = (struct tw_forecast){.throughput_per_s = tw_unknown,
                                 .wal_bytes = tw_unknown,
@@ -628,7 +648,8 @@ static bool as_offered(const struct run *r, enum tw_arm arm, struct tw_arena *a,
     return true;
 }
 
-static int judge_arm(struct run *r, enum tw_arm arm, struct tw_arena *a, struct tw_err *err)
+static int judge_arm(struct run *r, enum tw_arm arm, struct tw_arena *a,
+                     struct tw_err *err)
 {
     struct tw_simulation *sim = r->v.sim;
     struct tw_predict_limits limits = limits_of(r, arm);
@@ -640,8 +661,12 @@ static int judge_arm(struct run *r, enum tw_arm arm, struct tw_arena *a, struct 
     (void)err;
     memset(&r->v.failures[arm], 0, sizeof(r->v.failures[arm]));
     gather(r, arm, a, &limits);
-    tw_predict_failures(a, has ? f : known ? &offered : NULL, has ? &r->v.model[arm] : NULL, &limits,
-                        sim->plan.hours, 1 - RUN_FAILURE_SENSITIVITY, &r->v.failures[arm]);
+    tw_predict_failures(a,
+                        has     ? f
+                        : known ? &offered
+                                : NULL,
+                        has ? &r->v.model[arm] : NULL, &limits, sim->plan.hours,
+                        1 - RUN_FAILURE_SENSITIVITY, &r->v.failures[arm]);
     looked = tw_predict_looked(a, &r->v.failures[arm], sim->plan.hours);
     if (has && looked)
         TW_PUSH(a, &f->notes, looked);
@@ -661,20 +686,23 @@ static void tell_archive(struct run *r)
         tw_streq(now->archive_command, was->archive_command))
         return;
     outside = is_outside(now->archive_command);
-    tw_issue_add(a, &r->v.issues, outside ? TW_MEDIUM : TW_HIGH, TW_REVIEW, "archive.failing",
-                 "no segment of the WAL is archived with the change",
-                 tw_arena_printf(a, "archive_command '%s': %.0f attempts failed in the twin, %.0f "
-                                    "segments were taken%s",
-                                 now->archive_command, now->archive_failed, now->archived,
-                                 outside ? "; it names what a twin does not reach" : ""),
-                 "try the command as the server's user; until it succeeds all WAL is kept, and no "
-                 "backup can be brought up to date");
+    tw_issue_add(
+        a, &r->v.issues, outside ? TW_MEDIUM : TW_HIGH, TW_REVIEW, "archive.failing",
+        "no segment of the WAL is archived with the change",
+        tw_arena_printf(a,
+                        "archive_command '%s': %.0f attempts failed in the twin, %.0f "
+                        "segments were taken%s",
+                        now->archive_command, now->archive_failed, now->archived,
+                        outside ? "; it names what a twin does not reach" : ""),
+        "try the command as the server's user; until it succeeds all WAL is kept, and no "
+        "backup can be brought up to date");
 }
 
 /* A candidate that does not serve has nothing that runs out. */
 int run_laws(struct run *r, struct tw_err *err)
 {
-    int rc = r->members[RUN_CANDIDATE].started.ready ? run_each_arm(r, judge_arm, err) : 0;
+    int rc =
+        r->members[RUN_CANDIDATE].started.ready ? run_each_arm(r, judge_arm, err) : 0;
 
     if (rc == 0)
         tell_archive(r);

@@ -79,7 +79,7 @@ int run_sandbox(struct run *r, struct tw_err *err)
 
     share_cores(r);
     r->memory_bytes = r->snapshot.memory_bytes;
-    if (r->memory_bytes > host_memory())
+    if (r->memory_bytes <= 0 || r->memory_bytes > host_memory())
         r->memory_bytes = host_memory();
     for (int role = 0; role < RUN_ROLE_COUNT && rc == 0; role++)
         rc = open_twin(r, (enum run_role)role, err);

@@ -293,10 +293,12 @@ static void host_limits(const struct tw_target *t, struct tw_snapshot *s)
 {
     int64_t limit = cgroup_limit("/sys/fs/cgroup/memory.max");
 
-    s->memory_bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
-    if (limit && limit < s->memory_bytes)
-        s->memory_bytes = limit;
-    s->cpus = (double)sysconf(_SC_NPROCESSORS_ONLN);
+    if (!tw_streq(s->how, "elsewhere")) { /* there it is not known: 0 */
+        s->memory_bytes = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+        if (limit && limit < s->memory_bytes)
+            s->memory_bytes = limit;
+        s->cpus = (double)sysconf(_SC_NPROCESSORS_ONLN);
+    }
     if (t->memory_bytes)
         s->memory_bytes = t->memory_bytes;
     if (t->cpus > 0)

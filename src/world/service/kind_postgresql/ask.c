@@ -86,7 +86,7 @@ static int ask_identity(struct tw_pg *pg, struct tw_arena *a, struct tw_snapshot
 
 /* Of our own entrance nothing is told: it is in clones only. */
 int kind_pg_ask_hba(struct tw_pg *pg, struct tw_arena *a, struct tw_snapshot *s,
-                   struct tw_err *err)
+                    struct tw_err *err)
 {
     struct tw_pg_rows rows;
     const char *file = s->version_num >= 160000 ? "file_name" : "NULL::text";
@@ -272,8 +272,8 @@ static void add_seen_client(struct tw_arena *a, const struct tw_pg_rows *rows, i
                           .database = tw_pg_cell(rows, i, 1),
                           .source = tw_pg_cell(rows, i, 2),
                           .sslmode = version ? "require" : NULL,
-                          .tls_max = version && !tw_streq(version, "TLSv1.3") ? version
-                                                                              : NULL,
+                          .tls_max =
+                              version && !tw_streq(version, "TLSv1.3") ? version : NULL,
                           .count = (int)kind_pg_whole(tw_pg_cell(rows, i, 4)),
                           .think_s = idle_s > 0 ? idle_s : 0,
                           .origin = "statistics"};
@@ -329,11 +329,10 @@ void kind_pg_endpoints(struct tw_arena *a, struct tw_snapshot *s)
     for (char *word; text && (word = strsep(&text, ", '\""));)
         if (*word)
             TW_PUSH(a, &s->endpoints,
-                    (struct tw_endpoint){.protocol = "postgresql",
-                                         .address = tw_streq(word, "localhost")
-                                                        ? "127.0.0.1"
-                                                        : word,
-                                         .port = s->port});
+                    (struct tw_endpoint){
+                        .protocol = "postgresql",
+                        .address = tw_streq(word, "localhost") ? "127.0.0.1" : word,
+                        .port = s->port});
 }
 
 int kind_pg_ask_server(struct tw_pg *pg, struct tw_arena *a, struct tw_snapshot *s,

@@ -42,6 +42,14 @@ static const char *make_harmless(void *arg, const char *name)
     return NULL;
 }
 
+char *kind_pg_conf_harmless(struct tw_arena *a, const char *text,
+                            struct tw_issues *differences)
+{
+    struct harmless h = {a, differences};
+
+    return kind_pg_conf_rewrite(a, text, make_harmless, &h);
+}
+
 static int make_parents(const char *root, const char *path, unsigned uid, unsigned gid,
                         struct tw_err *err)
 {
@@ -90,7 +98,6 @@ static int copy_file(struct tw_arena *a, const char *path, const struct tw_snaps
                      const char *root, unsigned uid, unsigned gid, bool conf,
                      struct tw_issues *differences, struct tw_err *err)
 {
-    struct harmless h = {a, differences};
     tw_auto_free char *text = NULL;
     struct stat st;
     int r;
@@ -100,9 +107,9 @@ static int copy_file(struct tw_arena *a, const char *path, const struct tw_snaps
     r = tw_read_file(AT_FDCWD, path, 4 << 20, &text, NULL, err);
     if (r < 0)
         return r;
-    return kind_pg_put_file(
-        root, path, conf ? kind_pg_conf_rewrite(a, text, make_harmless, &h) : text,
-        clone_mode(&st, s->owner_uid), uid, gid, err);
+    return kind_pg_put_file(root, path,
+                            conf ? kind_pg_conf_harmless(a, text, differences) : text,
+                            clone_mode(&st, s->owner_uid), uid, gid, err);
 }
 
 /* Settings that name what a start needs outside the data directory. */
@@ -202,7 +209,8 @@ int kind_pg_refresh(struct tw_arena *a, const struct tw_target *t,
     struct kind_pg_outside outside;
     int r = 0;
 
-    (void)t;
+    if (tw_streq(s->how, kind_pg_state_names[KIND_PG_ELSEWHERE]))
+        return kind_pg_refresh_elsewhere(a, t, s, plan, root, uid, gid, differences, err);
     for (size_t i = 0; i < s->files.count && r == 0; i++) {
         const char *path = s->files.items[i].path;
         bool conf = !tw_streq(path, s->hba_file) && !tw_streq(path, s->ident_file);

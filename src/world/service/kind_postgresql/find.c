@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-const char *const kind_pg_state_names[3] = {"stopped", "running", "crashed"};
+const char *const kind_pg_state_names[4] = {"stopped", "running", "crashed", "elsewhere"};
 
 /* Where distributions put the binaries of a major version; %d is the version. */
 static const char *const bin_patterns[] = {"/usr/lib/postgresql/%d/bin",

@@ -15,9 +15,9 @@
 #define KIND_PG_RUNTIME "/tw"          /* inside a sandbox: private socket, hba of ours */
 #define KIND_PG_DOOR    1              /* our entrance's port, whatever the change makes theirs */
 
-enum kind_pg_state { KIND_PG_STOPPED, KIND_PG_RUNNING, KIND_PG_CRASHED };
+enum kind_pg_state { KIND_PG_STOPPED, KIND_PG_RUNNING, KIND_PG_CRASHED, KIND_PG_ELSEWHERE };
 extern const char
-    *const kind_pg_state_names[3]; /* stopped running crashed: snapshot.how */
+    *const kind_pg_state_names[4]; /* stopped running crashed elsewhere: snapshot.how */
 
 struct kind_pg_place {
     const char *data_dir, *config_file; /* absolute, without links at the end */
@@ -34,6 +34,18 @@ struct kind_pg_place {
 };
 int kind_pg_find(struct tw_arena *a, const char *data_dir, struct kind_pg_place *ret,
                  struct tw_err *err);
+/* The server behind a connection is not of this host (or of a container of it): asked once settings and
+ * port are in the snapshot. */
+bool kind_pg_is_elsewhere(struct tw_arena *a, struct tw_pg *pg, const struct tw_snapshot *s);
+int kind_pg_find_elsewhere(struct tw_arena *a, const struct tw_snapshot *s,
+                           struct kind_pg_place *ret, struct tw_err *err);
+/* Files, size and tablespaces of such a one; its files as they are now, into a clone. */
+int kind_pg_ask_elsewhere(struct tw_pg *pg, struct tw_arena *a, struct tw_snapshot *s,
+                          struct tw_err *err);
+int kind_pg_refresh_elsewhere(struct tw_arena *a, const struct tw_target *t,
+                              const struct tw_snapshot *s, const struct tw_plan *plan,
+                              const char *root, unsigned uid, unsigned gid,
+                              struct tw_issues *differences, struct tw_err *err);
 /* The data directory is complete when the server answers for itself too. */
 int kind_pg_bin_dir(struct tw_arena *a, int major, const char **ret, struct tw_err *err);
 /* A program of bin_dir run as the owner of the cluster, in the C locale: its standard
@@ -64,6 +76,8 @@ const struct kind_pg_entry *kind_pg_conf_last(const struct kind_pg_conf *conf,
 typedef const char *kind_pg_rewrite_fn(void *arg, const char *name);
 char *kind_pg_conf_rewrite(struct tw_arena *a, const char *text,
                            kind_pg_rewrite_fn *value, void *arg);
+/* Without what acts on the world outside; each change is told. */
+char *kind_pg_conf_harmless(struct tw_arena *a, const char *text, struct tw_issues *differences);
 /* Sets (value) or removes (NULL) one name, as ALTER SYSTEM does with its own file. */
 char *kind_pg_conf_set(struct tw_arena *a, const char *text, const char *name,
                        const char *value);

@@ -321,14 +321,16 @@ static int run_found(struct tw_arena *a, struct tw_pg *pg, size_t which,
 
 /* A role that has a password keeps having one, of the same kind and of ours: who may log in from
  * where, until when and how is then as at the target, and the secret is not. */
-static int own_passwords(struct tw_arena *a, struct tw_pg *pg, const struct tw_snapshot *s,
-                         struct tw_issues *differences, struct tw_err *err)
+static int own_passwords(struct tw_arena *a, struct tw_pg *pg,
+                         const struct tw_snapshot *s, struct tw_issues *differences,
+                         struct tw_err *err)
 {
     struct tw_pg_rows rows;
-    int r = tw_pg_query(pg, a,
-                        "SELECT rolname, CASE WHEN rolpassword LIKE 'md5%' THEN 'md5' ELSE "
-                        "'scram-sha-256' END FROM pg_authid WHERE rolpassword IS NOT NULL",
-                        0, NULL, &rows, err);
+    int r =
+        tw_pg_query(pg, a,
+                    "SELECT rolname, CASE WHEN rolpassword LIKE 'md5%' THEN 'md5' ELSE "
+                    "'scram-sha-256' END FROM pg_authid WHERE rolpassword IS NOT NULL",
+                    0, NULL, &rows, err);
 
     for (int i = 0; r == 0 && i < rows.rows; i++)
         r = tw_pg_exec(
@@ -346,27 +348,42 @@ static int own_passwords(struct tw_arena *a, struct tw_pg *pg, const struct tw_s
     return r;
 }
 
+static int open_as(struct tw_arena *a, const struct tw_access *x, const char *name,
+                   struct tw_pg **ret, struct tw_err *err)
+{
+    const char *conninfo = tw_arena_printf(
+        a, "host='%s' port=%d user='%s' dbname=postgres application_name=twin",
+        x->entrance, KIND_PG_DOOR, name);
+    double super = 0;
+    int r = tw_pg_open(conninfo, (unsigned)-1, tw_now_ns() + 10 * TW_SEC_NS, ret, err);
+
+    if (r < 0)
+        return r;
+    if (tw_pg_double(*ret, "SELECT current_setting('is_superuser')::bool::int", &super,
+                     err) == 0 &&
+        super != 0)
+        return 0;
+    tw_pg_close(*ret);
+    return tw_fail(err, -EACCES, "role '%s' is no superuser of the cluster", name);
+}
+
+/* The superuser need not be called as its owner is: containers give it the name of the application. */
 static int open_as_superuser(struct tw_arena *a, const struct tw_access *x,
                              struct tw_pg **ret, struct tw_err *err)
 {
-    const char *names[] = {x->snapshot->owner_name, "postgres", KIND_PG_ROLE};
+    TW_ARRAY(const char *) names = {0};
     int r = -EACCES;
 
-    for (size_t i = 0; i < TW_COUNT_OF(names); i++) {
-        const char *conninfo = tw_arena_printf(
-            a, "host='%s' port=%d user='%s' dbname=postgres application_name=twin",
-            x->entrance, KIND_PG_DOOR, names[i]);
-        double super = 0;
-
-        r = tw_pg_open(conninfo, (unsigned)-1, tw_now_ns() + 10 * TW_SEC_NS, ret, err);
-        if (r < 0)
-            continue;
-        if (tw_pg_double(*ret, "SELECT current_setting('is_superuser')::bool::int",
-                         &super, err) == 0 &&
-            super != 0)
+    TW_PUSH(a, &names, x->snapshot->owner_name);
+    TW_PUSH(a, &names, "postgres");
+    for (size_t i = 0; i < x->snapshot->roles.count; i++)
+        if (x->snapshot->roles.items[i].superuser)
+            TW_PUSH(a, &names, x->snapshot->roles.items[i].name);
+    TW_PUSH(a, &names, KIND_PG_ROLE);
+    for (size_t i = 0; i < names.count; i++) {
+        r = open_as(a, x, names.items[i], ret, err);
+        if (r == 0)
             return 0;
-        tw_pg_close(*ret);
-        r = tw_fail(err, -EACCES, "role '%s' is no superuser of the cluster", names[i]);
     }
     return tw_wrap(err, r, "entering the seed");
 }

@@ -395,17 +395,45 @@ static int fill_running(const struct filling *f, struct tw_err *err)
     return r;
 }
 
+/* Its files cannot be reached: there is one way. */
+static int fill_elsewhere(const struct filling *f, struct tw_err *err)
+{
+    struct tw_pg *pg;
+    const char *conninfo, *user;
+    struct tw_err backup = {0};
+    int r = kind_pg_connect(f->a, f->target, f->place, NULL, &pg, &conninfo, err);
+
+    if (r < 0)
+        return r;
+    tw_pg_close(pg);
+    r = fill_by_basebackup(f, conninfo, &backup);
+    if (r == 0)
+        return 0;
+    user = tw_pg_conninfo_value(f->a, conninfo, "user");
+    return tw_fail(
+        err, r,
+        "the cluster behind the dsn of '%s' is not on this host and cannot be taken by "
+        "pg_basebackup, which said '%s'; it needs ALTER ROLE %s REPLICATION, a line "
+        "'host replication %s ADDRESS scram-sha-256' in pg_hba.conf for this host, and "
+        "a free max_wal_senders",
+        f->target->name, backup.text, user ? user : "ROLE", user ? user : "ROLE");
+}
+
 int kind_pg_seed_fill(struct tw_arena *a, const struct tw_target *t,
                       const struct tw_snapshot *s, const char *seed_root, unsigned uid,
                       unsigned gid, struct tw_issues *differences, struct tw_err *err)
 {
     struct kind_pg_place place;
     struct filling f = {a, t, s, &place, seed_root, uid, gid, differences};
-    int r = kind_pg_find(a, s->data_dir, &place, err);
+    bool elsewhere = tw_streq(s->how, kind_pg_state_names[KIND_PG_ELSEWHERE]);
+    int r = elsewhere ? kind_pg_find_elsewhere(a, s, &place, err)
+                      : kind_pg_find(a, s->data_dir, &place, err);
 
     if (r < 0)
         return r;
-    r = place.state == KIND_PG_RUNNING ? fill_running(&f, err) : fill_from_files(&f, err);
+    r = elsewhere                        ? fill_elsewhere(&f, err)
+        : place.state == KIND_PG_RUNNING ? fill_running(&f, err)
+                                         : fill_from_files(&f, err);
     if (r == 0)
         r = kind_pg_refresh(a, t, s, NULL, seed_root, uid, gid, differences, err);
     return r;

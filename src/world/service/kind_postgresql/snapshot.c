@@ -62,7 +62,8 @@ int kind_pg_connect(struct tw_arena *a, const struct tw_target *t,
         *ret_conninfo = tw_arena_strdup(a, tw_buf_text(&full));
     /* Questions over the catalogue look dear to the planner and are not: compiling them is. */
     return tw_pg_exec(
-        *ret, "SET statement_timeout = '10s'; SET lock_timeout = '1s'; SET jit = off", err);
+        *ret, "SET statement_timeout = '10s'; SET lock_timeout = '1s'; SET jit = off",
+        err);
 }
 
 /* The database of the connection string, else the largest. */
@@ -193,8 +194,9 @@ static int check_agreement(const struct tw_target *t, const struct kind_pg_place
     if (!realpath(s->data_dir, real_dir))
         return tw_fail(
             err, -EINVAL,
-            "the server behind the dsn of '%s' has data_directory '%s', which is "
-            "not on this host; only local clusters can be cloned",
+            "the server behind the dsn of '%s' has data_directory '%s', which is not on "
+            "this host; add the target with --dsn alone: it is then taken by "
+            "pg_basebackup",
             t->name, s->data_dir);
     if (!tw_streq(real_dir, p->data_dir))
         return tw_fail(err, -EINVAL,
@@ -222,10 +224,29 @@ static void owner_of_socket(struct tw_arena *a, const char *dsn,
     }
 }
 
+/* The server has told where it is: on another host it is asked for what else files would tell. */
+static int ask_elsewhere(struct tw_arena *a, const struct tw_target *t,
+                         struct kind_pg_place *place, struct tw_snapshot *s, bool *ret,
+                         struct tw_err *err)
+{
+    struct tw_pg *pg;
+    int r = kind_pg_connect(a, t, place, NULL, &pg, NULL, err);
+
+    if (r < 0)
+        return r;
+    *ret = kind_pg_is_elsewhere(a, pg, s);
+    if (*ret)
+        r = kind_pg_ask_elsewhere(pg, a, s, err);
+    add_cost(s, pg);
+    tw_pg_close(pg);
+    return r == 0 && *ret ? kind_pg_find_elsewhere(a, s, place, err) : r;
+}
+
 static int find_place(struct tw_arena *a, const struct tw_target *t,
                       struct kind_pg_place *place, struct tw_snapshot *s,
                       struct tw_err *err)
 {
+    bool elsewhere = false;
     int r;
 
     if (t->data_dir)
@@ -242,10 +263,25 @@ static int find_place(struct tw_arena *a, const struct tw_target *t,
     r = ask_running(a, t, place, s, err);
     if (r < 0)
         return r;
+    r = ask_elsewhere(a, t, place, s, &elsewhere, err);
+    if (r < 0 || elsewhere)
+        return r;
     r = kind_pg_find(a, s->data_dir, place, err);
     if (r == 0)
         place->state = KIND_PG_RUNNING;
     return r < 0 ? tw_wrap(err, r, "the server's own data_directory") : 0;
+}
+
+static int look_at_files(struct tw_arena *a, const struct kind_pg_place *place,
+                         struct tw_snapshot *s, struct tw_err *err)
+{
+    s->data_bytes = tree_bytes(place->data_dir);
+    if (place->wal_dir)
+        s->data_bytes += tree_bytes(place->wal_dir);
+    for (size_t i = 0; i < s->tablespaces.count; i++)
+        s->data_bytes += tree_bytes(s->tablespaces.items[i]);
+    kind_pg_file_systems(a, s);
+    return add_files(a, s, err);
 }
 
 int kind_pg_snapshot(struct tw_arena *a, const struct tw_target *t,
@@ -260,7 +296,7 @@ int kind_pg_snapshot(struct tw_arena *a, const struct tw_target *t,
         return r;
     if (place.state == KIND_PG_RUNNING && !s.version)
         r = ask_running(a, t, &place, &s, err);
-    else if (place.state != KIND_PG_RUNNING)
+    else if (place.state == KIND_PG_STOPPED || place.state == KIND_PG_CRASHED)
         r = kind_pg_read_stopped(a, &place, &s, err);
     if (r == 0 && place.state == KIND_PG_RUNNING)
         r = check_agreement(t, &place, &s, err);
@@ -272,14 +308,9 @@ int kind_pg_snapshot(struct tw_arena *a, const struct tw_target *t,
     s.owner_gid = place.gid;
     s.owner_name = place.owner ? place.owner : "postgres";
     s.socket_dir = place.socket_dir;
-    s.data_bytes = tree_bytes(place.data_dir);
-    if (place.wal_dir)
-        s.data_bytes += tree_bytes(place.wal_dir);
-    for (size_t i = 0; i < s.tablespaces.count; i++)
-        s.data_bytes += tree_bytes(s.tablespaces.items[i]);
-    kind_pg_file_systems(a, &s);
     kind_pg_endpoints(a, &s);
-    r = add_files(a, &s, err);
+    if (place.state != KIND_PG_ELSEWHERE)
+        r = look_at_files(a, &place, &s, err);
     if (r < 0)
         return r;
     s.cost.seconds = tw_seconds(tw_now_ns() - begun);

@@ -25,20 +25,29 @@ static const char sequences_sql[] =
     "SELECT " OURS "quote_ident(n.nspname) || '.' || quote_ident(c.relname), "
     "sign(q.seqincrement) * coalesce(pg_sequence_last_value(q.seqrelid), q.seqstart - "
     "q.seqincrement), "
-    "CASE WHEN q.seqincrement > 0 THEN least(q.seqmax, coalesce(col.most, q.seqmax)) ELSE "
+    "CASE WHEN q.seqincrement > 0 THEN least(q.seqmax, coalesce(col.most, q.seqmax)) "
+    "ELSE "
     "-q.seqmin END - abs(q.seqincrement) + 1, "
-    "CASE WHEN q.seqcycle AND coalesce(col.most, q.seqmax) >= q.seqmax THEN 'begins again' END, "
+    "CASE WHEN q.seqcycle AND coalesce(col.most, q.seqmax) >= q.seqmax THEN 'begins "
+    "again' END, "
     "format_type(q.seqtypid, NULL) || coalesce(' for a column of ' || col.type, '') "
-    "FROM pg_sequence q JOIN pg_class c ON c.oid = q.seqrelid JOIN pg_namespace n ON n.oid = "
-    "c.relnamespace LEFT JOIN LATERAL (SELECT min(CASE t.atttypid WHEN 'int2'::regtype THEN "
+    "FROM pg_sequence q JOIN pg_class c ON c.oid = q.seqrelid JOIN pg_namespace n ON "
+    "n.oid = "
+    "c.relnamespace LEFT JOIN LATERAL (SELECT min(CASE t.atttypid WHEN 'int2'::regtype "
+    "THEN "
     "32767 WHEN 'int4'::regtype THEN 2147483647 ELSE 9223372036854775807 END) AS most, "
-    "min(format_type(t.atttypid, NULL)) AS type FROM pg_attribute t WHERE EXISTS (SELECT FROM "
-    "pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.refclassid = "
-    "'pg_class'::regclass AND d.refobjid = t.attrelid AND d.refobjsubid = t.attnum AND d.deptype "
+    "min(format_type(t.atttypid, NULL)) AS type FROM pg_attribute t WHERE EXISTS (SELECT "
+    "FROM "
+    "pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND "
+    "d.refclassid = "
+    "'pg_class'::regclass AND d.refobjid = t.attrelid AND d.refobjsubid = t.attnum AND "
+    "d.deptype "
     "IN ('a', 'i')) OR EXISTS (SELECT FROM pg_depend d JOIN pg_attrdef f ON d.classid = "
-    "'pg_attrdef'::regclass AND d.objid = f.oid WHERE d.refclassid = 'pg_class'::regclass AND "
+    "'pg_attrdef'::regclass AND d.objid = f.oid WHERE d.refclassid = "
+    "'pg_class'::regclass AND "
     "d.refobjid = c.oid AND f.adrelid = t.attrelid AND f.adnum = t.attnum)) col ON true "
-    "WHERE c.relpersistence <> 't' AND has_sequence_privilege(q.seqrelid, 'SELECT, USAGE') "
+    "WHERE c.relpersistence <> 't' AND has_sequence_privilege(q.seqrelid, 'SELECT, "
+    "USAGE') "
     "ORDER BY 2 DESC LIMIT 500";
 
 static int ask_sequences(struct tw_pg *pg, struct tw_arena *a, struct tw_standing *s,
@@ -90,7 +99,8 @@ static int ask_databases(struct tw_pg *pg, struct tw_arena *a, struct tw_standin
     int r = tw_pg_query(
         pg, a,
         "SELECT " OURS "datname, age(datfrozenxid), mxid_age(datminmxid), datconnlimit, "
-        "(SELECT count(*) FROM pg_stat_activity s WHERE s.datid = d.oid AND s.backend_type = "
+        "(SELECT count(*) FROM pg_stat_activity s WHERE s.datid = d.oid AND "
+        "s.backend_type = "
         "'client backend' AND s.pid <> pg_backend_pid()) FROM pg_database d",
         0, NULL, &rows, err);
 
@@ -124,8 +134,10 @@ static int ask_roles(struct tw_pg *pg, struct tw_arena *a, struct tw_standing *s
     struct tw_pg_rows rows;
     int r = tw_pg_query(
         pg, a,
-        "SELECT " OURS "rolname, rolcanlogin, rolsuper, rolconnlimit, (SELECT count(*) FROM "
-        "pg_stat_activity s WHERE s.usesysid = r.oid AND s.backend_type = 'client backend' AND "
+        "SELECT " OURS
+        "rolname, rolcanlogin, rolsuper, rolconnlimit, (SELECT count(*) FROM "
+        "pg_stat_activity s WHERE s.usesysid = r.oid AND s.backend_type = 'client "
+        "backend' AND "
         "s.pid <> pg_backend_pid()), CASE WHEN rolvaliduntil < 'infinity' THEN "
         "(extract(epoch FROM rolvaliduntil) * 1000000)::bigint END FROM pg_roles r WHERE "
         "rolcanlogin AND rolname <> '" KIND_PG_ROLE "' ORDER BY 1 LIMIT 1000",
@@ -161,27 +173,39 @@ int kind_pg_ask_counters(struct tw_pg *pg, struct tw_arena *a, struct tw_standin
 /* Each row a counter: kind, name, used, what keeps it from being a failure, source. A
  * session that was used only in the beginning of its life may be one that nobody closes. */
 static const char *const holders_sql[] = {
-    "SELECT " OURS "'slot', slot_name, pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN "
-    "pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, restart_lsn), CASE WHEN active "
-    "THEN 'its consumer takes it' END, coalesce(plugin, slot_type) FROM pg_replication_slots "
+    "SELECT " OURS
+    "'slot', slot_name, pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN "
+    "pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, restart_lsn), CASE WHEN "
+    "active "
+    "THEN 'its consumer takes it' END, coalesce(plugin, slot_type) FROM "
+    "pg_replication_slots "
     "WHERE restart_lsn IS NOT NULL",
-    "SELECT " OURS "'xmin', 'slot ' || slot_name, greatest(age(xmin), age(catalog_xmin)), NULL, "
-    "'pg_replication_slots' FROM pg_replication_slots WHERE NOT active AND coalesce(xmin, "
+    "SELECT " OURS
+    "'xmin', 'slot ' || slot_name, greatest(age(xmin), age(catalog_xmin)), NULL, "
+    "'pg_replication_slots' FROM pg_replication_slots WHERE NOT active AND "
+    "coalesce(xmin, "
     "catalog_xmin) IS NOT NULL",
-    "SELECT " OURS "'xmin', 'prepared transaction ' || left(gid, 40), age(transaction), NULL, "
+    "SELECT " OURS
+    "'xmin', 'prepared transaction ' || left(gid, 40), age(transaction), NULL, "
     "'pg_prepared_xacts' FROM pg_prepared_xacts",
     "SELECT " OURS "'session', coalesce(usename, ''), extract(epoch FROM now() - "
     "backend_start), NULL, 'pg_stat_activity' FROM pg_stat_activity WHERE backend_type = "
-    "'client backend' AND pid <> pg_backend_pid() AND state IN ('idle', 'idle in transaction') "
-    "AND state_change - backend_start < (now() - backend_start) * 0.1 ORDER BY backend_start "
+    "'client backend' AND pid <> pg_backend_pid() AND state IN ('idle', 'idle in "
+    "transaction') "
+    "AND state_change - backend_start < (now() - backend_start) * 0.1 ORDER BY "
+    "backend_start "
     "LIMIT 500",
     "SELECT " OURS "'wal_ahead', 'pg_wal', count(*) FILTER (WHERE name > "
     "pg_walfile_name(pg_current_wal_insert_lsn())) * min(size) + min(size) - "
-    "mod(pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0'), min(size)), NULL, 'pg_ls_waldir' "
+    "mod(pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0'), min(size)), NULL, "
+    "'pg_ls_waldir' "
     "FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$' AND NOT pg_is_in_recovery()",
-    "SELECT " OURS "'archive', current_setting('archive_command'), failed_count, CASE WHEN "
-    "last_failed_time > coalesce(last_archived_time, '-infinity') THEN NULL ELSE 'segments are "
-    "taken' END, 'pg_stat_archiver' FROM pg_stat_archiver WHERE current_setting('archive_mode') "
+    "SELECT " OURS
+    "'archive', current_setting('archive_command'), failed_count, CASE WHEN "
+    "last_failed_time > coalesce(last_archived_time, '-infinity') THEN NULL ELSE "
+    "'segments are "
+    "taken' END, 'pg_stat_archiver' FROM pg_stat_archiver WHERE "
+    "current_setting('archive_mode') "
     "<> 'off'",
     "SELECT " OURS "'wal', 'pg_wal', sum(size), NULL, 'pg_ls_waldir' FROM pg_ls_waldir()",
 };
@@ -249,7 +273,8 @@ static void add_file_system(struct tw_arena *a, struct tw_snapshot *s, dev_t see
     TW_PUSH(a, &s->counters,
             (struct tw_counter){.kind = "inodes",
                                 .name = tw_arena_strdup(a, path),
-                                .used = v.f_files ? (double)(v.f_files - v.f_favail) : (double)NAN,
+                                .used = v.f_files ? (double)(v.f_files - v.f_favail)
+                                                  : (double)NAN,
                                 .limit = v.f_files ? (double)v.f_files : (double)NAN,
                                 .per_s = NAN,
                                 .per_request = NAN,
@@ -309,29 +334,40 @@ void kind_pg_file_systems(struct tw_arena *a, struct tw_snapshot *s)
  * parameters win. */
 static const char tables_sql[] =
     "WITH o AS (SELECT c.oid, (SELECT jsonb_object_agg(option_name, option_value) FROM "
-    "pg_options_to_table(c.reloptions)) AS p FROM pg_class c WHERE c.relkind IN ('r', 'm')), "
-    "s AS (SELECT current_setting('autovacuum')::bool AND current_setting('track_counts')::bool "
+    "pg_options_to_table(c.reloptions)) AS p FROM pg_class c WHERE c.relkind IN ('r', "
+    "'m')), "
+    "s AS (SELECT current_setting('autovacuum')::bool AND "
+    "current_setting('track_counts')::bool "
     "AS on, current_setting('autovacuum_vacuum_threshold')::float8 AS base, "
-    "current_setting('autovacuum_vacuum_scale_factor')::float8 AS scale, (SELECT setting::float8 "
-    "FROM pg_settings WHERE name = 'autovacuum_naptime') AS nap, (SELECT setting::float8 FROM "
-    "pg_settings WHERE name = 'autovacuum_vacuum_cost_delay') AS delay, (SELECT setting::float8 "
+    "current_setting('autovacuum_vacuum_scale_factor')::float8 AS scale, (SELECT "
+    "setting::float8 "
+    "FROM pg_settings WHERE name = 'autovacuum_naptime') AS nap, (SELECT setting::float8 "
+    "FROM "
+    "pg_settings WHERE name = 'autovacuum_vacuum_cost_delay') AS delay, (SELECT "
+    "setting::float8 "
     "FROM pg_settings WHERE name = 'vacuum_cost_delay') AS vdelay, "
     "nullif(current_setting('autovacuum_vacuum_cost_limit')::float8, -1) AS lim, "
     "current_setting('vacuum_cost_limit')::float8 AS vlim) "
     "SELECT " OURS "quote_ident(t.schemaname) || '.' || quote_ident(t.relname), "
-    "greatest(t.n_live_tup, c.reltuples, 0), t.n_dead_tup, pg_relation_size(c.oid) / 8192.0, "
+    "greatest(t.n_live_tup, c.reltuples, 0), t.n_dead_tup, pg_relation_size(c.oid) / "
+    "8192.0, "
     "pg_indexes_size(c.oid) / 8192.0, "
     "CASE WHEN s.on AND coalesce((o.p->>'autovacuum_enabled')::bool, true) THEN "
     "coalesce((o.p->>'autovacuum_vacuum_threshold')::float8, s.base) + "
-    "coalesce((o.p->>'autovacuum_vacuum_scale_factor')::float8, s.scale) * greatest(c.reltuples, "
+    "coalesce((o.p->>'autovacuum_vacuum_scale_factor')::float8, s.scale) * "
+    "greatest(c.reltuples, "
     "0) END, s.nap, "
-    "CASE WHEN coalesce((o.p->>'autovacuum_vacuum_cost_delay')::float8, nullif(s.delay, -1), "
-    "s.vdelay) > 0 THEN coalesce((o.p->>'autovacuum_vacuum_cost_limit')::float8, s.lim, s.vlim) "
-    "/ coalesce((o.p->>'autovacuum_vacuum_cost_delay')::float8, nullif(s.delay, -1), s.vdelay) * "
+    "CASE WHEN coalesce((o.p->>'autovacuum_vacuum_cost_delay')::float8, nullif(s.delay, "
+    "-1), "
+    "s.vdelay) > 0 THEN coalesce((o.p->>'autovacuum_vacuum_cost_limit')::float8, s.lim, "
+    "s.vlim) "
+    "/ coalesce((o.p->>'autovacuum_vacuum_cost_delay')::float8, nullif(s.delay, -1), "
+    "s.vdelay) * "
     "1000 END, "
     "t.n_tup_ins - t.n_tup_del, pg_total_relation_size(c.oid)::float8 / "
     "nullif(greatest(t.n_live_tup, c.reltuples, 0) + t.n_dead_tup, 0) "
-    "FROM pg_stat_user_tables t JOIN pg_class c ON c.oid = t.relid JOIN o ON o.oid = c.oid, s "
+    "FROM pg_stat_user_tables t JOIN pg_class c ON c.oid = t.relid JOIN o ON o.oid = "
+    "c.oid, s "
     "ORDER BY 4 DESC LIMIT 1000";
 
 static void take_table(struct tw_arena *a, const struct tw_pg_rows *got, int i,
@@ -373,12 +409,15 @@ static int ask_tables(struct tw_pg *pg, struct tw_arena *a, struct tw_standing *
 static const char journal_sql[] =
     "SELECT " OURS "(SELECT sum(size) FROM pg_ls_waldir()), "
     "pg_size_bytes(coalesce(current_setting('wal_keep_size', true), '0')), "
-    "coalesce((SELECT nullif(setting::float8, -1) * 1048576 FROM pg_settings WHERE name = "
+    "coalesce((SELECT nullif(setting::float8, -1) * 1048576 FROM pg_settings WHERE name "
+    "= "
     "'max_slot_wal_keep_size'), 'infinity'), "
-    "(SELECT setting::float8 * CASE unit WHEN '8kB' THEN 8192 ELSE 1 END FROM pg_settings WHERE "
+    "(SELECT setting::float8 * CASE unit WHEN '8kB' THEN 8192 ELSE 1 END FROM "
+    "pg_settings WHERE "
     "name = 'wal_segment_size'), archived_count, failed_count, "
     "CASE WHEN current_setting('archive_mode') <> 'off' THEN coalesce(nullif("
-    "current_setting('archive_library', true), ''), current_setting('archive_command')) END, "
+    "current_setting('archive_library', true), ''), current_setting('archive_command')) "
+    "END, "
     "current_setting('autovacuum_freeze_max_age'), "
     "current_setting('autovacuum_multixact_freeze_max_age') FROM pg_stat_archiver";
 
@@ -445,8 +484,8 @@ static int probe_archive(struct tw_pg *pg, struct tw_arena *a, struct tw_standin
 static const char *main_database(const struct tw_snapshot *s)
 {
     return s->tables.count && s->tables.items[0].database ? s->tables.items[0].database
-           : s->databases.count                          ? s->databases.items[0]
-                                                         : "postgres";
+           : s->databases.count                           ? s->databases.items[0]
+                                                          : "postgres";
 }
 
 int kind_pg_standing(struct tw_arena *a, const struct tw_access *access, bool probe,
