@@ -14,6 +14,7 @@ struct tw_change_type {
     bool rules; /* of packets, where the target is a packet filter: judged as sets of them, no service is
                    cloned and no load is run */
     bool live; /* made while the service runs: there is nothing to reload or to restart */
+    bool sized; /* only what each instance may use, and how many there are: nothing to judge by files */
     int (*validate)(struct tw_arena *a, const struct tw_snapshot *s, const struct tw_request *r,
                     struct tw_issues *issues, struct tw_err *err);
     int (*plan)(struct tw_arena *a, const struct tw_snapshot *s, const struct tw_request *r,

@@ -147,8 +147,31 @@ struct tw_deployment_request {
 int tw_smokes_from_json(struct tw_arena *a, const json_t *json, const char *pointer,
                         struct tw_smokes *ret, struct tw_err *err);
 
+/* What has to hold: "p99=50ms", "errors=0.1%". */
+struct tw_objective {
+    const char *metric;  /* "p50" "p95" "p99": seconds; "errors": share of the requests */
+    double limit;
+};
+/* Of a change of type scaling, beside what stands in its settings. */
+struct tw_scaling_request {
+    TW_ARRAY(struct tw_objective) objectives;
+    int measured_instances;  /* real instances to run at most; 0: 2 */
+};
+/* "p99=50ms" into an objective. -EINVAL with pointer. */
+int tw_objective_parse(struct tw_arena *a, const char *text, const char *pointer,
+                       struct tw_objective *ret, struct tw_err *err);
+/* A scaling change as its settings say: each 0 or NaN where it stays as it is. */
+struct tw_scaling {
+    int instances;
+    double cpus;             /* of one instance; NaN */
+    int64_t memory_bytes;    /* of one instance */
+    int pool;                /* connections that one instance opens to what is behind it */
+    int measured_instances;
+    TW_ARRAY(struct tw_objective) objectives;
+};
 struct tw_request {
     const char *type, *target, *environment; /* environment NULL: find it */
+    struct tw_scaling_request scaling;
     TW_ARRAY(struct tw_setting_change) settings;
     TW_ARRAY(struct tw_file_change) files;
     TW_ARRAY(const char *) sql;  /* statements, or whole scripts */
@@ -411,6 +434,7 @@ struct tw_plan {
     const char *risk_level;
     bool scan;                 /* of a security change: what listens and who reaches it */
     bool rollback;             /* of a deployment: taken back again, and what it left behind read */
+    struct tw_scaling scaling; /* of a scaling change */
 };
 json_t *tw_plan_to_json(const struct tw_plan *p);
 
@@ -553,6 +577,53 @@ struct tw_schema {
     TW_ARRAY(const char *) invalid; /* indexes left behind broken */
 };
 
+/* ---- scaling: what a size carries ---- */
+
+/* Where a request spends what it needs: the instances, what they share. */
+struct tw_scale_station {
+    const char *name;           /* "web", "postgresql-primary", "lb" */
+    bool replicated;            /* one for each instance; else shared by all */
+    struct tw_estimate demand_s; /* CPU seconds of a request here */
+    double demand_full_s;       /* the same where this is the limit: measured; NaN: it was not */
+    double cores;               /* that it has (one instance of it); NaN: not known */
+    double capacity_per_s;      /* it alone, one instance; NaN */
+};
+struct tw_scale_point {
+    int instances;
+    struct tw_estimate capacity_per_s;
+    const char *limit;          /* the station that is the limit */
+    double utilisation;         /* of the limit, at the peak of the load */
+    double p50_s, p95_s, p99_s; /* at that peak; NaN: not known there */
+    double holds_per_s;         /* largest load at which the objective holds; NaN: none given */
+    bool holds;                 /* at the peak of the load */
+    bool measured;              /* it really ran */
+};
+/* What gives out next when the load or the number of instances grows. */
+struct tw_scale_next {
+    const char *what;           /* "connections of postgresql-primary" */
+    double at_instances;        /* NaN: not a matter of instances */
+    double at_per_s;            /* NaN: not a matter of load */
+    const char *evidence;
+};
+struct tw_scale {
+    int instances[TW_ARM_COUNT];      /* before and after; 0: this is no scaling change */
+    int measured[TW_ARM_COUNT];       /* instances that really ran */
+    double cpus[TW_ARM_COUNT];        /* of one instance; NaN: not limited */
+    int64_t memory_bytes[TW_ARM_COUNT];
+    const char *balancer;             /* the target in front of them; NULL: none */
+    double peak_per_s;                /* of the load that is judged */
+    int clients;                      /* closed loop that the capacities are for */
+    double contention;                /* what a second instance costs each: 0: nothing */
+    bool modelled[TW_ARM_COUNT];      /* bigger than what this host could run */
+    int smallest;                     /* instances that hold the objective; 0: none does */
+    const char *smallest_why;
+    double breaks_at_per_s, breaks_at_hours; /* the objective, with the change; NaN */
+    TW_ARRAY(struct tw_objective) objectives;
+    TW_ARRAY(struct tw_scale_station) stations;
+    TW_ARRAY(struct tw_scale_point) points;
+    TW_ARRAY(struct tw_scale_next) next;
+};
+
 /* ---- impact (SPEC.md §8) ---- */
 
 struct tw_effect {              /* one metric before and after */
@@ -628,6 +699,7 @@ struct tw_impact {
     TW_ARRAY(const char *) twin_differences;
     const char *safer;          /* a safer value that was tried; NULL */
     struct tw_schema schema;    /* statements 0: no SQL was run */
+    struct tw_scale scale;      /* instances 0: no scaling change */
 };
 
 /* ---- decision ---- */

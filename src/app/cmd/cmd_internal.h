@@ -26,9 +26,9 @@ struct cmd_args {
     const char *target, *environment, *scenario, *profile, *risk_level, *engine, *policy,
         *backend, *data;
     double hours, rate, budget;
-    int64_t seed, limit, connections;
+    int64_t seed, limit, connections, measured_instances;
     bool dry_run, keep, refresh_data, scan, quiet, help;
-    TW_ARRAY(const char *) clients, sets, files, mixes, sql, sql_files;
+    TW_ARRAY(const char *) clients, sets, files, mixes, sql, sql_files, slos;
     const char *image, *smoke;
     bool no_rollback;
     const char *database;

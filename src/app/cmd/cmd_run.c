@@ -129,6 +129,29 @@ static void read_image(struct cmd_args *args, struct tw_request *q)
     q->deployment.no_rollback |= args->no_rollback;
 }
 
+static int fill_scaling(struct cmd_args *args, struct tw_request *q, struct tw_err *err)
+{
+    int r = 0;
+
+    if ((args->slos.count || args->measured_instances) && !tw_streq(q->type, "scaling"))
+        return tw_fail_at(err, -EINVAL, "--slo",
+                          "--slo and --measured-instances belong to --type scaling");
+    for (size_t i = 0; i < args->slos.count && r == 0; i++) {
+        struct tw_objective one;
+
+        r = tw_objective_parse(args->arena, args->slos.items[i], "--slo", &one, err);
+        if (r == 0)
+            TW_PUSH(args->arena, &q->scaling.objectives, one);
+    }
+    if (args->measured_instances < 0 || args->measured_instances > 64)
+        return tw_fail_at(err, -EINVAL, "--measured-instances",
+                          "--measured-instances %lld: expected 1 to 64",
+                          (long long)args->measured_instances);
+    if (args->measured_instances)
+        q->scaling.measured_instances = (int)args->measured_instances;
+    return r;
+}
+
 static int fill_options(struct cmd_args *args, struct tw_request *q, struct tw_err *err)
 {
     const struct {
@@ -175,7 +198,9 @@ static int fill_options(struct cmd_args *args, struct tw_request *q, struct tw_e
     if (args->database)
         q->database = args->database;
     read_image(args, q);
-    return r < 0 ? r : read_smoke(args, q, err);
+    if (r == 0)
+        r = read_smoke(args, q, err);
+    return r == 0 ? fill_scaling(args, q, err) : r;
 }
 
 static int make_request(struct cmd_args *args, struct tw_request *q, struct tw_err *err)
@@ -367,7 +392,7 @@ const struct cmd cmd_run = {
         "run [change.json|-] [--target T --set NAME=VALUE …|--sql STATEMENT …] [options]",
     .summary = "simulate a change and decide: proceed, review or block",
     .options =
-        " target env set file sql sql-file image smoke no-rollback database hours "
+        " target env set slo measured-instances file sql sql-file image smoke no-rollback database hours "
         "scenario profile rate "
         "client connections mix risk-level engine "
         "seed budget server token-file "
@@ -382,6 +407,8 @@ const struct cmd cmd_run = {
         "  twin run --target shop/web --image web:2 --smoke checks.json\n"
         "  twin run --target pg-demo --file new.conf --hours 72 -o html --out "
         "report.html\n"
+        "  twin run --type scaling --target web --set instances=10 --set cpu=500m "
+        "--slo p99=50ms\n"
         "  twin run change.json -o json\n",
     .run = run,
 };

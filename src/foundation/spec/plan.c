@@ -49,6 +49,10 @@ static const struct spec_field plan_fields[] = {
     {.key = "risk_level", .kind = SPEC_TEXT, SPEC_AT(tw_plan, risk_level)},
     {.key = "security_scan", .kind = SPEC_BOOL, SPEC_AT(tw_plan, scan)},
     {.key = "rollback", .kind = SPEC_BOOL, SPEC_AT(tw_plan, rollback)},
+    {.key = "scaling",
+     .kind = SPEC_OBJECT,
+     SPEC_AT(tw_plan, scaling),
+     .shape = &spec_scaling},
 };
 const struct spec_shape spec_plan = SPEC_SHAPE(tw_plan, plan_fields);
 

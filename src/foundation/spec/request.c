@@ -321,7 +321,7 @@ static int read_clients(const struct reading *rd, const json_t *json, const char
 /* ---- the change itself ---- */
 
 static part_fn read_change, read_changes, read_metadata, read_scan, read_smoke,
-    read_rollback;
+    read_rollback, read_scaling;
 
 /* Keys of a request that are more than a value; only_type NULL: of every type. */
 static const struct part {
@@ -340,6 +340,8 @@ static const struct part {
     {"security_scan", "security", read_scan, false},
     {"smoke", "deployment", read_smoke, false},
     {"rollback", "deployment", read_rollback, false},
+    {"slo", "scaling", read_scaling, false},
+    {"measured_instances", "scaling", read_scaling, false},
 };
 
 static const struct part *part_find(const char *key)
@@ -447,6 +449,11 @@ static int read_rollback(const struct reading *rd, const json_t *json,
                           spec_type_name(json));
     rd->r->deployment.no_rollback = json_is_false(json);
     return 0;
+}
+
+static int read_scaling(const struct reading *rd, const json_t *json, const char *pointer)
+{
+    return spec_scaling_read(rd->a, json, pointer, &rd->r->scaling, rd->err);
 }
 
 static int read_scan(const struct reading *rd, const json_t *json, const char *pointer)
@@ -651,6 +658,7 @@ json_t *tw_request_to_json(const struct tw_request *r)
     if (r->scan)
         json_object_set_new(json, "security_scan", json_true());
     spec_write_deployment(&r->deployment, json);
+    spec_scaling_write(&r->scaling, json);
     if (r->clients.count)
         json_object_set_new(json, "clients", spec_write_list(&spec_client, &r->clients));
     metadata = r->metadata ? json_loads(r->metadata, 0, NULL) : NULL;

@@ -271,6 +271,7 @@ static const struct spec_field impact_fields[] = {
     {.key = "safer", .kind = SPEC_TEXT, SPEC_AT(tw_impact, safer)},
     PART("forecast", tw_impact, forecast, forecasts),
     PART("schema_change", tw_impact, schema, schema),
+    PART("scaling", tw_impact, scale, spec_scale),
 };
 static const struct spec_shape impact = SPEC_SHAPE(tw_impact, impact_fields);
 

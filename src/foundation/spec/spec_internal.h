@@ -73,6 +73,13 @@ extern const struct spec_shape spec_snapshot_summary; /* as it stands in a simul
 extern const struct spec_shape spec_plan;
 extern const struct spec_shape spec_client;
 extern const struct spec_shape spec_estimate;
+extern const struct spec_shape spec_scaling; /* as a plan has it */
+extern const struct spec_shape spec_scale;   /* as an impact has it */
+
+/* The keys of a request that only scaling has: the last part of pointer names which. */
+int spec_scaling_read(struct tw_arena *a, const json_t *json, const char *pointer,
+                      struct tw_scaling_request *to, struct tw_err *err);
+void spec_scaling_write(const struct tw_scaling_request *r, json_t *json);
 
 /* The keys of a deployment into the request's JSON. */
 void spec_write_deployment(const struct tw_deployment_request *d, json_t *request);
