@@ -122,4 +122,33 @@ struct tw_estimate tw_predict_leak(const double *at_s, size_t n, double now_s);
 /* Bytes per request of a memory that grows with the work, by slots in their order; n 0 where the
  * slope's interval contains 0, or growth is levelling off. */
 struct tw_estimate tw_predict_memory_growth(const struct tw_slot *slots, size_t n, enum tw_arm arm);
+
+/* ---- sizes: what so many instances carry, from one and few that were measured ---- */
+
+struct tw_size_station {
+    const char *name;
+    bool replicated;       /* one for each instance; else shared by all of them */
+    double cores;          /* that it may use (each of them); infinite: never the limit */
+    double demand_s;       /* (set) CPU seconds of a request, as measured below its limit */
+    double error;          /* sd of log demand */
+    double demand_full_s;  /* the same where it is the limit; NaN: was not seen */
+};
+struct tw_size_model {
+    const struct tw_size_station *stations; /* borrowed */
+    size_t count;
+    double contention;     /* each further instance makes the demand of a replicated one larger by this
+                              share; of two instances against one */
+    double contention_error;
+    double delay_s;        /* of a request where nobody waits */
+    double other_per_s;    /* all together were bound by this although no CPU was: locks, a pool; NaN */
+    int clients;           /* of the closed loop */
+};
+/* Requests per second of a closed loop; ret_limit (may be NULL): the station that is used most, count
+ * for what is no station. */
+double tw_size_capacity(const struct tw_size_model *m, int instances, size_t *ret_limit);
+/* With its 90 % interval, demands and contention drawn anew. */
+struct tw_estimate tw_size_estimate(const struct tw_size_model *m, int instances, uint64_t seed);
+/* Contention as two measured demands tell it: what is beyond their own errors. */
+void tw_size_contention(double one_s, double one_error, double two_s, double two_error,
+                        double *ret_share, double *ret_error);
 #endif

@@ -26,6 +26,14 @@ double tw_sim_mean_mmc(int servers, double rate_per_s, double service_s);
  * service. */
 double tw_sim_mean_mg1(double rate_per_s, double service_s, double cv2);
 
+/* A closed loop of jobs over stations that each job visits: its throughput, exactly (product form). */
+struct tw_sim_closed_station {
+    double demand_s; /* seconds of one server that a job needs here, all its visits together */
+    int servers;     /* 0: nobody waits (a delay) */
+};
+double tw_sim_closed_throughput(const struct tw_sim_closed_station *stations, size_t count,
+                                int jobs);
+
 /* ---- laws of service ---- */
 
 enum tw_sim_shape {
