@@ -27,7 +27,8 @@ LDFLAGS  += -pie -Wl,-z,relro,-z,now $(LDEXTRA)
 
 SRC      := $(sort $(wildcard src/*/*/*.c src/*/*/*/*.c))
 MAIN     := src/app/cmd/main.c
-OBJ      := $(patsubst %.c,$(VARIANT)/%.o,$(filter-out $(MAIN),$(SRC)))
+INIT     := src/lab/sandbox/twin_init.c
+OBJ      := $(patsubst %.c,$(VARIANT)/%.o,$(filter-out $(MAIN) $(INIT),$(SRC)))
 MAINOBJ  := $(patsubst %.c,$(VARIANT)/%.o,$(MAIN))
 TESTS    := unit theory live
 BENCHSRC := $(wildcard tests/bench/*.c)
@@ -48,6 +49,12 @@ $(VARIANT)/libtwin.a: $(OBJ)
 $(VARIANT)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(ROOMTAGS) -MMD -MP -c -o $@ $<
+
+# The init of containers: static and without sanitizers, since it runs in any image; compiled in by .incbin
+build/twin-init: $(INIT) src/lab/sandbox/init_loop.c src/lab/sandbox/init_internal.h
+	@mkdir -p build
+	gcc $(filter-out -fsanitize% -fno-sanitize% -fPIE,$(BASE)) -O2 $(WARN) $(WERROR) $(ROOMTAGS) -static -no-pie -s -o $@ $(filter %.c,$^)
+$(VARIANT)/src/lab/sandbox/box_init.o: build/twin-init
 
 # policies/default.yaml is compiled in by .incbin, which the compiler's -MMD does not see
 $(VARIANT)/src/model/decide/builtin.o: policies/default.yaml

@@ -73,6 +73,9 @@ struct tw_docker_exec {
 /* ret_status: its exit status; a command that fails is a result. */
 int tw_docker_exec(struct tw_docker *d, const char *id, const struct tw_docker_exec *exec,
                    struct tw_buf *out, struct tw_buf *errors, int *ret_status, struct tw_err *err);
+/* The same, begun and left to itself. */
+int tw_docker_exec_detached(struct tw_docker *d, const char *id, const struct tw_docker_exec *exec,
+                            struct tw_err *err);
 
 /* ---- images ---- */
 
@@ -148,6 +151,10 @@ struct tw_docker_port {
     const char *host_address; /* NULL: not published */
     int host_port;            /* 0: not published */
 };
+struct tw_docker_ulimit {
+    const char *name;         /* "nofile" */
+    int64_t soft, hard;
+};
 struct tw_docker_container {
     const char *id, *name;    /* name without its "/" */
     const char *image, *image_id; /* as it was asked for; "sha256:…" of what runs */
@@ -176,6 +183,7 @@ struct tw_docker_container {
     int health_retries;       /* 0: the Engine's */
     const char *network_mode, *pid_mode, *ipc_mode, *user_mode, *log_driver;
     bool privileged, read_only, tty, init;
+    TW_ARRAY(struct tw_docker_ulimit) ulimits;
     TW_ARRAY(const char *) devices; /* paths on the host */
 };
 int tw_docker_container_read(struct tw_arena *a, const json_t *inspected,

@@ -67,6 +67,18 @@ int tw_priv_overlay_mount(struct tw_priv *p, const char *lower, const char *uppe
  * is fine. */
 int tw_priv_unmount(struct tw_priv *p, const char *path, struct tw_err *err);
 
+/* Mounts for somebody else's namespace: each source, with all below it, comes to stand on its place in the
+ * mounts of the process pidfd, which is root of nothing of ours. Places are made when missing; links on
+ * their way lead within its root. */
+struct tw_priv_bind {
+    const char *from, *to; /* absolute; from as we see it, to as it does */
+    bool writable;
+};
+int tw_priv_mount_into(struct tw_priv *p, int pidfd, const struct tw_priv_bind *binds, size_t count,
+                       struct tw_err *err);
+/* Is the run of that id alive, this process's own included? */
+bool tw_priv_run_lives(const char *state_dir, const char *id);
+
 /* ---- cgroup: one group <ours>/<id>/<name> in every hierarchy ---- */
 
 struct tw_limits {
@@ -88,6 +100,14 @@ struct tw_priv_cgroup;
 int tw_priv_cgroup_open(struct tw_priv *p, const char *name,
                         const struct tw_limits *limits, struct tw_priv_cgroup **ret,
                         struct tw_err *err);
+/* The group that an Engine makes for a container below that of the run: written down before it is made.
+ * ret_parent is what the Engine is told; owned: free(). */
+int tw_priv_cgroup_intend(struct tw_priv *p, const char *leaf, char **ret_parent, int64_t *ret_token,
+                          struct tw_err *err);
+/* The group that a process stands in already, with these limits from now on. token: of its intent; 0 where
+ * it is not below ours, and then its neighbours are the Engine's own. */
+int tw_priv_cgroup_adopt(struct tw_priv *p, pid_t pid, int64_t token, const struct tw_limits *limits,
+                         struct tw_priv_cgroup **ret, struct tw_err *err);
 /* Kills what is inside, removes the group. NULL is fine. */
 void tw_priv_cgroup_close(struct tw_priv_cgroup *g);
 int tw_priv_cgroup_fd(const struct tw_priv_cgroup *g); /* for tw_spawn; -1: none */
@@ -222,6 +242,8 @@ int tw_priv_shape_left(struct tw_priv *p, int netns, const char *link, struct tw
 struct tw_filter; /* a compiled seccomp program */
 /* root_inside: for a process that tw_priv_confine_root() made, which may chroot. Borrowed, for ever. */
 int tw_priv_filter(bool root_inside, const struct tw_filter **ret, struct tw_err *err);
+/* The same as a profile for an Engine: JSON text; owned: free(). */
+char *tw_priv_filter_profile(bool root_inside);
 /* Session of its own, uid and gid, no groups, no capability in any of the five sets, no
  * new privileges, the filter (NULL: none), death with the parent. */
 int tw_priv_confine(unsigned uid, unsigned gid, const struct tw_filter *filter,

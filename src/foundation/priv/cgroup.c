@@ -537,7 +537,7 @@ static void raise_parents(const struct tw_priv_cgroup *g, size_t i)
 {
     static const char *const above[] = {"..", "../.."};
     const struct priv_cgroup_layout *l = priv_cgroup_layout();
-    size_t n = tw_streq(l->base, "twin") ? 2 : 1;
+    size_t n = g->foreign ? 0 : tw_streq(l->base, "twin") ? 2 : 1;
 
     for (size_t k = 0; k < n; k++) {
         tw_auto_close int dir =
@@ -740,17 +740,124 @@ int priv_cgroup_remove(const char *group, struct tw_err *err)
     int removed = 0;
 
     stop_everywhere(l, group);
-    for (size_t i = 0; i < l->count; i++) {
-        tw_auto_close int mount =
-            open(l->mounts[i].path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (size_t i = 0; i < l->count + l->other_count; i++) {
+        const char *path = i < l->count ? l->mounts[i].path : l->others[i - l->count];
+        tw_auto_close int mount = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         int r = mount >= 0 ? remove_dir(mount, group) : 0;
 
         if (r < 0)
-            return tw_fail_errno(err, -r, "removing cgroup '%s' of '%s'", group,
-                                 l->mounts[i].path);
+            return tw_fail_errno(err, -r, "removing cgroup '%s' of '%s'", group, path);
         removed |= r;
         if (mount >= 0)
             remove_base(mount, group);
     }
     return removed;
+}
+
+/* ---- a group that an Engine makes ---- */
+
+int tw_priv_cgroup_intend(struct tw_priv *p, const char *leaf, char **ret_parent, int64_t *ret_token,
+                          struct tw_err *err)
+{
+    const struct priv_cgroup_layout *l = priv_cgroup_layout();
+    tw_auto_free char *parents = tw_strf("%s/%s", l->base ? l->base : "twin", p->id);
+    tw_auto_free char *path = leaf ? tw_strf("%s/%s", parents, leaf) : NULL;
+    int r;
+
+    (void)pthread_mutex_lock(&library);
+    r = intend_parents(p, parents, err);
+    (void)pthread_mutex_unlock(&library);
+    if (r == 0 && path)
+        r = tw_priv_intend(p, TW_INTENT_CGROUP, path, ret_token, err);
+    if (r == 0 && ret_parent)
+        *ret_parent = tw_strf("/%s", parents);
+    return r;
+}
+
+/* The path of a line "4:cpu,cpuacct:/a/b" or "0::/a/b" that belongs to this mount. */
+static char *path_in(const char *lines, const struct priv_cgroup_mount *m)
+{
+    tw_auto_free char *first = tw_strf("%.*s", (int)strcspn(m->controllers, ","), m->controllers);
+
+    for (const char *line = lines; *line; line += strcspn(line, "\n"), line += *line == '\n') {
+        const char *list = strchr(line, ':'), *path = list ? strchr(list + 1, ':') : NULL;
+
+        if (!path)
+            continue;
+        tw_auto_free char *names = tw_strf(",%.*s,", (int)(path - list - 1), list + 1);
+        tw_auto_free char *wanted = tw_strf(",%s,", first);
+
+        if (strstr(names, wanted))
+            return tw_strf("%.*s", (int)strcspn(path + 1, "\n"), path + 1);
+    }
+    return NULL;
+}
+
+static void adopt_in(struct tw_priv_cgroup *g, size_t i, const char *lines)
+{
+    const struct priv_cgroup_layout *l = priv_cgroup_layout();
+    const struct priv_cgroup_mount *m = &l->mounts[i];
+    tw_auto_free char *path = path_in(lines, m), *dir = NULL;
+    struct tw_limits all = {.cpuset = "0"};
+
+    /* the root is everybody's: a process that stands there has no group of its own */
+    if (!path || tw_streq(path, "/"))
+        return;
+    dir = tw_strf("%s%s", m->path, path);
+    g->dirs[i] = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    g->ours[i] = g->dirs[i] >= 0;
+    if (!g->ours[i])
+        return;
+    if (!g->path)
+        g->path = tw_strf("%s", path + 1);
+    if (!m->unified) {
+        use_controllers(g, m->controllers, ",", &all);
+        return;
+    }
+    g->unified = g->dirs[i];
+    g->v2 = l->mode == PRIV_CGROUP_V2;
+    if (g->v2) {
+        tw_auto_free char *has = read_at(g->dirs[i], "cgroup.controllers");
+
+        use_controllers(g, has ? has : "", " ", &all);
+    }
+}
+
+int tw_priv_cgroup_adopt(struct tw_priv *p, pid_t pid, int64_t token, const struct tw_limits *limits,
+                         struct tw_priv_cgroup **ret, struct tw_err *err)
+{
+    const struct priv_cgroup_layout *l = priv_cgroup_layout();
+    tw_auto_free char *file = tw_strf("/proc/%d/cgroup", (int)pid), *lines = NULL;
+    struct tw_priv_cgroup *g;
+    int r = tw_read_file(AT_FDCWD, file, 65536, &lines, NULL, err);
+
+    if (r < 0)
+        return r;
+    g = tw_alloc(sizeof *g);
+    g->priv = p;
+    g->token = token;
+    g->foreign = token == 0;
+    g->unified = -1;
+    for (size_t i = 0; i < PRIV_CGROUP_HIERARCHIES; i++)
+        g->dirs[i] = g->joins[i] = -1;
+    cgroup_counters_init(g);
+    for (size_t i = 0; i < l->count; i++)
+        adopt_in(g, i, lines);
+    if (!g->path)
+        r = tw_fail(err, -ENOTSUP, "process %d stands in no control group of its own", (int)pid);
+    for (size_t i = 0; i < TW_COUNT_OF(controller_rows) && r == 0; i++)
+        if (controller_rows[i].wanted(limits) && !has_controller(g, controller_rows[i].name))
+            add_missing(g, controller_rows[i].missing);
+    /* twice, as when limits are changed */
+    if (r == 0)
+        (void)write_limits(g, limits, AT_BIRTH | AGAIN | OPTIONAL, NULL);
+    if (r == 0)
+        r = write_limits(g, limits, AT_BIRTH | AGAIN | OPTIONAL, err);
+    if (r < 0) {
+        g->token = 0;
+        tw_priv_cgroup_close(g);
+        return r;
+    }
+    *ret = g;
+    return 0;
 }

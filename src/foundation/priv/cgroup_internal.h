@@ -10,6 +10,7 @@ struct tw_priv_cgroup {
     struct tw_priv *priv;
     char *path; /* relative to each mount */
     int64_t token;
+    bool foreign; /* an Engine made it, among its own: what stands above it is not ours */
     bool v2; /* limits and counters are those of v2 */
     bool ours[PRIV_CGROUP_HIERARCHIES];
     int dirs[PRIV_CGROUP_HIERARCHIES];  /* -1: not in this hierarchy */

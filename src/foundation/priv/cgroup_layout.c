@@ -73,6 +73,8 @@ static void read_mount(char *line, bool root)
     char *controllers = our_controllers(unified ? "" : options);
 
     if ((!unified && !controllers[0]) || access(point, F_OK) < 0) {
+        if (layout.other_count < TW_COUNT_OF(layout.others) && access(point, F_OK) == 0)
+            layout.others[layout.other_count++] = tw_strf("%s", point);
         free(controllers);
         return;
     }

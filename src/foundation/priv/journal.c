@@ -358,3 +358,24 @@ int tw_priv_reap(const char *state_dir, int *ret_removed, struct tw_err *err)
         *ret_removed = removed;
     return r;
 }
+
+bool tw_priv_run_lives(const char *state_dir, const char *id)
+{
+    tw_auto_free char *path = tw_strf("%s/run/%s" JOURNAL_SUFFIX, state_dir, id);
+    struct stat st;
+    bool lives = false;
+
+    if (!tw_id_valid(id))
+        return false;
+    (void)pthread_mutex_lock(&mine_lock);
+    if (stat(path, &st) == 0) {
+        tw_auto_close int fd = -1;
+
+        if (is_mine(&st))
+            lives = true;
+        else if ((fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW)) >= 0)
+            lives = lock_dead(fd) < 0;
+    }
+    (void)pthread_mutex_unlock(&mine_lock);
+    return lives;
+}

@@ -90,6 +90,8 @@ struct priv_cgroup_layout {
     enum priv_cgroup_mode mode;
     struct priv_cgroup_mount mounts[PRIV_CGROUP_HIERARCHIES];
     size_t count;
+    char *others[PRIV_CGROUP_HIERARCHIES]; /* mounts that only an Engine makes groups in */
+    size_t other_count;
     char *base; /* group below which ours are, relative to each mount: "twin" */
 };
 const struct priv_cgroup_layout *priv_cgroup_layout(void);

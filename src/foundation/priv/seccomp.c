@@ -172,20 +172,21 @@ static int add_argument_rows(scmp_filter_ctx filter)
     return r;
 }
 
+static const unsigned socket_families[] = {AF_UNIX, AF_INET, AF_INET6};
+
 /* Local sockets, the two internets, and netlink for asking about links and routes. A rule
  * can look at an argument only once, so each refused family is a row of its own; the
  * kernel reads 32 bits. */
 static int add_sockets(scmp_filter_ctx filter)
 {
-    static const unsigned allowed[] = {AF_UNIX, AF_INET, AF_INET6};
     int number = SCMP_SYS(socket), r = 0;
     uint64_t mask = 0xffffffff;
 
     for (unsigned family = 0; r == 0 && family < 64; family++) {
         bool good = false;
 
-        for (size_t i = 0; i < TW_COUNT_OF(allowed); i++)
-            good = good || allowed[i] == family;
+        for (size_t i = 0; i < TW_COUNT_OF(socket_families); i++)
+            good = good || socket_families[i] == family;
         if (family != AF_NETLINK)
             r = seccomp_rule_add(filter, good ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EPERM),
                                  number, 1, SCMP_A0(SCMP_CMP_MASKED_EQ, mask, family));
@@ -271,4 +272,51 @@ int tw_priv_filter(bool root_inside, const struct tw_filter **ret, struct tw_err
                              "compiling the filter of system calls");
     *ret = &compiled[root_inside];
     return 0;
+}
+
+/* ---- the same table for an Engine ---- */
+
+static void tell_rule(struct tw_buf *b, const char *call, bool good, const char *rest)
+{
+    tw_buf_printf(b, "%s{\"names\":[\"%s\"],\"action\":\"%s\"%s}", b->len && tw_buf_text(b)[b->len - 1] == '}' ? "," : "",
+                  call, good ? "SCMP_ACT_ALLOW" : "SCMP_ACT_ERRNO", rest);
+}
+
+static void tell_argument(struct tw_buf *b, const char *call, bool good, unsigned argument, uint64_t mask,
+                          uint64_t value)
+{
+    tw_auto_free char *rest = tw_strf(",\"args\":[{\"index\":%u,\"value\":%llu,\"valueTwo\":%llu,"
+                                      "\"op\":\"SCMP_CMP_MASKED_EQ\"}]",
+                                      argument, (unsigned long long)mask, (unsigned long long)value);
+
+    tell_rule(b, call, good, rest);
+}
+
+/* What is in no group is refused by EPERM here: older Engines know no other answer for the rest. clone3
+ * has to say that it is not there, so that libraries take the older way. */
+char *tw_priv_filter_profile(bool root_inside)
+{
+    struct tw_buf b;
+
+    tw_buf_init(&b, 1 << 20);
+    tw_buf_printf(&b, "{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"archMap\":["
+                      "{\"architecture\":\"SCMP_ARCH_X86_64\",\"subArchitectures\":[\"SCMP_ARCH_X86\",\"SCMP_ARCH_X32\"]},"
+                      "{\"architecture\":\"SCMP_ARCH_AARCH64\",\"subArchitectures\":[\"SCMP_ARCH_ARM\"]}],"
+                      "\"syscalls\":[");
+    for (size_t i = 0; i < priv_seccomp_group_count; i++)
+        for (const char *const *call = priv_seccomp_groups[i].calls; *call; call++)
+            if (priv_seccomp_groups[i].verdict == PRIV_ALLOW || (root_inside && tw_streq(*call, "chroot")))
+                tell_rule(&b, *call, true, "");
+    tell_rule(&b, "clone3", false, ",\"errnoRet\":38");
+    for (size_t i = 0; i < TW_COUNT_OF(argument_rows); i++)
+        if (argument_rows[i].verdict == PRIV_ALLOW)
+            tell_argument(&b, argument_rows[i].call, true, argument_rows[i].argument,
+                          argument_rows[i].mask, argument_rows[i].value);
+    for (size_t i = 0; i < TW_COUNT_OF(socket_families); i++)
+        tell_argument(&b, "socket", true, 0, 0xffffffff, socket_families[i]);
+    tw_buf_printf(&b, ",{\"names\":[\"socket\"],\"action\":\"SCMP_ACT_ALLOW\",\"args\":["
+                      "{\"index\":0,\"value\":4294967295,\"valueTwo\":%d,\"op\":\"SCMP_CMP_MASKED_EQ\"},"
+                      "{\"index\":2,\"value\":4294967295,\"valueTwo\":0,\"op\":\"SCMP_CMP_MASKED_EQ\"}]}]}",
+                  AF_NETLINK);
+    return tw_buf_take(&b);
 }

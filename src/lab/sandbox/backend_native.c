@@ -99,14 +99,14 @@ static int finish_init(struct native *n, pid_t pid, const struct native_plan *pl
     int32_t result = 0;
     int r = 0;
 
-    for (size_t i = 0; i < plan->link_count && r == 0; i++)
+    for (size_t i = 0; i < plan->net.link_count && r == 0; i++)
         r = tw_priv_link_make(n->priv, pid, spec->links.items[i].network, (int)i, err);
     if (r < 0) /* when init has given up, what it says is the cause */
         return n->channel.board->err.code < 0
                    ? tw_fail(err, n->channel.board->err.code, "%s",
                              n->channel.board->err.text)
                    : r;
-    if (plan->link_count)
+    if (plan->net.link_count)
         tw_step("sandbox.link.made");
     r = channel_go(&n->channel, err);
     if (r == 0)
@@ -121,52 +121,6 @@ static int finish_init(struct native *n, pid_t pid, const struct native_plan *pl
     if (r == 0)
         tw_step("sandbox.init.ready");
     return r;
-}
-
-/* Those that a service binds to and that are neither the link's nor there anyway. */
-static bool is_own_address(const char *text)
-{
-    return native_is_address(text) && !tw_starts_with(text, "127.") &&
-           !tw_streq(text, "::1") && !tw_streq(text, "0.0.0.0") &&
-           !tw_streq(text, "::") && !tw_priv_net_contains(text);
-}
-
-struct addresses {
-    TW_ARRAY(const char *) list;
-};
-
-static void own_addresses(struct tw_arena *a, const struct tw_sandbox_spec *spec,
-                          struct addresses *ret)
-{
-    for (size_t i = 0; i < spec->more_addresses.count; i++)
-        if (is_own_address(spec->more_addresses.items[i]))
-            TW_PUSH(a, &ret->list, spec->more_addresses.items[i]);
-}
-
-/* What a service binds to stands where others can reach it: on the first link, if there is one. */
-static void plan_network(struct tw_arena *a, const struct tw_sandbox_spec *spec,
-                         bool linked, struct native_plan *plan)
-{
-    struct addresses own = {0};
-
-    own_addresses(a, spec, &own);
-    if (!linked) {
-        plan->lo = own.list.items;
-        plan->lo_count = own.list.count;
-        return;
-    }
-    plan->link_count = spec->links.count;
-    for (size_t i = 0; i < spec->links.count; i++) {
-        const struct tw_sandbox_link *link = &spec->links.items[i];
-        struct addresses more = {0};
-
-        for (size_t k = 0; k < link->more.count; k++)
-            TW_PUSH(a, &more.list, link->more.items[k]);
-        for (size_t k = 0; i == 0 && k < own.list.count; k++)
-            TW_PUSH(a, &more.list, own.list.items[k]);
-        plan->links[i] = (struct tw_link){link->network, link->address, more.list.items,
-                                          more.list.count};
-    }
 }
 
 static void open_netns(struct native *n, pid_t pid)
@@ -206,7 +160,7 @@ static int make_init(struct native *n, const struct tw_sandbox_spec *spec,
     native_rows_make(a, spec, linked, &rows);
     plan.rows = rows.list.items;
     plan.row_count = rows.list.count;
-    plan_network(a, spec, linked, &plan);
+    sandbox_plan_net(a, spec, linked, &plan.net);
     plan.control = init_end;
     plan.events = n->channel.events;
     plan.board = n->channel.board;

@@ -1,2 +1,4 @@
 /* Every backend, one per line; the first is the default. */
-#define TW_SANDBOX_BACKEND_LIST(X) X(native)
+#define TW_SANDBOX_BACKEND_LIST(X)                                                       \
+    X(native)                                                                            \
+    X(docker)

@@ -91,8 +91,8 @@ static int become_init(const struct native_plan *plan, struct tw_err *err)
     if (r == 0)
         r = await_go(plan, err);
     if (r == 0 && plan->netns < 0)
-        r = tw_priv_net_configure(plan->links, plan->link_count, plan->lo, plan->lo_count,
-                                  err);
+        r = tw_priv_net_configure(plan->net.links, plan->net.link_count, plan->net.lo,
+                                  plan->net.lo_count, err);
     return r < 0 ? r : confine(plan, err);
 }
 

@@ -10,10 +10,7 @@ struct native_plan {
     const struct tw_priv_cgroup *cgroup;
     const struct tw_filter *filter; /* NULL: none */
     const char *hostname, *empty_dir, *trusted_dir;
-    struct tw_link links[TW_SANDBOX_LINKS];
-    size_t link_count;
-    const char *const *lo; /* addresses */
-    size_t lo_count;
+    struct sandbox_net net;
     int netns; /* to enter instead of a new one; -1: none */
     bool as_root;
     const struct tw_root_row *rows;

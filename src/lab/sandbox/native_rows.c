@@ -124,7 +124,7 @@ bool native_is_address(const char *text)
 }
 
 /* A name that the service binds to has to be found, and found here. */
-static const char *hosts_text(struct tw_arena *a, const struct tw_sandbox_spec *spec,
+const char *sandbox_hosts_text(struct tw_arena *a, const struct tw_sandbox_spec *spec,
                               bool link)
 {
     const char *self = link ? spec->links.items[0].address : "127.0.0.1";
@@ -204,10 +204,10 @@ static void add_etc(struct tw_arena *a, struct native_rows *rows,
                     const struct tw_sandbox_spec *spec, bool link)
 {
     add_accounts(a, rows, spec);
-    add_text(a, rows, "/etc/hosts", hosts_text(a, spec, link));
+    add_text(a, rows, "/etc/hosts", sandbox_hosts_text(a, spec, link));
     add_text(a, rows, "/etc/hostname",
              tw_arena_printf(a, "%s\n", spec->hostname ? spec->hostname : spec->name));
-    add_text(a, rows, "/etc/resolv.conf", "options timeout:1 attempts:1\n");
+    add_text(a, rows, "/etc/resolv.conf", SANDBOX_RESOLV_CONF);
     add_text(a, rows, "/etc/nsswitch.conf",
              "passwd: files\ngroup: files\nshadow: files\nhosts: files\n"
              "services: files\nprotocols: files\n");

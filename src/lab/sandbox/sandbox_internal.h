@@ -32,6 +32,18 @@ struct sandbox_backend {
     int (*netns)(const struct tw_sandbox *box);
     size_t (*missing)(const struct tw_sandbox *box, const char *const **ret_texts);
 };
+/* /etc/hosts inside: itself, the names it binds to, its neighbours. */
+const char *sandbox_hosts_text(struct tw_arena *a, const struct tw_sandbox_spec *spec, bool link);
+#define SANDBOX_RESOLV_CONF "options timeout:1 attempts:1\n"
+/* The addresses of each link and those of lo, as the spec wants them. */
+struct sandbox_net {
+    struct tw_link links[TW_SANDBOX_LINKS];
+    size_t link_count;
+    const char *const *lo;
+    size_t lo_count;
+};
+void sandbox_plan_net(struct tw_arena *a, const struct tw_sandbox_spec *spec, bool linked,
+                      struct sandbox_net *ret);
 #define SANDBOX_DECLARE(name) extern const struct sandbox_backend sandbox_backend_##name;
 TW_SANDBOX_BACKEND_LIST(SANDBOX_DECLARE)
 #undef SANDBOX_DECLARE

@@ -206,12 +206,12 @@ static json_t *texts(const char *const *list)
 }
 
 static int exec_create(struct tw_docker *d, const char *id,
-                       const struct tw_docker_exec *e, char **ret_exec,
+                       const struct tw_docker_exec *e, bool attach, char **ret_exec,
                        struct tw_err *err)
 {
     json_auto_t *json = NULL;
-    json_auto_t *body = json_pack("{s:b, s:b, s:o}", "AttachStdout", 1, "AttachStderr", 1,
-                                  "Cmd", texts(e->argv));
+    json_auto_t *body = json_pack("{s:b, s:b, s:o}", "AttachStdout", attach,
+                                  "AttachStderr", attach, "Cmd", texts(e->argv));
     int r;
 
     if (e->env)
@@ -285,10 +285,28 @@ int tw_docker_exec(struct tw_docker *d, const char *id, const struct tw_docker_e
 {
     tw_auto_free char *name = NULL;
     struct docker_demux x;
-    int r = exec_create(d, id, exec, &name, err);
+    int r = exec_create(d, id, exec, true, &name, err);
 
     docker_demux_init(&x, false, out, errors ? errors : out);
     if (r == 0)
         r = exec_start(d, id, name, exec->timeout_s, &x, err);
     return r < 0 ? r : exec_status(d, id, name, ret_status, err);
+}
+
+int tw_docker_exec_detached(struct tw_docker *d, const char *id,
+                            const struct tw_docker_exec *exec, struct tw_err *err)
+{
+    tw_auto_free char *name = NULL;
+    json_auto_t *body = json_pack("{s:b, s:b}", "Detach", 1, "Tty", 0);
+    int r = exec_create(d, id, exec, false, &name, err);
+
+    return r < 0 ? r
+                 : docker_ask(d,
+                              (struct docker_ask){
+                                  .method = "POST",
+                                  .path = docker_path("/exec/%s/start", name),
+                                  .what = "command in container",
+                                  .subject = id,
+                                  .body = body},
+                              NULL, err);
 }

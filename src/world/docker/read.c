@@ -279,6 +279,22 @@ static void read_ports(struct tw_arena *a, const json_t *map,
     }
 }
 
+static void read_ulimits(struct tw_arena *a, const json_t *list,
+                         struct tw_docker_container *c)
+{
+    size_t i;
+    json_t *u;
+
+    json_array_foreach (list, i, u) {
+        struct tw_docker_ulimit limit = {.name = text(a, at(u, "Name")),
+                                         .soft = json_integer_value(at(u, "Soft")),
+                                         .hard = json_integer_value(at(u, "Hard"))};
+
+        if (limit.name)
+            TW_PUSH(a, &c->ulimits, limit);
+    }
+}
+
 int tw_docker_container_read(struct tw_arena *a, const json_t *inspected,
                              struct tw_docker_container *ret, struct tw_err *err)
 {
@@ -306,6 +322,7 @@ int tw_docker_container_read(struct tw_arena *a, const json_t *inspected,
     read_tmpfs(a, at(inspected, "HostConfig/Tmpfs"), &c);
     read_networks(a, at(inspected, "NetworkSettings/Networks"), &c);
     read_ports(a, at(inspected, "NetworkSettings/Ports"), &c);
+    read_ulimits(a, at(inspected, "HostConfig/Ulimits"), &c);
     json_array_foreach (at(inspected, "HostConfig/Devices"), i, device) {
         const char *path = text(a, at(device, "PathOnHost"));
 
