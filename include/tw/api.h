@@ -19,7 +19,14 @@ struct tw_api_options {
     struct tw_hooks hooks;
     int max_parallel;
     double timeout_minutes, default_hours, approval_hours, sync_minutes, retention_days;
-    const char *worker;             /* program of the workers; NULL: this one */
+    int64_t memory_bytes;           /* of all simulations at once; 0: no bound */
+    struct tw_helper *helper;       /* taken by tw_api_open() */
+    const char *reconnect;          /* its socket, where it is not ours alone */
+    /* Called when what only root may read was read, and before there are threads, files and sockets:
+     * gives privileges up. NULL: nothing to give up. */
+    int (*settle)(void *arg, struct tw_err *err);
+    void (*lost)(void *arg);        /* the helper is gone for good: the daemon has to end */
+    void *arg;
 };
 struct tw_api;
 int tw_api_open(const struct tw_api_options *options, struct tw_api **ret, struct tw_err *err);

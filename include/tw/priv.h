@@ -114,6 +114,8 @@ int tw_priv_cgroup_fd(const struct tw_priv_cgroup *g); /* for tw_spawn; -1: none
 /* The calling process enters and sees the group as the root of all (a fresh child of
  * tw_priv_spawn; allocates nothing). */
 int tw_priv_cgroup_join(const struct tw_priv_cgroup *g, struct tw_err *err);
+/* The same, the view of the groups unchanged. */
+int tw_priv_cgroup_enter(const struct tw_priv_cgroup *g, struct tw_err *err);
 int tw_priv_cgroup_freeze(struct tw_priv_cgroup *g, bool frozen, struct tw_err *err);
 int tw_priv_cgroup_limit(struct tw_priv_cgroup *g, int64_t memory_bytes, double cpus,
                          struct tw_err *err);
@@ -257,6 +259,23 @@ int tw_priv_confine_root(const struct tw_filter *filter, struct tw_err *err);
 /* In the supervisor: 0 … TW_USER_RANGE - 1 inside are base + … outside. */
 #define TW_USER_RANGE 65536
 int tw_priv_map_users(pid_t pid, unsigned base, struct tw_err *err);
+
+/* ---- this program's own processes give up what they do not need, for good ---- */
+
+enum tw_own_filter {
+    TW_FILTER_DAEMON, /* HTTP, JSON, store: starts no program and no process, makes nothing executable */
+    TW_FILTER_HELPER, /* and its workers: what makes sandboxes, and nothing of the kernel beside it */
+    TW_OWN_FILTER_COUNT
+};
+int tw_priv_own_filter(enum tw_own_filter which, const struct tw_filter **ret, struct tw_err *err);
+/* The calling process becomes uid and gid (where it is root), without groups and capabilities, low
+ * ports excepted, without a way back, in the filter. Before threads are made. */
+int tw_priv_settle(unsigned uid, unsigned gid, bool low_ports, enum tw_own_filter which,
+                   struct tw_err *err);
+/* The calling process stays who it is and keeps the capabilities that sandboxes are made with; those
+ * it starts have no more. Before threads are made. */
+int tw_priv_bound(struct tw_err *err);
+
 /* Gives back the memory that a child shares with its parent and will not use: what lies
  * neither on the calling stack nor in a file or shared mapping is gone afterwards. */
 void tw_priv_drop_memory(void);

@@ -44,13 +44,16 @@ int tw_run_sweep(const struct tw_run_options *options, struct tw_simulation **si
 int tw_run_sync(const struct tw_run_options *options, struct tw_simulation *sim,
                 struct tw_err *err);
 
-/* ---- several at once, each in a process of its own (docs/internals/queue.md) ----
- * A crash costs one simulation. A worker is this program, started as `twin _worker`: its job comes on
- * standard input, events and the result go out as lines of JSON. */
+/* ---- several at once, each in a process of its own (docs/internals/api.md) ----
+ * A crash costs one simulation. A worker is this program, started by the privileged helper as
+ * `twin _worker VERB STATE_DIR [POLICY]`: its job comes on standard input, events and the result go out
+ * as lines of JSON. */
 
-/* The worker's side; returns its exit code. */
-int tw_worker_main(const volatile bool *cancel);
+/* The worker's side; argv begins with the verb. Returns its exit code. */
+int tw_worker_main(int argc, char **argv, const volatile bool *cancel);
+const char *const *tw_worker_verbs(void); /* NULL-terminated */
 
+struct tw_helper;
 struct tw_queue;
 struct tw_job {
     const char *id;         /* of the simulation, or of a sync */
@@ -58,6 +61,7 @@ struct tw_job {
     int priority;           /* higher is sooner; equal ones by arrival */
     const char *simulation; /* its body as JSON */
     const char *environment, *target, *type; /* for whoever is told */
+    int64_t memory_bytes;   /* its twins may take together; 0: not known */
 };
 /* How a job ended. body NULL: none came (crash, time-out while clearing …), why tells. */
 struct tw_job_end {
@@ -69,13 +73,16 @@ struct tw_job_end {
     double seconds;
 };
 struct tw_queue_options {
-    const char *program, *state_dir, *policy_path; /* program NULL: this one */
+    struct tw_helper *helper; /* starts the workers; taken */
+    const char *reconnect;  /* the helper's socket, to go back to when it was restarted; NULL: none */
     int max_parallel;       /* 0: 10 */
+    int64_t memory_bytes;   /* of all together; 0: no bound. A job that is larger than all of it runs alone */
     double timeout_s;       /* 0: 30 minutes */
     /* All on the queue's thread. */
     void (*started)(void *arg, const struct tw_job *job);
     void (*event)(void *arg, const struct tw_job *job, const json_t *event);
     void (*ended)(void *arg, const struct tw_job_end *end);
+    void (*lost)(void *arg);  /* the helper is gone and there is no way back */
     void *arg;
 };
 int tw_queue_open(const struct tw_queue_options *options, struct tw_queue **ret,

@@ -1,7 +1,7 @@
 /* The daemon: opened in the order in which its parts need each other, closed in the reverse. */
 #include "api_internal.h"
 
-#include "tw/priv.h"
+#include "tw/helper.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -211,12 +211,21 @@ static int start_threads(struct tw_api *api, struct tw_err *err)
                : tw_fail(err, -EAGAIN, "the threads of the daemon could not be started");
 }
 
+static void queue_lost(void *arg)
+{
+    const struct tw_api *api = arg;
+
+    if (api->o->lost)
+        api->o->lost(api->o->arg);
+}
+
 static int open_parts(struct tw_api *api, struct tw_err *err)
 {
     const struct tw_api_options *o = api->o;
-    struct tw_queue_options queue = {.program = o->worker,
-                                     .state_dir = o->state_dir,
-                                     .policy_path = o->policy_path,
+    struct tw_queue_options queue = {.helper = o->helper,
+                                     .reconnect = o->reconnect,
+                                     .memory_bytes = o->memory_bytes,
+                                     .lost = queue_lost,
                                      .max_parallel = o->max_parallel,
                                      .timeout_s = o->timeout_minutes * 60,
                                      .started = api_job_started,
@@ -234,6 +243,8 @@ static int open_parts(struct tw_api *api, struct tw_err *err)
                                    .arg = api};
     int r = read_config(api, err);
 
+    if (r == 0 && o->settle)
+        r = o->settle(o->arg, err);
     if (r == 0)
         r = tw_store_pool_open(o->state_dir, &api->pool, err);
     if (r == 0)
@@ -241,7 +252,9 @@ static int open_parts(struct tw_api *api, struct tw_err *err)
     if (r == 0)
         r = tw_ws_hub_open(&ws, &api->hub, err);
     if (r == 0)
-        r = tw_queue_open(&queue, &api->queue, err);
+        r = tw_queue_open(&queue, &api->queue, err); /* takes the helper, also when it fails */
+    else
+        tw_helper_free(o->helper);
     http.cert = api->cert;
     http.key = api->key;
     if (r == 0)
@@ -267,7 +280,7 @@ int tw_api_open(const struct tw_api_options *options, struct tw_api **ret,
                 struct tw_err *err)
 {
     struct tw_api *api = tw_alloc(sizeof *api);
-    int removed = 0, r;
+    int r;
 
     api->o = options;
     api->arena = tw_arena_new();
@@ -279,8 +292,6 @@ int tw_api_open(const struct tw_api_options *options, struct tw_api **ret,
     (void)pthread_mutex_init(&api->env_lock, NULL);
     (void)pthread_mutex_init(&api->stream_lock, NULL);
     raise_descriptors();
-    if (tw_priv_reap(options->state_dir, &removed, NULL) == 0 && removed)
-        tw_log(TW_LOG_INFO, "%d things that a killed run had left were removed", removed);
     r = open_parts(api, err);
     if (r == 0)
         r = tw_store_pool_write_wait(api->pool, started_work, api, err);

@@ -1,48 +1,25 @@
-/* The daemon: configuration, start, signals, end. */
+/* The daemon: configuration, its helper, its rights given up, signals, end. */
 #include "cmd_internal.h"
 #include "config.h"
+#include "notify.h"
+
+#include "tw/helper.h"
+#include "tw/priv.h"
 
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
-
-/* systemd's protocol: one datagram to the socket that NOTIFY_SOCKET names. */
-static void notify(const char *state)
-{
-    const char *path = getenv("NOTIFY_SOCKET");
-    struct sockaddr_un to = {.sun_family = AF_UNIX};
-    tw_auto_close int fd = -1;
-
-    if (!path || !*path || strlen(path) >= sizeof(to.sun_path))
-        return;
-    memcpy(to.sun_path, path, strlen(path));
-    if (*path == '@')
-        to.sun_path[0] = '\0';
-    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0)
-        (void)sendto(fd, state, strlen(state), MSG_NOSIGNAL, (const struct sockaddr *)&to,
-                     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)));
-}
-
-static int watchdog_ms(void)
-{
-    const char *text = getenv("WATCHDOG_USEC");
-    long long us = text ? strtoll(text, NULL, 10) : 0;
-
-    return us > 0 ? (int)(us / 3000) : -1;
-}
 
 /* Until a signal asks for the end. */
 static int wait_for_signal(void)
 {
     struct signalfd_siginfo info = {0};
-    int every = watchdog_ms();
+    int every = cmd_watchdog_ms();
     sigset_t set;
     tw_auto_close int fd = -1;
 
@@ -56,7 +33,7 @@ static int wait_for_signal(void)
 
         if (poll(&p, 1, every) > 0 && read(fd, &info, sizeof(info)) == sizeof(info))
             return (int)info.ssi_signo;
-        notify("WATCHDOG=1");
+        cmd_notify("WATCHDOG=1");
     }
 }
 
@@ -84,33 +61,123 @@ static int load(struct cmd_args *args, struct cmd_config *c, struct tw_err *err)
     if (args->policy)
         c->api.policy_path = args->policy;
     c->api.state_dir = args->state_dir;
-    c->api.worker = getenv("TWIN_WORKER");
-    return tw_env_declare(args->state_dir, &c->environments, err);
+    if (!c->helper_socket && geteuid() != 0 && access(TW_HELPER_SOCKET, R_OK | W_OK) == 0)
+        c->helper_socket = TW_HELPER_SOCKET;
+    /* targets are paths that root reads: a helper of its own user declares them, not we */
+    return c->helper_socket ? 0 : tw_env_declare(args->state_dir, &c->environments, err);
+}
+
+/* ---- the helper, and what is given up once it stands ---- */
+
+struct serving {
+    struct cmd_config config;
+    struct tw_owner owner;
+    volatile bool lost;
+};
+
+#define MOST_THREADS 512
+
+static bool is_low(const char *listen)
+{
+    const char *colon = strrchr(listen, ':');
+    long port = colon ? strtol(colon + 1, NULL, 10) : 0;
+
+    return port > 0 && port < 1024;
+}
+
+static void limit(int what, rlim_t most)
+{
+    struct rlimit l = {most, most};
+
+    (void)setrlimit(what, &l);
+}
+
+/* From here on whoever owns this process owns the history and nothing of the host. */
+static int settle(void *arg, struct tw_err *err)
+{
+    struct serving *v = arg;
+    const char *key = v->config.api.audit_key;
+    tw_auto_free char *dir =
+        key && strrchr(key, '/') ? strndup(key, (size_t)(strrchr(key, '/') - key)) : NULL;
+    struct tw_err why = {0};
+
+    limit(RLIMIT_CORE, 0);
+    if (geteuid() == 0) {
+        limit(RLIMIT_NPROC, MOST_THREADS);
+        if (tw_helper_narrow(v->config.api.state_dir, dir, &why) < 0)
+            tw_log(TW_LOG_WARNING, "the daemon sees all files that its user may see: %s",
+                   why.text);
+    }
+    return tw_priv_settle(v->owner.uid, v->owner.gid, is_low(v->config.api.listen),
+                          TW_FILTER_DAEMON, err);
+}
+
+static void on_lost(void *arg)
+{
+    struct serving *v = arg;
+
+    v->lost = true;
+    (void)kill(getpid(), SIGTERM);
+}
+
+/* One that runs already (two units), or else one of our own. */
+static int open_helper(struct cmd_config *c, struct tw_err *err)
+{
+    tw_auto_free char *most = tw_strf("%d", c->api.max_parallel);
+    tw_auto_free char *bytes = tw_strf("%lld", (long long)c->api.memory_bytes);
+    const char *argv[] = {"twin", "_helper", c->api.state_dir, most, bytes,
+                          c->api.policy_path, NULL};
+
+    c->api.reconnect = c->helper_socket;
+    return c->helper_socket ? tw_helper_connect(c->helper_socket, &c->api.helper, err)
+                            : tw_helper_start("/proc/self/exe", argv, &c->api.helper, err);
+}
+
+static int open_daemon(struct cmd_args *args, struct serving *v, struct tw_api **ret,
+                       struct tw_err *err)
+{
+    struct cmd_config *c = &v->config;
+    int r = load(args, c, err);
+
+    if (r == 0)
+        r = tw_helper_account(c->user, &v->owner, err);
+    if (r == 0)
+        r = tw_helper_share(c->api.state_dir, c->api.audit_key, &v->owner, err);
+    if (r == 0)
+        r = open_helper(c, err);
+    if (r < 0)
+        return r;
+    c->api.settle = settle;
+    c->api.lost = on_lost;
+    c->api.arg = v;
+    return tw_api_open(&c->api, ret, err);
 }
 
 static int run(struct cmd_args *args, struct tw_err *err)
 {
-    struct cmd_config c;
+    struct serving v = {0};
     struct tw_api *api;
     int r;
 
     if (args->rest.count)
         return tw_fail(err, -EINVAL, "twin serve takes no '%s'", args->rest.items[0]);
     block_signals();
-    r = load(args, &c, err);
-    if (r == 0)
-        r = tw_api_open(&c.api, &api, err);
+    cmd_notify_open();
+    r = open_daemon(args, &v, &api, err);
     if (r < 0)
         return r;
     /* Standard output has the one line that a script waits for. */
-    printf("twin serves on %s port %d%s\n", c.api.cert_file ? "https" : "http",
-           tw_api_port(api), c.origin ? "" : ", without a configuration file");
+    printf("twin serves on %s port %d%s\n", v.config.api.cert_file ? "https" : "http",
+           tw_api_port(api), v.config.origin ? "" : ", without a configuration file");
     (void)fflush(stdout);
-    notify("READY=1");
+    cmd_notify("READY=1");
     (void)wait_for_signal();
-    notify("STOPPING=1");
+    cmd_notify("STOPPING=1");
     tw_api_close(api);
-    return 0;
+    return v.lost ? tw_fail(err, -ECONNRESET,
+                            "the privileged helper ended, and without it nothing can be "
+                            "simulated; what was accepted is taken up by the next start")
+                  : 0;
 }
 
 extern const struct cmd cmd_serve;

@@ -3,15 +3,14 @@
 
 static int run(int argc, char **argv)
 {
-    (void)argc, (void)argv;
     cmd_catch_signals();
-    return tw_worker_main(&cmd_cancelled);
+    return tw_worker_main(argc - 1, argv + 1, &cmd_cancelled);
 }
 
 extern const struct cmd cmd_worker;
 const struct cmd cmd_worker = {
     .name = "_worker",
-    .usage = "_worker",
+    .usage = "_worker VERB STATE_DIR [POLICY]",
     .summary = "runs the job that it reads from standard input",
     .options = " ",
     .hidden = true,

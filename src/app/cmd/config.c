@@ -40,6 +40,8 @@ static const struct row {
     {"/server/tls_key", TEXT, AT(api.key_file), 0, 0, 0, NULL},
     {"/server/anonymous", TEXT, AT(api.anonymous), 0, 0, 0, "operator"},
     {"/server/default_environment", TEXT, AT(api.default_environment), 0, 0, 0, NULL},
+    {"/server/user", TEXT, AT(user), 0, 0, 0, NULL},
+    {"/sandbox/helper_socket", TEXT, AT(helper_socket), 0, 0, 0, NULL},
     {"/store/audit_key", TEXT, AT(api.audit_key), 0, 0, 0, NULL},
     {"/policy/file", TEXT, AT(api.policy_path), 0, 0, 0, NULL},
     {"/approval/expires_hours", NUMBER, AT(api.approval_hours), 0.01, 8760, 72, NULL},
@@ -53,6 +55,7 @@ static const char *const containers[] = {"",
                                          "/server",
                                          "/server/names",
                                          "/server/plain_networks",
+                                         "/sandbox",
                                          "/store",
                                          "/policy",
                                          "/approval",
@@ -434,7 +437,10 @@ int cmd_config_read(struct tw_arena *a, const char *text, const char *origin,
         r = read_environments(&rd);
     if (r == 0)
         r = check_hooks(&rd);
-    return r < 0 ? r : read_variables(a, ret, err);
+    if (r == 0)
+        r = read_variables(a, ret, err);
+    ret->api.memory_bytes = (int64_t)(ret->max_memory_gb * (double)(1 << 30));
+    return r;
 }
 
 int cmd_config_load(struct tw_arena *a, const char *path, struct cmd_config *ret,

@@ -8,8 +8,11 @@
 struct cmd_config {
     struct tw_api_options api;
     struct tw_env_list environments;
-    double confidence_threshold, failure_sensitivity, acceleration_factor, max_memory_gb,
-        cpu_cores; /* checked and shown; the policy and the engines have their own */
+    double confidence_threshold, failure_sensitivity,
+        acceleration_factor; /* checked and shown; the policy and the engines have their own */
+    double max_memory_gb, cpu_cores;
+    const char *user;          /* the daemon's account; NULL: "twin" */
+    const char *helper_socket; /* of a helper that runs by itself; NULL: where it stands by default */
     const char *origin; /* the file that was read, or NULL */
 };
 /* path NULL: $XDG_CONFIG_HOME/twin/twin.yaml, then /etc/twin/twin.yaml, then the defaults alone. */

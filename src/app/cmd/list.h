@@ -14,6 +14,7 @@
     X(token)                                                                             \
     X(policy)                                                                            \
     X(serve)                                                                             \
+    X(sandboxd)                                                                          \
     X(doctor)                                                                            \
     X(reap)                                                                              \
     X(version)                                                                           \
@@ -21,4 +22,5 @@
     X(standin)                                                                           \
     X(client)                                                                            \
     X(worker)                                                                            \
+    X(helper)                                                                            \
     X(routes)

@@ -163,6 +163,16 @@ int tw_audit_add(struct tw_audit *au, struct tw_store *s, const struct tw_actor 
     return r;
 }
 
+/* What root's command line writes is the daemon's as well, whose the key is. */
+static void give_away(const struct tw_audit *au)
+{
+    tw_auto_free char *key = strndup(au->head_path, strlen(au->head_path) - strlen(".head"));
+    struct stat st;
+
+    if (geteuid() == 0 && lstat(key, &st) == 0 && st.st_uid != 0)
+        (void)!lchown(au->head_path, st.st_uid, st.st_gid);
+}
+
 int tw_audit_mark(struct tw_audit *au, struct tw_err *err)
 {
     tw_auto_free char *text = NULL;
@@ -178,8 +188,10 @@ int tw_audit_mark(struct tw_audit *au, struct tw_err *err)
         return 0;
     text = tw_strf("%lld %s\n", (long long)seq, hex);
     r = tw_write_file(au->head_path, text, strlen(text), 0600, err);
-    if (r == 0)
+    if (r == 0) {
+        give_away(au);
         au->marked_seq = seq;
+    }
     return r;
 }
 

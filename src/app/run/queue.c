@@ -1,15 +1,15 @@
-/* Simulations in worker processes: the most urgent first, so many at once, each with a time-out. One
- * thread starts them, reads what they tell and buries them; a worker dies with that thread. */
+/* Simulations in worker processes: the most urgent first, so many at once and within so much memory,
+ * each with a time-out. One thread asks the helper for them, reads what they tell and takes leave of them;
+ * a worker dies with the helper's connection. */
 #include "run_internal.h"
+
+#include "tw/helper.h"
 
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +18,8 @@
 #define GRACE_NS          (30 * TW_SEC_NS) /* from TERM to KILL: tearing down takes its time */
 #define LINE_MAX_BYTES    ((size_t)64 << 20)
 #define MAX_PARALLEL      256
+#define TRY_AGAIN_NS      (500 * TW_MSEC_NS)
+#define MOST_LOST         2 /* then it is the simulation that costs us the helper */
 
 struct entry {
     struct entry *next;
@@ -26,10 +28,13 @@ struct entry {
     uint64_t order;
     bool cancel; /* asked for, under lock */
     /* while it runs */
-    pid_t pid;
+    uint32_t number; /* the helper's name for it */
     int out;
     struct tw_buf line;
-    int64_t begun_ns, told_ns; /* told: TERM was sent */
+    int64_t begun_ns, told_ns; /* told: it was asked to stop */
+    bool ended;                /* its process; end says how */
+    struct tw_helper_end end;
+    int lost;                  /* so often the helper went away beneath it */
     bool timed_out, cancelled;
     json_t *body; /* owned */
     bool refused;
@@ -37,7 +42,9 @@ struct entry {
 
 struct tw_queue {
     struct tw_queue_options o;
-    char *program, *state_dir, *policy_path;
+    struct tw_helper *helper; /* owned; NULL: gone */
+    int64_t tried_ns;         /* to go back to it */
+    uint32_t numbers;
     pthread_t thread;
     bool running;
     int wake;
@@ -45,6 +52,7 @@ struct tw_queue {
     struct entry *waiting, *active;
     uint64_t orders;
     struct tw_queue_counts counts;
+    int64_t memory_bytes; /* of all that run */
     bool closing;
 };
 
@@ -59,75 +67,37 @@ static void entry_free(struct entry *e)
 
 /* ---- starting a worker ---- */
 
-static char *make_input(const struct tw_queue *q, const struct tw_job *job)
+static char *make_input(const struct tw_job *job)
 {
     json_auto_t *json =
-        json_pack("{s:s, s:s, s:s, s:s?}", "verb", job->verb, "simulation",
-                  job->simulation, "state_dir", q->state_dir, "policy", q->policy_path);
+        json_pack("{s:s, s:s}", "verb", job->verb, "simulation", job->simulation);
 
     return tw_json_dump(json, JSON_COMPACT);
 }
 
-/* Input stands in memory: nobody waits for a worker to read it. */
-static int open_input(const char *text)
+static int start_worker(struct tw_queue *q, struct entry *e, struct tw_err *err)
 {
-    size_t len = strlen(text), at = 0;
-    int fd = memfd_create("job", MFD_CLOEXEC);
-
-    while (fd >= 0 && at < len) {
-        ssize_t n = write(fd, text + at, len - at);
-
-        if (n < 0 && errno != EINTR) {
-            (void)close(fd);
-            return -1;
-        }
-        at += n > 0 ? (size_t)n : 0;
-    }
-    if (fd >= 0)
-        (void)lseek(fd, 0, SEEK_SET);
-    return fd;
-}
-
-/* In the child: only async-signal-safe calls. */
-static void become(const struct tw_queue *q, int in, int out, pid_t parent)
-{
-    static const int back[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGCHLD};
-    char *argv[] = {q->program, (char[]){"_worker"}, NULL};
-    sigset_t none;
-
-    (void)sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
-    for (size_t i = 0; i < TW_COUNT_OF(back); i++)
-        (void)signal(back[i], SIG_DFL);
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent ||
-        setpgid(0, 0) < 0 || dup2(in, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0)
-        _exit(127);
-    (void)execv(q->program, argv);
-    _exit(127);
-}
-
-static int start_worker(struct tw_queue *q, struct entry *e)
-{
-    tw_auto_free char *input = make_input(q, &e->job);
-    tw_auto_close int in = open_input(input);
-    int out[2] = {-1, -1};
-    pid_t parent = getpid(), pid;
+    tw_auto_free char *input = make_input(&e->job);
+    tw_auto_close int in = tw_helper_input(input, strlen(input));
+    tw_auto_close int reading = -1, writing = -1;
+    int out[2], r;
 
     if (in < 0 || pipe2(out, O_CLOEXEC) < 0)
-        return -errno;
-    pid = fork();
-    if (pid == 0)
-        become(q, in, out[1], parent);
-    (void)close(out[1]);
-    if (pid < 0) {
-        int errnum = errno;
-
-        (void)close(out[0]);
-        return -errnum;
-    }
-    (void)fcntl(out[0], F_SETFL, O_NONBLOCK);
-    e->pid = pid;
-    e->out = out[0];
+        return tw_fail_errno(err, in < 0 ? -in : errno, "a worker's input and output");
+    reading = out[0];
+    writing = out[1];
+    (void)fcntl(reading, F_SETFL, O_NONBLOCK);
+    e->number = ++q->numbers ? q->numbers : ++q->numbers;
+    r = tw_helper_work(q->helper,
+                       &(struct tw_helper_job){.number = e->number,
+                                               .verb = e->job.verb,
+                                               .id = e->job.id,
+                                               .input = in,
+                                               .output = writing},
+                       err);
+    if (r < 0)
+        return r;
+    e->out = tw_take_fd(&reading);
     e->begun_ns = tw_now_ns();
     return 0;
 }
@@ -149,8 +119,15 @@ static void finish(struct tw_queue *q, struct entry *e, const char *why)
     entry_free(e);
 }
 
-static char *death_of(struct tw_queue *q, const struct entry *e, int status)
+static char *death_of(struct tw_queue *q, const struct entry *e)
 {
+    int status = e->end.status;
+
+    if (e->lost >= MOST_LOST)
+        return tw_strf("the privileged helper ended %d times while it ran; the helper's log says "
+                       "why", e->lost);
+    if (e->end.code < 0)
+        return tw_strf("no worker process could be started: %s", e->end.text);
     if (e->timed_out)
         return tw_strf("it was stopped after %.0f minutes (simulation.timeout_minutes)",
                        q->o.timeout_s / 60);
@@ -177,14 +154,12 @@ static bool has_answer(const struct entry *e)
 static void bury(struct tw_queue *q, struct entry *e)
 {
     tw_auto_free char *why = NULL;
-    int status = 0;
 
-    while (waitpid(e->pid, &status, 0) < 0 && errno == EINTR)
-        ;
     if (!e->body)
-        why = death_of(q, e, status);
+        why = death_of(q, e);
     (void)pthread_mutex_lock(&q->lock);
     q->counts.running--;
+    q->memory_bytes -= e->job.memory_bytes;
     (void)pthread_mutex_unlock(&q->lock);
     if (e->told_ns && !e->timed_out && !e->cancelled && !has_answer(e) &&
         tw_streq(e->job.verb, "run"))
@@ -209,12 +184,14 @@ static void read_event(struct tw_queue *q, struct entry *e, const char *line, si
     }
 }
 
-/* false: the worker has closed its end. */
-static bool read_events(struct tw_queue *q, struct entry *e)
+/* All that is there; at its end the pipe is closed. */
+static void read_events(struct tw_queue *q, struct entry *e)
 {
     char part[65536];
     ssize_t n;
 
+    if (e->out < 0)
+        return;
     while ((n = read(e->out, part, sizeof(part))) > 0) {
         const char *from = part, *end = part + n, *newline;
 
@@ -226,47 +203,132 @@ static bool read_events(struct tw_queue *q, struct entry *e)
         }
         tw_buf_add(&e->line, from, (size_t)(end - from));
     }
-    return n < 0 && (errno == EAGAIN || errno == EINTR);
+    if (n == 0 || (errno != EAGAIN && errno != EINTR))
+        tw_close_p(&e->out);
+}
+
+/* ---- the helper ---- */
+
+static void unlink_active(struct tw_queue *q, struct entry *e)
+{
+    (void)pthread_mutex_lock(&q->lock);
+    for (struct entry **at = &q->active; *at; at = &(*at)->next)
+        if (*at == e) {
+            *at = e->next;
+            break;
+        }
+    (void)pthread_mutex_unlock(&q->lock);
+}
+
+static void put_back(struct tw_queue *q, struct entry *e);
+
+/* Its workers died with it. What they had answered holds; the others begin again. */
+static void helper_gone(struct tw_queue *q)
+{
+    tw_helper_free(q->helper);
+    q->helper = NULL;
+    tw_log(TW_LOG_ERROR, "the privileged helper is gone%s",
+           q->o.reconnect ? "; its simulations begin again when it is back" : "");
+    for (struct entry *e; (e = q->active);) {
+        read_events(q, e);
+        unlink_active(q, e);
+        if (!e->body && !e->ended && !e->cancel && ++e->lost < MOST_LOST && !e->told_ns)
+            put_back(q, e);
+        else
+            bury(q, e);
+    }
+    if (!q->o.reconnect && q->o.lost)
+        q->o.lost(q->o.arg);
+}
+
+static void seek_helper(struct tw_queue *q)
+{
+    struct tw_err why = {0};
+
+    if (q->helper || !q->o.reconnect || tw_now_ns() - q->tried_ns < TRY_AGAIN_NS)
+        return;
+    q->tried_ns = tw_now_ns();
+    if (tw_helper_connect(q->o.reconnect, &q->helper, &why) == 0)
+        tw_log(TW_LOG_INFO, "the privileged helper is back");
+}
+
+static void hear_helper(struct tw_queue *q)
+{
+    struct tw_helper_end end;
+    int r = 0;
+
+    while (q->helper && (r = tw_helper_next(q->helper, &end)) > 0)
+        for (struct entry *e = q->active; e; e = e->next)
+            if (e->number == end.number) {
+                e->ended = true;
+                e->end = end;
+            }
+    if (r < 0)
+        helper_gone(q);
 }
 
 /* ---- the thread ---- */
 
-static struct entry *most_urgent(struct tw_queue *q)
+static struct entry **most_urgent(struct tw_queue *q)
 {
-    struct entry **best = NULL, *e;
+    struct entry **best = NULL;
 
     for (struct entry **at = &q->waiting; *at; at = &(*at)->next)
         if (!best || (*at)->job.priority > (*best)->job.priority ||
             ((*at)->job.priority == (*best)->job.priority &&
              (*at)->order < (*best)->order))
             best = at;
-    if (!best)
-        return NULL;
-    e = *best;
-    *best = e->next;
-    q->counts.waiting--;
-    return e;
+    return best;
+}
+
+/* The most urgent one waits for its memory rather than be overtaken by small ones for ever. What is
+ * larger than all there is runs alone. */
+static bool fits(const struct tw_queue *q, const struct entry *e)
+{
+    return !q->o.memory_bytes || !e->job.memory_bytes || !q->counts.running ||
+           q->memory_bytes + e->job.memory_bytes <= q->o.memory_bytes;
 }
 
 static struct entry *next_to_start(struct tw_queue *q)
 {
-    struct entry *e = NULL;
+    struct entry *e = NULL, **at;
 
     (void)pthread_mutex_lock(&q->lock);
-    if (!q->closing && q->counts.running < q->o.max_parallel)
-        e = most_urgent(q);
-    if (e)
+    at = !q->closing && q->counts.running < q->o.max_parallel ? most_urgent(q) : NULL;
+    if (at && fits(q, *at)) {
+        e = *at;
+        *at = e->next;
+        q->counts.waiting--;
         q->counts.running++;
+        q->memory_bytes += e->job.memory_bytes;
+    }
     (void)pthread_mutex_unlock(&q->lock);
     return e;
 }
 
+/* Before any other of its urgency: it was first. */
+static void put_back(struct tw_queue *q, struct entry *e)
+{
+    tw_close_p(&e->out);
+    tw_buf_clear(&e->line);
+    e->begun_ns = e->told_ns = 0;
+    e->ended = false;
+    (void)pthread_mutex_lock(&q->lock);
+    e->next = q->waiting;
+    q->waiting = e;
+    q->counts.waiting++;
+    q->counts.running--;
+    q->memory_bytes -= e->job.memory_bytes;
+    (void)pthread_mutex_unlock(&q->lock);
+}
+
 static void start_some(struct tw_queue *q)
 {
+    struct tw_err why = {0};
     struct entry *e;
 
-    while ((e = next_to_start(q))) {
-        int r = start_worker(q, e);
+    while (q->helper && (e = next_to_start(q))) {
+        int r = start_worker(q, e, &why);
 
         if (r == 0) {
             (void)pthread_mutex_lock(&q->lock);
@@ -275,14 +337,13 @@ static void start_some(struct tw_queue *q)
             (void)pthread_mutex_unlock(&q->lock);
             if (q->o.started)
                 q->o.started(q->o.arg, &e->job);
+        } else if (r == -ECONNRESET) {
+            put_back(q, e);
+            helper_gone(q);
         } else {
-            tw_auto_free char *why =
-                tw_strf("no worker process could be started: %s", strerror(-r));
-
-            (void)pthread_mutex_lock(&q->lock);
-            q->counts.running--;
-            (void)pthread_mutex_unlock(&q->lock);
-            finish(q, e, why);
+            e->end.code = r;
+            memcpy(e->end.text, why.text, sizeof(e->end.text) - 1);
+            bury(q, e);
         }
     }
 }
@@ -323,21 +384,10 @@ static void look_after(struct tw_queue *q, struct entry *e, int64_t now, bool cl
         e->timed_out = late && !cancel;
         e->cancelled = cancel;
         e->told_ns = now;
-        (void)kill(e->pid, SIGTERM);
+        (void)tw_helper_stop(q->helper, e->number, false, NULL);
     }
     if (e->told_ns && now - e->told_ns > GRACE_NS)
-        (void)kill(e->pid, SIGKILL);
-}
-
-static void unlink_active(struct tw_queue *q, struct entry *e)
-{
-    (void)pthread_mutex_lock(&q->lock);
-    for (struct entry **at = &q->active; *at; at = &(*at)->next)
-        if (*at == e) {
-            *at = e->next;
-            break;
-        }
-    (void)pthread_mutex_unlock(&q->lock);
+        (void)tw_helper_stop(q->helper, e->number, true, NULL);
 }
 
 static bool is_closing(struct tw_queue *q)
@@ -353,23 +403,25 @@ static bool is_closing(struct tw_queue *q)
 /* One round: waits for something to happen, at most a little. */
 static void watch(struct tw_queue *q, bool closing)
 {
-    struct pollfd fds[MAX_PARALLEL + 1] = {{.fd = q->wake, .events = POLLIN}};
-    struct entry *entries[MAX_PARALLEL];
-    nfds_t n = 0;
+    struct pollfd fds[MAX_PARALLEL + 2] = {
+        {.fd = q->wake, .events = POLLIN},
+        {.fd = q->helper ? tw_helper_fd(q->helper) : -1, .events = POLLIN}};
+    nfds_t n = 2;
     uint64_t count;
 
     /* Only this thread changes the list, so it may be walked without the lock. */
-    for (struct entry *e = q->active; e && n < MAX_PARALLEL; e = e->next) {
-        entries[n++] = e;
-        fds[n] = (struct pollfd){.fd = e->out, .events = POLLIN};
-    }
-    (void)poll(fds, n + 1, n ? 250 : 1000);
+    for (struct entry *e = q->active; e && n < TW_COUNT_OF(fds); e = e->next)
+        fds[n++] = (struct pollfd){.fd = e->out, .events = POLLIN};
+    (void)poll(fds, n, q->active || !q->helper ? 250 : 1000);
     (void)!read(q->wake, &count, sizeof(count));
-    for (nfds_t i = 0; i < n; i++) {
-        look_after(q, entries[i], tw_now_ns(), closing);
-        if (fds[i + 1].revents && !read_events(q, entries[i])) {
-            unlink_active(q, entries[i]);
-            bury(q, entries[i]);
+    hear_helper(q);
+    for (struct entry *e = q->active, *next; e && q->helper; e = next) {
+        next = e->next;
+        look_after(q, e, tw_now_ns(), closing);
+        read_events(q, e);
+        if (e->ended) {
+            unlink_active(q, e);
+            bury(q, e);
         }
     }
 }
@@ -382,6 +434,7 @@ static void *queue_main(void *arg)
     while (!closing || q->active) {
         closing = is_closing(q);
         drop_cancelled(q);
+        seek_helper(q);
         if (!closing)
             start_some(q);
         if (!closing || q->active)
@@ -412,7 +465,8 @@ void tw_queue_add(struct tw_queue *q, const struct tw_job *job)
                              .simulation = tw_arena_strdup(e->arena, job->simulation),
                              .environment = tw_arena_strdup(e->arena, job->environment),
                              .target = tw_arena_strdup(e->arena, job->target),
-                             .type = tw_arena_strdup(e->arena, job->type)};
+                             .type = tw_arena_strdup(e->arena, job->type),
+                             .memory_bytes = job->memory_bytes};
     (void)pthread_mutex_lock(&q->lock);
     e->order = q->orders++;
     e->next = q->waiting;
@@ -453,14 +507,6 @@ struct tw_queue_counts tw_queue_counts(struct tw_queue *q)
     return counts;
 }
 
-static char *own_program(void)
-{
-    char path[4096];
-    ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
-
-    return n > 0 ? strndup(path, (size_t)n) : strdup("/usr/bin/twin");
-}
-
 int tw_queue_open(const struct tw_queue_options *options, struct tw_queue **ret,
                   struct tw_err *err)
 {
@@ -472,9 +518,7 @@ int tw_queue_open(const struct tw_queue_options *options, struct tw_queue **ret,
     q->o.timeout_s = q->o.timeout_s > 0 ? q->o.timeout_s : DEFAULT_TIMEOUT_S;
     if (q->o.max_parallel > MAX_PARALLEL)
         q->o.max_parallel = MAX_PARALLEL;
-    q->program = options->program ? strdup(options->program) : own_program();
-    q->state_dir = strdup(options->state_dir);
-    q->policy_path = options->policy_path ? strdup(options->policy_path) : NULL;
+    q->helper = options->helper;
     (void)pthread_mutex_init(&q->lock, NULL);
     q->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (q->wake < 0)
@@ -510,8 +554,6 @@ void tw_queue_close(struct tw_queue *q)
     }
     tw_close_p(&q->wake);
     (void)pthread_mutex_destroy(&q->lock);
-    free(q->program);
-    free(q->state_dir);
-    free(q->policy_path);
+    tw_helper_free(q->helper);
     free(q);
 }

@@ -126,15 +126,17 @@ static const char *text_of(const json_t *job, const char *key)
     return json_string_value(json_object_get(job, key));
 }
 
-int tw_worker_main(const volatile bool *cancel)
+/* Verb, state directory and policy come from whoever started it and are stronger than the job, which
+ * was written by somebody with fewer rights. */
+int tw_worker_main(int argc, char **argv, const volatile bool *cancel)
 {
     tw_auto(tw_simulation) *sim = NULL;
     struct telling telling = {0};
     json_auto_t *job = NULL;
     struct tw_err err = {0};
     int r = read_job(&job, &err);
-    struct tw_run_options options = {.state_dir = text_of(job, "state_dir"),
-                                     .policy_path = text_of(job, "policy"),
+    struct tw_run_options options = {.state_dir = argc > 1 ? argv[1] : NULL,
+                                     .policy_path = argc > 2 ? argv[2] : NULL,
                                      .event = tell,
                                      .arg = &telling,
                                      .cancel = cancel,
@@ -143,9 +145,18 @@ int tw_worker_main(const volatile bool *cancel)
     if (r == 0)
         r = tw_simulation_from_json(text_of(job, "simulation"), &sim, &err);
     for (size_t i = 0; i < TW_COUNT_OF(verbs) && r == 0; i++)
-        if (tw_streq(verbs[i].name, text_of(job, "verb")))
+        if (argc > 0 && tw_streq(verbs[i].name, argv[0]))
             return write_line(verbs[i].run(&options, sim)) ? 0 : 1;
     tw_log(TW_LOG_ERROR, "worker: %s",
            r < 0 ? err.text : "the job has no verb that is known");
     return 1;
+}
+
+const char *const *tw_worker_verbs(void)
+{
+    static const char *names[TW_COUNT_OF(verbs) + 1];
+
+    for (size_t i = 0; i < TW_COUNT_OF(verbs); i++)
+        names[i] = verbs[i].name;
+    return names;
 }

@@ -51,9 +51,12 @@ int tw_write_file(const char *path, const void *data, size_t len, unsigned mode,
                   struct tw_err *err)
 {
     tw_auto_free char *fresh = tw_strf("%s.tmp.%d", path, (int)getpid());
-    tw_auto_close int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+    tw_auto_close int fd = -1;
     int r;
 
+    /* of a process killed at it, or put there by somebody else: never written through */
+    (void)unlink(fresh);
+    fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
     if (fd < 0)
         return tw_fail_errno(err, errno, "creating '%s'", fresh);
     r = write_all(fd, data, len);

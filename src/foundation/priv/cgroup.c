@@ -590,7 +590,7 @@ static bool born_into(const char *group)
     return strstr(line, group) != NULL;
 }
 
-int tw_priv_cgroup_join(const struct tw_priv_cgroup *g, struct tw_err *err)
+int tw_priv_cgroup_enter(const struct tw_priv_cgroup *g, struct tw_err *err)
 {
     const struct priv_cgroup_layout *l = priv_cgroup_layout();
 
@@ -601,6 +601,15 @@ int tw_priv_cgroup_join(const struct tw_priv_cgroup *g, struct tw_err *err)
             return tw_fail_errno(err, errno, "entering cgroup '%s' of '%s'", g->path,
                                  l->mounts[i].path);
     }
+    return 0;
+}
+
+int tw_priv_cgroup_join(const struct tw_priv_cgroup *g, struct tw_err *err)
+{
+    int r = tw_priv_cgroup_enter(g, err);
+
+    if (r < 0)
+        return r;
     /* only now: the view begins where its maker stands */
     if (unshare(CLONE_NEWCGROUP) < 0 && errno != EINVAL)
         return tw_fail_errno(err, errno, "making cgroup '%s' the root of its view",

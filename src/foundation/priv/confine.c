@@ -64,7 +64,7 @@ static int drop_sets(unsigned keep)
 
 /* Without the flag older kernels would slow a filtered process down (speculative store
  * bypass), which the target is not. */
-static int load(const struct tw_filter *filter)
+int priv_filter_load(const struct tw_filter *filter)
 {
     struct sock_fprog program = {.len = filter->len, .filter = filter->code};
 
@@ -86,7 +86,7 @@ static int give_up_rest(const struct tw_filter *filter, struct tw_err *err)
     /* a change of identity has cleared it */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
         return tw_fail_errno(err, errno, "asking to die with the parent");
-    r = filter ? load(filter) : 0;
+    r = filter ? priv_filter_load(filter) : 0;
     return r < 0 ? tw_fail_errno(err, -r, "loading the filter of system calls") : 0;
 }
 
@@ -107,6 +107,76 @@ int tw_priv_confine(unsigned uid, unsigned gid, const struct tw_filter *filter,
     if (r < 0)
         return tw_fail_errno(err, -r, "dropping capabilities");
     return give_up_rest(filter, err);
+}
+
+/* In a container even root has not all of them. */
+static unsigned permitted(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2] = {{0}};
+
+    return syscall(SYS_capget, &header, data) < 0 ? 0 : data[0].permitted;
+}
+
+int tw_priv_settle(unsigned uid, unsigned gid, bool low_ports, enum tw_own_filter which,
+                   struct tw_err *err)
+{
+    unsigned keep = low_ports ? permitted() & 1U << CAP_NET_BIND_SERVICE : 0;
+    const struct tw_filter *filter;
+    int r = tw_priv_own_filter(which, &filter, err);
+
+    if (r < 0)
+        return r;
+    if (geteuid() == 0) {
+        r = drop_bounding(keep);
+        if (r == 0 && prctl(PR_SET_SECUREBITS, LOCKED_BITS | SECBIT_KEEP_CAPS, 0, 0, 0) < 0)
+            r = -errno;
+        if (r == 0)
+            r = become(uid, gid);
+        if (r == 0)
+            r = drop_sets(keep);
+        if (r < 0)
+            return tw_fail_errno(err, -r, "becoming uid %u, gid %u", uid, gid);
+    }
+    /* nobody of that uid may look into this process, and it leaves no core behind */
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return tw_fail_errno(err, errno, "giving up new privileges");
+    r = priv_filter_load(filter);
+    return r < 0 ? tw_fail_errno(err, -r, "loading the filter of system calls") : 0;
+}
+
+/* What sandboxes are made with. Not among them: modules, raw devices, reboot, the audit log, bpf,
+ * perf, and whatever else has a number above 31 but none here. SYS_TIME is for time namespaces; the
+ * filter refuses to set this host's clocks. */
+#define HELPER_CAPS                                                                      \
+    ((1U << CAP_CHOWN) | (1U << CAP_DAC_OVERRIDE) | (1U << CAP_DAC_READ_SEARCH) |        \
+     (1U << CAP_FOWNER) | (1U << CAP_FSETID) | (1U << CAP_KILL) | (1U << CAP_SETGID) |   \
+     (1U << CAP_SETUID) | (1U << CAP_SETPCAP) | (1U << CAP_NET_BIND_SERVICE) |           \
+     (1U << CAP_NET_ADMIN) | (1U << CAP_NET_RAW) | (1U << CAP_IPC_LOCK) |                \
+     (1U << CAP_SYS_CHROOT) | (1U << CAP_SYS_PTRACE) | (1U << CAP_SYS_ADMIN) |           \
+     (1U << CAP_SYS_NICE) | (1U << CAP_SYS_RESOURCE) | (1U << CAP_SYS_TIME) |            \
+     (1U << CAP_MKNOD) | (1U << CAP_SETFCAP))
+
+int tw_priv_bound(struct tw_err *err)
+{
+    const struct tw_filter *filter;
+    int r = tw_priv_own_filter(TW_FILTER_HELPER, &filter, err);
+
+    if (r < 0)
+        return r;
+    if (geteuid() == 0) {
+        r = drop_bounding(HELPER_CAPS);
+        if (r == 0)
+            r = drop_sets(HELPER_CAPS & permitted());
+        if (r < 0)
+            return tw_fail_errno(err, -r, "dropping the capabilities not needed");
+    }
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ||
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return tw_fail_errno(err, errno, "giving up new privileges");
+    r = priv_filter_load(filter);
+    return r < 0 ? tw_fail_errno(err, -r, "loading the filter of system calls") : 0;
 }
 
 int tw_priv_own_users(struct tw_err *err)

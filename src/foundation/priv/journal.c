@@ -56,13 +56,13 @@ static int lock_file(int fd)
 }
 
 /* A reaper may lock and remove the file between our creating and our locking it: then
- * again. */
+ * again; and so long as it takes somebody of that id, just killed, to be gone. */
 static int create_locked(const char *path, int *ret_fd, struct tw_err *err)
 {
     struct stat st;
     int r = 0;
 
-    for (int tries = 0; tries < 100; tries++) {
+    for (int tries = 0; tries < 2000; tries++) {
         tw_auto_close int fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 
         if (fd < 0)

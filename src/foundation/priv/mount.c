@@ -53,8 +53,13 @@ static int mount_image(const char *state_dir, struct tw_err *err)
     tw_auto_free char *dir = tw_strf("%s/pool", state_dir);
     tw_auto_close int loop = -1;
     char device[32];
-    int r = priv_loop_open(image, &loop, device, err);
+    struct stat st;
+    int r;
 
+    /* a kernel reads a file system as it stands: never one that somebody else has written */
+    if (lstat(image, &st) == 0 && (st.st_uid != geteuid() || !S_ISREG(st.st_mode)))
+        return tw_fail(err, -EPERM, "'%s' was made by another user: put it aside", image);
+    r = priv_loop_open(image, &loop, device, err);
     if (r < 0)
         return r;
     /* the open descriptor keeps the device until the mount does */

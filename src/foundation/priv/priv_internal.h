@@ -124,4 +124,7 @@ struct priv_seccomp_group {
 };
 extern const struct priv_seccomp_group priv_seccomp_groups[];
 extern const size_t priv_seccomp_group_count;
+int priv_filter_export(void *filter, struct tw_filter *ret); /* filter: a scmp_filter_ctx */
+/* confine.c: for the calling thread and those it makes from now on. */
+int priv_filter_load(const struct tw_filter *filter);
 #endif

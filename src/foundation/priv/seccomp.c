@@ -198,7 +198,7 @@ static int add_sockets(scmp_filter_ctx filter)
     return r;
 }
 
-static int export(scmp_filter_ctx filter, struct tw_filter *ret)
+int priv_filter_export(void *filter, struct tw_filter *ret)
 {
     tw_auto_close int fd = memfd_create("twin-filter", MFD_CLOEXEC);
     struct stat st;
@@ -242,7 +242,7 @@ static int compile_one(bool root_inside)
         /* a binary tree: tens of comparisons less for each call; older libraries refuse
          * it */
         (void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
-        r = export(filter, &compiled[root_inside]);
+        r = priv_filter_export(filter, &compiled[root_inside]);
     }
     if (filter)
         seccomp_release(filter);

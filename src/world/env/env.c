@@ -84,8 +84,9 @@ static int save(const char *state_dir, enum origin origin, const struct tw_env_l
     for (size_t i = 0; i < list->targets.count; i++)
         (void)json_array_append_new(json, tw_target_to_json(&list->targets.items[i]));
     text = json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
-    /* A dsn may carry a password. */
-    return tw_write_file(path, text, strlen(text), 0600, err);
+    /* A dsn may carry a password: for the owner, and for the group that the daemon's state directory
+     * gives its files. */
+    return tw_write_file(path, text, strlen(text), 0640, err);
 }
 
 int tw_env_check(const struct tw_target *t, struct tw_err *err)
