@@ -49,17 +49,16 @@ Test(helper_check, a_packet_of_another_length_is_refused)
 
     memcpy(bytes, &rq, sizeof(rq));
     for (size_t len = 0; len < sizeof(bytes); len++)
-        cr_expect_eq(helper_check(bytes, len, 0, verbs, &out, NULL) == 0, len == sizeof(rq),
-                     "%zu bytes", len);
+        cr_expect_eq(helper_check(bytes, len, 0, verbs, &out, NULL) == 0,
+                     len == sizeof(rq), "%zu bytes", len);
 }
 
 Test(helper_check, a_worker_is_asked_for_by_a_known_verb_and_an_id_of_ours)
 {
     static const char *const whats[] = {"", "runs", "ru", "RUN", "../run", "look"};
-    static const char *const ids[] = {"", "../../../../../../etc/pass",
-                                      "0123456789abcdefghijklmno",
-                                      "0123456789ABCDEFGHIJKLMNOP",
-                                      "0123456789abcdefghijklmnopq"};
+    static const char *const ids[] = {
+        "", "../../../../../../etc/pass", "0123456789abcdefghijklmno",
+        "0123456789ABCDEFGHIJKLMNOP", "0123456789abcdefghijklmnopq"};
 
     for (size_t i = 0; i < TW_COUNT_OF(whats); i++) {
         struct helper_request rq = good(HELPER_WORK);

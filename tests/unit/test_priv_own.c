@@ -13,7 +13,10 @@
 
 static bool jump(uint16_t op, uint32_t a, uint32_t k)
 {
-    return op == BPF_JEQ ? a == k : op == BPF_JGT ? a > k : op == BPF_JGE ? a >= k : (a & k);
+    return op == BPF_JEQ   ? a == k
+           : op == BPF_JGT ? a > k
+           : op == BPF_JGE ? a >= k
+                           : (a & k);
 }
 
 static uint32_t run(const struct tw_filter *f, const struct seccomp_data *data)
@@ -31,9 +34,9 @@ static uint32_t run(const struct tw_filter *f, const struct seccomp_data *data)
             a &= i->k;
             break;
         case BPF_JMP:
-            pc += BPF_OP(i->code) == BPF_JA           ? i->k
+            pc += BPF_OP(i->code) == BPF_JA        ? i->k
                   : jump(BPF_OP(i->code), a, i->k) ? i->jt
-                                                      : i->jf;
+                                                   : i->jf;
             break;
         default:
             return i->k;
@@ -43,7 +46,8 @@ static uint32_t run(const struct tw_filter *f, const struct seccomp_data *data)
     return 0;
 }
 
-static bool may(enum tw_own_filter which, const char *call, uint64_t a0, uint64_t a1, uint64_t a2)
+static bool may(enum tw_own_filter which, const char *call, uint64_t a0, uint64_t a1,
+                uint64_t a2)
 {
     int number = seccomp_syscall_resolve_name(call);
     struct seccomp_data data = {
@@ -59,33 +63,56 @@ static bool may(enum tw_own_filter which, const char *call, uint64_t a0, uint64_
 /* What nobody of ours ever needs, and what gives the host away. */
 Test(priv_own, neither_may_touch_the_kernel_itself)
 {
-    static const char *const calls[] = {
-        "init_module", "finit_module",   "delete_module",  "kexec_load",      "kexec_file_load",
-        "bpf",         "perf_event_open", "reboot",        "syslog",          "iopl",
-        "ioperm",      "ptrace",          "process_vm_readv", "process_vm_writev",
-        "add_key",     "keyctl",          "request_key",   "io_uring_setup",  "io_uring_enter",
-        "userfaultfd", "clock_settime",   "settimeofday",  "clock_adjtime",   "swapon",
-        "swapoff",     "acct",            "pidfd_getfd",   "kcmp",            "open_by_handle_at",
-        "fanotify_init"};
+    static const char *const calls[] = {"init_module",
+                                        "finit_module",
+                                        "delete_module",
+                                        "kexec_load",
+                                        "kexec_file_load",
+                                        "bpf",
+                                        "perf_event_open",
+                                        "reboot",
+                                        "syslog",
+                                        "iopl",
+                                        "ioperm",
+                                        "ptrace",
+                                        "process_vm_readv",
+                                        "process_vm_writev",
+                                        "add_key",
+                                        "keyctl",
+                                        "request_key",
+                                        "io_uring_setup",
+                                        "io_uring_enter",
+                                        "userfaultfd",
+                                        "clock_settime",
+                                        "settimeofday",
+                                        "clock_adjtime",
+                                        "swapon",
+                                        "swapoff",
+                                        "acct",
+                                        "pidfd_getfd",
+                                        "kcmp",
+                                        "open_by_handle_at",
+                                        "fanotify_init"};
 
     for (int which = 0; which < TW_OWN_FILTER_COUNT; which++)
         for (size_t i = 0; i < TW_COUNT_OF(calls); i++)
-            cr_expect_not(may((enum tw_own_filter)which, calls[i], 0, 0, 0), "%s, filter %d",
-                          calls[i], which);
+            cr_expect_not(may((enum tw_own_filter)which, calls[i], 0, 0, 0),
+                          "%s, filter %d", calls[i], which);
 }
 
 Test(priv_own, the_daemon_starts_nothing_and_makes_no_place_of_its_own)
 {
-    static const char *const calls[] = {"execve",  "execveat", "fork",     "vfork",  "clone3",
-                                        "mount",   "umount2",  "unshare",  "setns",  "chroot",
-                                        "pivot_root", "mknod", "setuid",   "setresuid",
-                                        "setgroups",  "capset", "move_mount", "fsopen"};
+    static const char *const calls[] = {
+        "execve",  "execveat",  "fork",      "vfork",  "clone3",     "mount",
+        "umount2", "unshare",   "setns",     "chroot", "pivot_root", "mknod",
+        "setuid",  "setresuid", "setgroups", "capset", "move_mount", "fsopen"};
 
     for (size_t i = 0; i < TW_COUNT_OF(calls); i++)
         cr_expect_not(may(TW_FILTER_DAEMON, calls[i], 0, 0, 0), "%s", calls[i]);
     cr_expect_not(may(TW_FILTER_DAEMON, "clone", 17, 0, 0), "a process");
     cr_expect_not(may(TW_FILTER_DAEMON, "clone", CLONE_THREAD | CLONE_NEWUSER, 0, 0));
-    cr_expect(may(TW_FILTER_DAEMON, "clone", CLONE_THREAD | CLONE_VM | CLONE_SIGHAND, 0, 0));
+    cr_expect(
+        may(TW_FILTER_DAEMON, "clone", CLONE_THREAD | CLONE_VM | CLONE_SIGHAND, 0, 0));
 }
 
 Test(priv_own, nothing_of_the_daemon_is_written_and_then_executed)
@@ -103,8 +130,9 @@ Test(priv_own, nothing_of_the_daemon_is_written_and_then_executed)
                 {"pkey_mprotect", PROT_READ, false}};
 
     for (size_t i = 0; i < TW_COUNT_OF(rows); i++)
-        cr_expect_eq(may(TW_FILTER_DAEMON, rows[i].call, 0, 0, (uint64_t)rows[i].protection),
-                     rows[i].good, "%s of %d", rows[i].call, rows[i].protection);
+        cr_expect_eq(
+            may(TW_FILTER_DAEMON, rows[i].call, 0, 0, (uint64_t)rows[i].protection),
+            rows[i].good, "%s of %d", rows[i].call, rows[i].protection);
 }
 
 Test(priv_own, sockets_are_those_that_are_used)
@@ -113,11 +141,11 @@ Test(priv_own, sockets_are_those_that_are_used)
         int family;
         uint64_t protocol;
         bool daemon, helper;
-    } rows[] = {{AF_UNIX, 0, true, true},     {AF_INET, 0, true, true},
-                {AF_INET6, 0, true, true},    {AF_NETLINK, 0, true, true},
+    } rows[] = {{AF_UNIX, 0, true, true},      {AF_INET, 0, true, true},
+                {AF_INET6, 0, true, true},     {AF_NETLINK, 0, true, true},
                 {AF_NETLINK, 12, false, true}, {AF_PACKET, 0, false, true},
-                {AF_VSOCK, 0, false, false},  {AF_ALG, 0, false, false},
-                {AF_KEY, 0, false, false},    {AF_BLUETOOTH, 0, false, false}};
+                {AF_VSOCK, 0, false, false},   {AF_ALG, 0, false, false},
+                {AF_KEY, 0, false, false},     {AF_BLUETOOTH, 0, false, false}};
 
     for (size_t i = 0; i < TW_COUNT_OF(rows); i++) {
         uint64_t family = (uint64_t)rows[i].family;
@@ -131,9 +159,10 @@ Test(priv_own, sockets_are_those_that_are_used)
 
 Test(priv_own, the_helper_makes_sandboxes)
 {
-    static const char *const calls[] = {"execve", "mount", "umount2", "unshare", "setns", "clone3",
-                                        "clone",  "chroot", "pivot_root", "move_mount", "mknod",
-                                        "setresuid", "capset", "mprotect", "mmap", "seccomp"};
+    static const char *const calls[] = {
+        "execve", "mount",    "umount2",    "unshare",    "setns", "clone3",
+        "clone",  "chroot",   "pivot_root", "move_mount", "mknod", "setresuid",
+        "capset", "mprotect", "mmap",       "seccomp"};
 
     for (size_t i = 0; i < TW_COUNT_OF(calls); i++)
         cr_expect(may(TW_FILTER_HELPER, calls[i], 0, 0, 0), "%s", calls[i]);

@@ -252,7 +252,8 @@ static int open_parts(struct tw_api *api, struct tw_err *err)
     if (r == 0)
         r = tw_ws_hub_open(&ws, &api->hub, err);
     if (r == 0)
-        r = tw_queue_open(&queue, &api->queue, err); /* takes the helper, also when it fails */
+        r = tw_queue_open(&queue, &api->queue,
+                          err); /* takes the helper, also when it fails */
     else
         tw_helper_free(o->helper);
     http.cert = api->cert;

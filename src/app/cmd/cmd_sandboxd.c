@@ -26,8 +26,9 @@ static void on_tick(void *arg)
 static int make_place(const char *socket_path, struct tw_err *err)
 {
     const char *slash = strrchr(socket_path, '/');
-    tw_auto_free char *dir =
-        slash && slash > socket_path ? strndup(socket_path, (size_t)(slash - socket_path)) : NULL;
+    tw_auto_free char *dir = slash && slash > socket_path
+                                 ? strndup(socket_path, (size_t)(slash - socket_path))
+                                 : NULL;
 
     if (*socket_path != '/')
         return tw_fail(err, -EINVAL, "'%s': an absolute path was expected", socket_path);

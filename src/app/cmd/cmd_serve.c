@@ -85,7 +85,7 @@ static bool is_low(const char *listen)
     return port > 0 && port < 1024;
 }
 
-static void limit(int what, rlim_t most)
+static void limit(__rlimit_resource_t what, rlim_t most)
 {
     struct rlimit l = {most, most};
 
@@ -125,12 +125,13 @@ static int open_helper(struct cmd_config *c, struct tw_err *err)
 {
     tw_auto_free char *most = tw_strf("%d", c->api.max_parallel);
     tw_auto_free char *bytes = tw_strf("%lld", (long long)c->api.memory_bytes);
-    const char *argv[] = {"twin", "_helper", c->api.state_dir, most, bytes,
-                          c->api.policy_path, NULL};
+    const char *argv[] = {
+        "twin", "_helper", c->api.state_dir, most, bytes, c->api.policy_path, NULL};
 
     c->api.reconnect = c->helper_socket;
-    return c->helper_socket ? tw_helper_connect(c->helper_socket, &c->api.helper, err)
-                            : tw_helper_start("/proc/self/exe", argv, &c->api.helper, err);
+    return c->helper_socket
+               ? tw_helper_connect(c->helper_socket, &c->api.helper, err)
+               : tw_helper_start("/proc/self/exe", argv, &c->api.helper, err);
 }
 
 static int open_daemon(struct cmd_args *args, struct serving *v, struct tw_api **ret,

@@ -166,7 +166,8 @@ int tw_audit_add(struct tw_audit *au, struct tw_store *s, const struct tw_actor 
 /* What root's command line writes is the daemon's as well, whose the key is. */
 static void give_away(const struct tw_audit *au)
 {
-    tw_auto_free char *key = strndup(au->head_path, strlen(au->head_path) - strlen(".head"));
+    tw_auto_free char *key =
+        strndup(au->head_path, strlen(au->head_path) - strlen(".head"));
     struct stat st;
 
     if (geteuid() == 0 && lstat(key, &st) == 0 && st.st_uid != 0)

@@ -34,7 +34,7 @@ struct entry {
     int64_t begun_ns, told_ns; /* told: it was asked to stop */
     bool ended;                /* its process; end says how */
     struct tw_helper_end end;
-    int lost;                  /* so often the helper went away beneath it */
+    int lost; /* so often the helper went away beneath it */
     bool timed_out, cancelled;
     json_t *body; /* owned */
     bool refused;
@@ -124,8 +124,10 @@ static char *death_of(struct tw_queue *q, const struct entry *e)
     int status = e->end.status;
 
     if (e->lost >= MOST_LOST)
-        return tw_strf("the privileged helper ended %d times while it ran; the helper's log says "
-                       "why", e->lost);
+        return tw_strf(
+            "the privileged helper ended %d times while it ran; the helper's log says "
+            "why",
+            e->lost);
     if (e->end.code < 0)
         return tw_strf("no worker process could be started: %s", e->end.text);
     if (e->timed_out)

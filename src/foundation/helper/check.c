@@ -43,7 +43,8 @@ static int check_fields(const struct helper_request *rq, const struct verb_row *
                         const char *const *verbs, struct tw_err *err)
 {
     if (!is_padded(rq->what, sizeof(rq->what)) || !is_padded(rq->id, sizeof(rq->id)))
-        return tw_fail(err, -EPROTO, "a text of '%s' is not filled up with NUL", row->name);
+        return tw_fail(err, -EPROTO, "a text of '%s' is not filled up with NUL",
+                       row->name);
     if (!(row->has & NUMBER) != !rq->number)
         return tw_fail(err, -EPROTO, "'%s' came %s a number", row->name,
                        rq->number ? "with" : "without");
@@ -62,8 +63,8 @@ int helper_check(const void *packet, size_t len, size_t fds, const char *const *
     int r;
 
     if (len != sizeof(rq))
-        return tw_fail(err, -EPROTO, "a packet of %zu bytes, where %zu were expected", len,
-                       sizeof(rq));
+        return tw_fail(err, -EPROTO, "a packet of %zu bytes, where %zu were expected",
+                       len, sizeof(rq));
     memcpy(&rq, packet, sizeof(rq));
     if (rq.magic != HELPER_MAGIC || rq.verb >= HELPER_VERB_COUNT || rq.zero)
         return tw_fail(err, -EPROTO, "a packet of another protocol");

@@ -21,12 +21,13 @@ struct tw_helper {
     pid_t pid; /* our own child; 0: not ours */
 };
 
-static int ask(struct tw_helper *h, const struct helper_request *rq, const int *fds, size_t count,
-               struct tw_err *err)
+static int ask(struct tw_helper *h, const struct helper_request *rq, const int *fds,
+               size_t count, struct tw_err *err)
 {
     int r = helper_send(h->fd, rq, sizeof(*rq), fds, count);
 
-    return r < 0 ? tw_fail(err, -ECONNRESET, "the privileged helper is gone: %s", strerror(-r))
+    return r < 0 ? tw_fail(err, -ECONNRESET, "the privileged helper is gone: %s",
+                           strerror(-r))
                  : 0;
 }
 
@@ -43,15 +44,17 @@ static int wait_ready(struct tw_helper *h, struct tw_err *err)
     if (r < 0)
         return r;
     if (poll(&p, 1, READY_MS) <= 0)
-        return tw_fail(err, -ETIMEDOUT, "the privileged helper did not answer within %d s",
+        return tw_fail(err, -ETIMEDOUT,
+                       "the privileged helper did not answer within %d s",
                        READY_MS / 1000);
     n = helper_receive(h->fd, &a, sizeof(a), fds, &count, true);
     for (size_t i = 0; i < count; i++)
         (void)close(fds[i]);
     if (n <= 0)
-        return tw_fail(err, -ECONNRESET,
-                       "the privileged helper ended before it was ready; it says why on its "
-                       "standard error");
+        return tw_fail(
+            err, -ECONNRESET,
+            "the privileged helper ended before it was ready; it says why on its "
+            "standard error");
     if (n != (ssize_t)sizeof(a) || a.magic != HELPER_MAGIC || a.kind != HELPER_PONG)
         return tw_fail(err, -EPROTO,
                        "who answers is no helper of this version; restart both");
@@ -83,10 +86,11 @@ int tw_helper_connect(const char *socket_path, struct tw_helper **ret, struct tw
                        socket_path, sizeof(to.sun_path) - 1);
     memcpy(to.sun_path, socket_path, strlen(socket_path));
     if (fd < 0 || connect(fd, (const struct sockaddr *)&to, sizeof(to)) < 0)
-        return tw_fail_errno(err, errno,
-                             "the privileged helper at '%s'; is twin sandboxd running, and may "
-                             "this user reach it?",
-                             socket_path);
+        return tw_fail_errno(
+            err, errno,
+            "the privileged helper at '%s'; is twin sandboxd running, and may "
+            "this user reach it?",
+            socket_path);
     return tw_helper_adopt(tw_take_fd(&fd), ret, err);
 }
 
@@ -167,7 +171,8 @@ static void fill(char *field, size_t size, const char *text)
     memcpy(field, text, len < size ? len : size);
 }
 
-int tw_helper_work(struct tw_helper *h, const struct tw_helper_job *job, struct tw_err *err)
+int tw_helper_work(struct tw_helper *h, const struct tw_helper_job *job,
+                   struct tw_err *err)
 {
     struct helper_request rq = {
         .magic = HELPER_MAGIC, .verb = HELPER_WORK, .number = job->number};
@@ -221,7 +226,8 @@ int tw_helper_input(const void *data, size_t len)
         at += n > 0 ? (size_t)n : 0;
     }
     if (fd < 0 || at < len || lseek(fd, 0, SEEK_SET) < 0 ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0) {
+        fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) <
+            0) {
         int errnum = errno;
 
         tw_close_p(&fd);

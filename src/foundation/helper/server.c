@@ -32,13 +32,11 @@ struct server {
 
 /* ---- answers ---- */
 
-static void answer(int connection, enum helper_answer_kind kind, uint32_t number, int value,
-                   const char *text)
+static void answer(int connection, enum helper_answer_kind kind, uint32_t number,
+                   int value, const char *text)
 {
-    struct helper_answer a = {.magic = HELPER_MAGIC,
-                              .kind = kind,
-                              .number = number,
-                              .value = value};
+    struct helper_answer a = {
+        .magic = HELPER_MAGIC, .kind = kind, .number = number, .value = value};
     size_t len = text ? strlen(text) : 0;
 
     if (len)
@@ -214,7 +212,8 @@ static void take_connection(struct server *s)
             s->connections[i] = tw_take_fd(&fd);
             return;
         }
-    tw_log(TW_LOG_WARNING, "sandboxd: %d clients are connected already", MOST_CONNECTIONS);
+    tw_log(TW_LOG_WARNING, "sandboxd: %d clients are connected already",
+           MOST_CONNECTIONS);
 }
 
 /* Born with nobody's rights, so that there is no moment in which others may. */
@@ -228,8 +227,8 @@ static int open_listener(struct server *s, struct tw_err *err)
     if (!path)
         return 0;
     if (strlen(path) >= sizeof(at.sun_path))
-        return tw_fail(err, -ENAMETOOLONG, "'%s': a socket's path has at most %zu bytes", path,
-                       sizeof(at.sun_path) - 1);
+        return tw_fail(err, -ENAMETOOLONG, "'%s': a socket's path has at most %zu bytes",
+                       path, sizeof(at.sun_path) - 1);
     memcpy(at.sun_path, path, strlen(path));
     s->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     (void)unlink(path); /* of one before: the lock says that none lives */
@@ -260,10 +259,11 @@ static int take_lock(struct server *s, struct tw_err *err)
         if (errno != EWOULDBLOCK && errno != EINTR)
             return tw_fail_errno(err, errno, "locking '%s'", path);
         if (tw_now_ns() > until)
-            return tw_fail(err, -EBUSY,
-                           "another helper works for the state directory '%s'; end its daemon, "
-                           "or give this one another --state-dir",
-                           s->o->state_dir);
+            return tw_fail(
+                err, -EBUSY,
+                "another helper works for the state directory '%s'; end its daemon, "
+                "or give this one another --state-dir",
+                s->o->state_dir);
         tw_sleep_ns(10 * TW_MSEC_NS);
     }
     return 0;
@@ -277,7 +277,8 @@ static void open_groups(struct server *s)
 
     tw_id_make(id);
     if (tw_priv_open(s->o->state_dir, id, &s->workers.priv, &why) < 0)
-        tw_log(TW_LOG_WARNING, "sandboxd: workers have no group of their own: %s", why.text);
+        tw_log(TW_LOG_WARNING, "sandboxd: workers have no group of their own: %s",
+               why.text);
 }
 
 static int open_signals(struct server *s, struct tw_err *err)
@@ -333,7 +334,8 @@ static void end(struct server *s)
     helper_workers_kill(&s->workers, -1);
     if (s->reaper > 0)
         (void)kill(s->reaper, SIGKILL);
-    while (s->workers.count > 0 && ((pid = waitpid(-1, &status, 0)) > 0 || errno == EINTR)) {
+    while (s->workers.count > 0 &&
+           ((pid = waitpid(-1, &status, 0)) > 0 || errno == EINTR)) {
         struct helper_worker *one = pid > 0 ? helper_worker_of(&s->workers, pid) : NULL;
 
         if (one)

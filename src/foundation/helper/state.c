@@ -13,9 +13,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define ACCOUNT    "twin"
-#define OTHERWISE  61873u /* of the numbers that systemd gives to accounts of the moment */
-#define SHARED     03771  /* sticky: only its own is the daemon's to remove; group from the directory */
+#define ACCOUNT   "twin"
+#define OTHERWISE 61873u /* of the numbers that systemd gives to accounts of the moment */
+#define SHARED                                                                           \
+    03771 /* sticky: only its own is the daemon's to remove; group from the directory */
 
 int tw_helper_account(const char *name, struct tw_owner *ret, struct tw_err *err)
 {
@@ -27,17 +28,21 @@ int tw_helper_account(const char *name, struct tw_owner *ret, struct tw_err *err
     }
     pw = getpwnam(name ? name : ACCOUNT);
     if (pw && pw->pw_uid == 0)
-        return tw_fail(err, -EINVAL, "the daemon cannot run as '%s': that is root", pw->pw_name);
+        return tw_fail(err, -EINVAL, "the daemon cannot run as '%s': that is root",
+                       pw->pw_name);
     if (pw) {
         *ret = (struct tw_owner){pw->pw_uid, pw->pw_gid};
         return 0;
     }
     if (name)
-        return tw_fail(err, -ENOENT, "there is no user '%s'; make it: useradd --system "
-                       "--no-create-home --shell /usr/sbin/nologin %s", name, name);
+        return tw_fail(err, -ENOENT,
+                       "there is no user '%s'; make it: useradd --system "
+                       "--no-create-home --shell /usr/sbin/nologin %s",
+                       name, name);
     pw = getpwuid(OTHERWISE);
     if (pw || getgrgid(OTHERWISE))
-        return tw_fail(err, -EEXIST, "the daemon needs a user of its own; make it: useradd "
+        return tw_fail(err, -EEXIST,
+                       "the daemon needs a user of its own; make it: useradd "
                        "--system --no-create-home --shell /usr/sbin/nologin " ACCOUNT);
     *ret = (struct tw_owner){OTHERWISE, OTHERWISE};
     return 0;
@@ -68,17 +73,19 @@ static const struct share_row {
 static int own(int dir, const char *name, unsigned uid, unsigned gid, unsigned mode,
                unsigned daemon, struct tw_err *err)
 {
-    tw_auto_close int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    tw_auto_close int fd =
+        openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     struct stat st;
 
     if (fd < 0)
         return errno == ENOENT ? 0 : tw_fail_errno(err, errno, "'%s'", name);
     if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_nlink > 1 ||
         (st.st_uid != 0 && (st.st_uid != daemon || uid != daemon)))
-        return tw_fail(err, -EPERM,
-                       "'%s' in the state directory is not what it should be: a plain file of "
-                       "one name, of %s; put it aside",
-                       name, uid ? "root's or the daemon's user" : "root's");
+        return tw_fail(
+            err, -EPERM,
+            "'%s' in the state directory is not what it should be: a plain file of "
+            "one name, of %s; put it aside",
+            name, uid ? "root's or the daemon's user" : "root's");
     return fchown(fd, uid, gid) < 0 || fchmod(fd, mode) < 0
                ? tw_fail_errno(err, errno, "giving '%s' to its owner", name)
                : 0;
@@ -86,8 +93,8 @@ static int own(int dir, const char *name, unsigned uid, unsigned gid, unsigned m
 
 static int make_file(int dir, const struct share_row *row, struct tw_err *err)
 {
-    tw_auto_close int fd = openat(dir, row->name,
-                                  O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    tw_auto_close int fd = openat(
+        dir, row->name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     size_t len = strlen(row->text);
 
     if (fd < 0)
@@ -103,11 +110,12 @@ static int share_key(const char *path, const struct tw_owner *daemon, struct tw_
     tw_auto_free char *head = tw_strf("%s.head", path);
     int r = own(AT_FDCWD, path, daemon->uid, daemon->gid, 0600, daemon->uid, err);
 
-    return r < 0 ? r : own(AT_FDCWD, head, daemon->uid, daemon->gid, 0600, daemon->uid, err);
+    return r < 0 ? r
+                 : own(AT_FDCWD, head, daemon->uid, daemon->gid, 0600, daemon->uid, err);
 }
 
-int tw_helper_share(const char *state_dir, const char *audit_key, const struct tw_owner *daemon,
-                    struct tw_err *err)
+int tw_helper_share(const char *state_dir, const char *audit_key,
+                    const struct tw_owner *daemon, struct tw_err *err)
 {
     tw_auto_close int dir = -1;
     int r = tw_make_dirs(state_dir, 0711, err);
@@ -135,14 +143,24 @@ int tw_helper_narrow(const char *state_dir, const char *also, struct tw_err *err
 {
     static const struct tw_root_row fixed[] = {
         {.kind = TW_ROOT_BIND, .to = "/usr", .from = "/usr", .exec = true},
-        {.kind = TW_ROOT_BIND, .to = "/lib", .from = "/lib", .exec = true, .optional = true},
-        {.kind = TW_ROOT_BIND, .to = "/lib64", .from = "/lib64", .exec = true, .optional = true},
+        {.kind = TW_ROOT_BIND,
+         .to = "/lib",
+         .from = "/lib",
+         .exec = true,
+         .optional = true},
+        {.kind = TW_ROOT_BIND,
+         .to = "/lib64",
+         .from = "/lib64",
+         .exec = true,
+         .optional = true},
         {.kind = TW_ROOT_BIND, .to = "/etc", .from = "/etc"},
         {.kind = TW_ROOT_BIND, .to = "/dev/null", .from = "/dev/null", .writable = true},
         {.kind = TW_ROOT_BIND, .to = "/dev/urandom", .from = "/dev/urandom"},
         {.kind = TW_ROOT_PROC, .to = "/proc"},
         {.kind = TW_ROOT_TMPFS, .to = "/tmp", .bytes = (int64_t)64 << 20, .mode = 01777},
-        {.kind = TW_ROOT_BIND, .to = "/run/systemd/resolve", .from = "/run/systemd/resolve",
+        {.kind = TW_ROOT_BIND,
+         .to = "/run/systemd/resolve",
+         .from = "/run/systemd/resolve",
          .optional = true},
     };
     struct tw_root_row list[TW_COUNT_OF(fixed) + 2];

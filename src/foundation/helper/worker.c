@@ -13,24 +13,29 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MOST_PROCESSES 4096 /* of a worker itself; those of its twins have groups of their own */
+#define MOST_PROCESSES                                                                   \
+    4096 /* of a worker itself; those of its twins have groups of their own */
 
 /* In the child: only async-signal-safe calls. */
 static void become(const char *program, char *const *argv, int input, int output,
                    const struct tw_priv_cgroup *group, pid_t parent)
 {
     static const int back[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGCHLD};
-    static const struct rlimit no_core = {0, 0};
+    struct rlimit core;
     sigset_t none;
 
     (void)sigemptyset(&none);
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     for (size_t i = 0; i < TW_COUNT_OF(back); i++)
         (void)signal(back[i], SIG_DFL);
-    (void)setrlimit(RLIMIT_CORE, &no_core);
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent || setpgid(0, 0) < 0 ||
-        (group && tw_priv_cgroup_enter(group, NULL) < 0) || dup2(input, STDIN_FILENO) < 0 ||
-        dup2(output, STDOUT_FILENO) < 0)
+    /* the soft one alone: a twin's service has its target's */
+    if (getrlimit(RLIMIT_CORE, &core) == 0) {
+        core.rlim_cur = 0;
+        (void)setrlimit(RLIMIT_CORE, &core);
+    }
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent ||
+        setpgid(0, 0) < 0 || (group && tw_priv_cgroup_enter(group, NULL) < 0) ||
+        dup2(input, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0)
         _exit(127);
     (void)close_range(3, ~0U, 0);
     (void)execv(program, argv);
@@ -49,7 +54,8 @@ static struct helper_worker *free_place(struct helper_workers *w)
  * is found in it. */
 static struct tw_priv_cgroup *open_group(struct helper_workers *w, const char *id)
 {
-    struct tw_limits limits = {.memory_bytes = w->o->memory_bytes, .pids_max = MOST_PROCESSES};
+    struct tw_limits limits = {.memory_bytes = w->o->memory_bytes,
+                               .pids_max = MOST_PROCESSES};
     tw_auto_free char *name = tw_strf("worker-%s", id);
     struct tw_priv_cgroup *group = NULL;
 
@@ -62,8 +68,8 @@ int helper_worker_start(struct helper_workers *w, int connection,
                         const struct helper_request *rq, int input, int output,
                         struct tw_err *err)
 {
-    const char *argv[] = {w->program, "_worker", rq->what, w->o->state_dir,
-                          w->o->policy_path, NULL};
+    const char *argv[] = {w->program,      "_worker",         rq->what,
+                          w->o->state_dir, w->o->policy_path, NULL};
     struct helper_worker *one = free_place(w);
     pid_t parent = getpid();
     int r = helper_check_fds(input, output, err);

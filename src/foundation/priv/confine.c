@@ -129,7 +129,8 @@ int tw_priv_settle(unsigned uid, unsigned gid, bool low_ports, enum tw_own_filte
         return r;
     if (geteuid() == 0) {
         r = drop_bounding(keep);
-        if (r == 0 && prctl(PR_SET_SECUREBITS, LOCKED_BITS | SECBIT_KEEP_CAPS, 0, 0, 0) < 0)
+        if (r == 0 &&
+            prctl(PR_SET_SECUREBITS, LOCKED_BITS | SECBIT_KEEP_CAPS, 0, 0, 0) < 0)
             r = -errno;
         if (r == 0)
             r = become(uid, gid);

@@ -144,8 +144,8 @@ static int add_group(scmp_filter_ctx filter, const struct priv_seccomp_group *gr
     int r = 0;
 
     for (const char *const *call = group->calls; r == 0 && *call; call++) {
-        bool good = group->verdict == PRIV_ALLOW ||
-                    (root_inside && tw_streq(*call, "chroot"));
+        bool good =
+            group->verdict == PRIV_ALLOW || (root_inside && tw_streq(*call, "chroot"));
         uint32_t action = good ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(EPERM);
         int number = seccomp_syscall_resolve_name(*call);
 

@@ -30,11 +30,12 @@ static const struct policy {
     [TW_FILTER_DAEMON] =
         {.groups = LIST("files", "memory", "processes", "signals", "waiting", "clocks",
                         "messages"),
-         .refused = LIST("execve", "execveat", "fork", "vfork", "mknod", "mknodat", "setuid",
-                         "setgid", "setreuid", "setregid", "setresuid", "setresgid",
-                         "setgroups", "setfsuid", "setfsgid", "capset", "ipc", "shmat",
-                         "shmget", "shmctl", "msgget", "semget", "mq_open", "modify_ldt",
-                         "memfd_secret", "remap_file_pages", "process_madvise"),
+         .refused =
+             LIST("execve", "execveat", "fork", "vfork", "mknod", "mknodat", "setuid",
+                  "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setgroups",
+                  "setfsuid", "setfsgid", "capset", "ipc", "shmat", "shmget", "shmctl",
+                  "msgget", "semget", "mq_open", "modify_ldt", "memfd_secret",
+                  "remap_file_pages", "process_madvise"),
          .judged = LIST("mmap", "mprotect", "pkey_mprotect"),
          /* threads, and no process; nothing that can be written is ever executed */
          .rows = {{"clone", 0, CLONE_THREAD | 0x7e020000, CLONE_THREAD},
@@ -43,14 +44,14 @@ static const struct policy {
                   {"mprotect", 2, PROT_EXEC, 0}},
          .families = {AF_UNIX, AF_INET, AF_INET6},
          .netlink = 0}, /* NETLINK_ROUTE: names are looked up with it */
-    [TW_FILTER_HELPER] =
-        {.groups = LIST("files", "memory", "processes", "signals", "waiting", "clocks",
-                        "messages", "mounts", "namespaces"),
-         .refused = LIST("modify_ldt", "swapon", "swapoff"),
-         .judged = LIST("open_by_handle_at"),
-         .rows = {{"clone", 0, 0, 0}, {"personality", 0, 0, 0}},
-         .families = {AF_UNIX, AF_INET, AF_INET6, AF_PACKET},
-         .netlink = -1},
+    [TW_FILTER_HELPER] = {.groups =
+                              LIST("files", "memory", "processes", "signals", "waiting",
+                                   "clocks", "messages", "mounts", "namespaces"),
+                          .refused = LIST("modify_ldt", "swapon", "swapoff"),
+                          .judged = LIST("open_by_handle_at"),
+                          .rows = {{"clone", 0, 0, 0}, {"personality", 0, 0, 0}},
+                          .families = {AF_UNIX, AF_INET, AF_INET6, AF_PACKET},
+                          .netlink = -1},
 };
 
 static bool holds(const char *const *list, const char *name)
@@ -104,9 +105,8 @@ static int add_sockets(scmp_filter_ctx filter, const struct policy *p)
     int r = 0;
 
     for (size_t i = 0; r == 0 && i < TW_COUNT_OF(p->families) && p->families[i]; i++)
-        r = seccomp_rule_add(
-            filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-            SCMP_A0(SCMP_CMP_MASKED_EQ, mask, (uint64_t)p->families[i]));
+        r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
+                             SCMP_A0(SCMP_CMP_MASKED_EQ, mask, (uint64_t)p->families[i]));
     if (r == 0 && p->netlink < 0)
         r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
                              SCMP_A0(SCMP_CMP_MASKED_EQ, mask, AF_NETLINK));
@@ -131,7 +131,8 @@ static int compile(enum tw_own_filter which)
         r = add_groups(filter, p);
     if (r == 0)
         r = add_rows(filter, p);
-    if (r == 0 && which == TW_FILTER_HELPER) /* its flags stand behind a pointer; it may have any */
+    if (r == 0 &&
+        which == TW_FILTER_HELPER) /* its flags stand behind a pointer; it may have any */
         r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone3), 0);
     if (r == 0)
         r = add_sockets(filter, p);
