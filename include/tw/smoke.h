@@ -38,18 +38,18 @@ struct tw_ask {
     double within_s;
 };
 /* A connection, opened when it is needed and again when the other side closed it. */
-struct tw_line {
+struct tw_wire {
     const struct tw_site *site;
     int port, fd;            /* fd -1: not open */
     bool used;               /* a request was answered on it */
     int64_t opened;          /* so many times */
 };
-void tw_line_init(struct tw_line *l, const struct tw_site *site, int port);
-void tw_line_done(struct tw_line *l);
+void tw_wire_init(struct tw_wire *l, const struct tw_site *site, int port);
+void tw_wire_done(struct tw_wire *l);
 /* Opens it now: NULL, or why not. Borrowed, static. */
-const char *tw_line_connect(struct tw_line *l, int64_t deadline_ns);
+const char *tw_wire_connect(struct tw_wire *l, int64_t deadline_ns);
 /* ret lives in a; status 0 and why where no whole answer came. */
-void tw_line_ask(struct tw_line *l, struct tw_arena *a, const struct tw_ask *ask, struct tw_reply *ret);
+void tw_wire_ask(struct tw_wire *l, struct tw_arena *a, const struct tw_ask *ask, struct tw_reply *ret);
 
 /* ---- checks ---- */
 

@@ -624,6 +624,46 @@ struct tw_scale {
     TW_ARRAY(struct tw_scale_next) next;
 };
 
+/* ---- deployment: the old and the new version of a container side by side ---- */
+
+struct tw_endpoint_experience { /* what users of it notice; NaN unknown */
+    const char *endpoint;       /* "GET /item" */
+    int64_t requests;           /* to each version */
+    double p50_before_ms, p50_after_ms, p95_before_ms, p95_after_ms;
+    double apdex_before, apdex_after, over_before, over_after, failed_before, failed_after;
+};
+struct tw_smoke_outcome {
+    const char *name, *kind;
+    bool before, after;         /* passed */
+    const char *words_before, *words_after; /* what was otherwise than expected; NULL */
+    double before_s, after_s;
+};
+struct tw_answer_difference {
+    const char *kind;           /* "field missing" "header" "status" … */
+    const char *endpoint, *where, *before, *after; /* NULL: none */
+    int64_t had_before, of_before, had_after, of_after;
+};
+struct tw_deployment {
+    const char *image_before, *image_after;
+    double start_before_s, start_after_s; /* until it answers; NaN: it did not */
+    const char *stop_signal;
+    double stop_before_s, stop_after_s; /* NaN: not by itself */
+    int exit_before, exit_after;        /* status, 128 + signal; -1 unknown */
+    double memory_before_bytes, memory_after_bytes;
+    struct tw_estimate leak_before, leak_after; /* bytes for each request */
+    double log_before_bytes, log_after_bytes;   /* for each request */
+    int64_t requests;           /* whose answers were compared */
+    double unseen_share;        /* an error of a larger share would have shown, with 95 % */
+    double objective_ms;        /* of the Apdex: today's 95th percentile unless given */
+    double over_before, over_after, broken_before, broken_after; /* shares: of requests, of sessions */
+    int volatile_parts;         /* of the answers, taken off: they differ from old to old */
+    TW_ARRAY(struct tw_endpoint_experience) endpoints;
+    TW_ARRAY(struct tw_smoke_outcome) smoke;
+    TW_ARRAY(struct tw_answer_difference) differences;
+    const char *rollback;       /* "restored" "not restored" "not tried" */
+    double rollback_s;          /* until the old version answered again */
+};
+
 /* ---- impact (SPEC.md §8) ---- */
 
 struct tw_effect {              /* one metric before and after */
@@ -700,6 +740,7 @@ struct tw_impact {
     const char *safer;          /* a safer value that was tried; NULL */
     struct tw_schema schema;    /* statements 0: no SQL was run */
     struct tw_scale scale;      /* instances 0: no scaling change */
+    struct tw_deployment deployment; /* image_after NULL: there was none */
 };
 
 /* ---- decision ---- */

@@ -91,6 +91,23 @@ static const struct spec_field experience_fields[] = {
     REAL(tw_impact, apdex_after),
     REAL(tw_impact, failed_before),
     REAL(tw_impact, failed_after),
+    {.key = "objective_ms", .kind = SPEC_REAL, SPEC_AT(tw_impact, deployment.objective_ms)},
+    {.key = "over_objective_before",
+     .kind = SPEC_REAL,
+     SPEC_AT(tw_impact, deployment.over_before)},
+    {.key = "over_objective_after",
+     .kind = SPEC_REAL,
+     SPEC_AT(tw_impact, deployment.over_after)},
+    {.key = "broken_sessions_before",
+     .kind = SPEC_REAL,
+     SPEC_AT(tw_impact, deployment.broken_before)},
+    {.key = "broken_sessions_after",
+     .kind = SPEC_REAL,
+     SPEC_AT(tw_impact, deployment.broken_after)},
+    {.key = "endpoints",
+     .kind = SPEC_LIST,
+     SPEC_AT(tw_impact, deployment.endpoints),
+     .shape = &spec_endpoint_experience},
 };
 static const struct spec_shape experience = SPEC_SHAPE(tw_impact, experience_fields);
 
@@ -272,6 +289,7 @@ static const struct spec_field impact_fields[] = {
     PART("forecast", tw_impact, forecast, forecasts),
     PART("schema_change", tw_impact, schema, schema),
     PART("scaling", tw_impact, scale, spec_scale),
+    PART("deployment", tw_impact, deployment, spec_deployment),
 };
 static const struct spec_shape impact = SPEC_SHAPE(tw_impact, impact_fields);
 
@@ -508,6 +526,22 @@ static json_t *snapshot_to_json(const struct tw_snapshot *s)
     return s->taken_wall_ns ? spec_write(&spec_snapshot_summary, s, false) : json_null();
 }
 
+/* What only a deployment tells is left out of every other body. */
+static json_t *without_deployment(const struct tw_simulation *s, json_t *told)
+{
+    static const char *const own[] = {"objective_ms", "over_objective_before",
+                                      "over_objective_after", "broken_sessions_before",
+                                      "broken_sessions_after", "endpoints"};
+    json_t *users = json_object_get(told, "user_experience");
+
+    if (s->impact.deployment.image_after)
+        return told;
+    (void)json_object_del(told, "deployment");
+    for (size_t i = 0; i < TW_COUNT_OF(own); i++)
+        (void)json_object_del(users, own[i]);
+    return told;
+}
+
 json_t *tw_simulation_to_json(const struct tw_simulation *s)
 {
     json_t *json = spec_write(&id_shape, s, false), *part;
@@ -529,7 +563,8 @@ json_t *tw_simulation_to_json(const struct tw_simulation *s)
                         decided ? json_string(tw_verdict_names[s->decision.verdict])
                                 : json_null());
     json_object_set_new(json, "approval_id", tw_json_text(s->approval_id));
-    json_object_set_new(json, "predicted_impact", impact_to_json(s));
+    json_object_set_new(json, "predicted_impact",
+                        without_deployment(s, impact_to_json(s)));
     json_object_set_new(json, "measured", measured_to_json(&s->measured));
     part = s->request.metadata ? json_loads(s->request.metadata, 0, NULL) : NULL;
     json_object_set_new(json, "metadata", part ? part : json_null());

@@ -80,6 +80,8 @@ extern const struct spec_shape spec_scale;   /* as an impact has it */
 int spec_scaling_read(struct tw_arena *a, const json_t *json, const char *pointer,
                       struct tw_scaling_request *to, struct tw_err *err);
 void spec_scaling_write(const struct tw_scaling_request *r, json_t *json);
+extern const struct spec_shape spec_deployment;
+extern const struct spec_shape spec_endpoint_experience;
 
 /* The keys of a deployment into the request's JSON. */
 void spec_write_deployment(const struct tw_deployment_request *d, json_t *request);

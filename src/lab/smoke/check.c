@@ -163,16 +163,16 @@ static void try_http(struct trial *t)
     const struct tw_smoke *c = t->check;
     struct tw_ask ask = {
         .method = c->method, .path = c->what, .body = c->body, .within_s = c->within_s};
-    struct tw_line line;
+    struct tw_wire line;
 
     ask.headers.items = c->headers.items;
     ask.headers.count = c->headers.count;
-    tw_line_init(&line, t->site, c->port);
+    tw_wire_init(&line, t->site, c->port);
     if (line.port)
-        tw_line_ask(&line, t->a, &ask, &t->reply);
+        tw_wire_ask(&line, t->a, &ask, &t->reply);
     else
         t->reply.why = "no port is known of it; give the check a \"port\"";
-    tw_line_done(&line);
+    tw_wire_done(&line);
 }
 
 static const char *address_of(const struct tw_site *site, const char *name)
@@ -216,7 +216,7 @@ static void try_tcp(struct trial *t)
 {
     const char *what = t->check->what, *colon = strrchr(what, ':');
     struct tw_site site = *t->site;
-    struct tw_line line;
+    struct tw_wire line;
     int64_t port = 0;
 
     if (tw_parse_int64(colon ? colon + 1 : what, &port, NULL) < 0 || port < 1 ||
@@ -227,11 +227,11 @@ static void try_tcp(struct trial *t)
     if (colon)
         site.address =
             address_of(t->site, tw_arena_strndup(t->a, what, (size_t)(colon - what)));
-    tw_line_init(&line, &site, (int)port);
-    t->reply.why = tw_line_connect(&line, t->deadline_ns);
+    tw_wire_init(&line, &site, (int)port);
+    t->reply.why = tw_wire_connect(&line, t->deadline_ns);
     if (!t->reply.why)
         talk(t, line.fd);
-    tw_line_done(&line);
+    tw_wire_done(&line);
 }
 
 static int query(void *arg)

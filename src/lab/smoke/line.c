@@ -46,7 +46,7 @@ static bool wait_for(int fd, short events, int64_t deadline_ns)
     return left > 0 && poll(&p, 1, (int)(left / TW_MSEC_NS) + 1) > 0;
 }
 
-const char *tw_line_connect(struct tw_line *l, int64_t deadline_ns)
+const char *tw_wire_connect(struct tw_wire *l, int64_t deadline_ns)
 {
     struct dial d = {.site = l->site, .port = l->port, .fd = -1};
     socklen_t len = sizeof(d.error);
@@ -70,12 +70,12 @@ const char *tw_line_connect(struct tw_line *l, int64_t deadline_ns)
                                      : "no connection";
 }
 
-void tw_line_init(struct tw_line *l, const struct tw_site *site, int port)
+void tw_wire_init(struct tw_wire *l, const struct tw_site *site, int port)
 {
-    *l = (struct tw_line){.site = site, .port = port ? port : site->port, .fd = -1};
+    *l = (struct tw_wire){.site = site, .port = port ? port : site->port, .fd = -1};
 }
 
-void tw_line_done(struct tw_line *l)
+void tw_wire_done(struct tw_wire *l)
 {
     tw_close_p(&l->fd);
 }
@@ -237,7 +237,7 @@ static bool read_body(struct incoming *in, struct tw_arena *a, const struct fram
     return in->ended;
 }
 
-static bool receive(struct tw_line *l, struct tw_arena *a, const struct tw_ask *ask,
+static bool receive(struct tw_wire *l, struct tw_arena *a, const struct tw_ask *ask,
                     int64_t deadline_ns, struct tw_reply *ret)
 {
     struct incoming in = {.fd = l->fd, .deadline_ns = deadline_ns};
@@ -261,14 +261,14 @@ static bool receive(struct tw_line *l, struct tw_arena *a, const struct tw_ask *
         ret->status = 0;
     }
     if (!whole || f.closes || in.at < in.data.len)
-        tw_line_done(l);
+        tw_wire_done(l);
     tw_buf_done(&in.data);
     return whole;
 }
 
 /* ---- one request ---- */
 
-static void write_request(const struct tw_line *l, const struct tw_ask *ask,
+static void write_request(const struct tw_wire *l, const struct tw_ask *ask,
                           struct tw_buf *to)
 {
     bool host = false;
@@ -286,7 +286,7 @@ static void write_request(const struct tw_line *l, const struct tw_ask *ask,
     tw_buf_printf(to, "\r\n%s", ask->body ? ask->body : "");
 }
 
-void tw_line_ask(struct tw_line *l, struct tw_arena *a, const struct tw_ask *ask,
+void tw_wire_ask(struct tw_wire *l, struct tw_arena *a, const struct tw_ask *ask,
                  struct tw_reply *ret)
 {
     int64_t begun = tw_now_ns(), deadline = begun + (int64_t)(ask->within_s * 1e9);
@@ -298,14 +298,14 @@ void tw_line_ask(struct tw_line *l, struct tw_arena *a, const struct tw_ask *ask
     /* A kept connection may have been closed since: then once more on a new one. */
     for (int attempt = 0; attempt < 2; attempt++) {
         bool kept = l->fd >= 0 && l->used;
-        const char *why = l->fd < 0 ? tw_line_connect(l, deadline) : NULL;
+        const char *why = l->fd < 0 ? tw_wire_connect(l, deadline) : NULL;
 
         ret->why = why;
         if (!why && !send_all(l->fd, request.data, request.len, deadline))
             ret->why = "connection reset";
         else if (!why && receive(l, a, ask, deadline, ret))
             break;
-        tw_line_done(l);
+        tw_wire_done(l);
         if (!kept || tw_now_ns() > deadline)
             break;
     }

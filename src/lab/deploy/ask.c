@@ -1,0 +1,212 @@
+/* The same requests to all sides in turn, by several sessions at once. */
+#include "deploy_internal.h"
+
+#include "tw/num.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SESSIONS   4
+#define WITHIN_S   2.0
+#define PAUSE_NS   (TW_MSEC_NS / 2)
+#define SAMPLE_NS  (20 * TW_MSEC_NS)
+#define AGAIN_S    0.6
+#define BACK_LEAST 40 /* answers of the old version that its return is compared with */
+#define TAIL_MS    1.0
+
+struct session {
+    struct deploy *d;
+    int number;
+    struct tw_wire lines[TW_SIDE_COUNT];
+};
+
+static void keep_time(struct deploy *d, struct deploy_times *t,
+                      const struct tw_reply replies[TW_SIDE_COUNT])
+{
+    bool all = true;
+
+    for (int side = 0; side < TW_SIDE_COUNT; side++) {
+        bool failed = replies[side].status == 0 || replies[side].status >= 500;
+
+        t->failed[side] += failed;
+        all &= replies[side].status != 0;
+        TW_PUSH(d->a, &t->all[side], failed ? INFINITY : replies[side].seconds);
+    }
+    for (int side = 0; side < TW_SIDE_COUNT && all; side++)
+        TW_PUSH(d->a, &t->of[side], replies[side].seconds);
+}
+
+static void keep_round(struct deploy *d, size_t ask,
+                       const struct tw_reply replies[TW_SIDE_COUNT])
+{
+    (void)pthread_mutex_lock(&d->lock);
+    for (int side = 0; side < TW_SIDE_COUNT; side++) {
+        d->asked[side]++;
+        tw_answers_add(d->answers, (enum tw_side)side, (int)ask, &replies[side]);
+        if (side != TW_SIDE_NEW && d->times[ask].all[side].count < BACK_LEAST)
+            tw_answers_add(d->back_answers, (enum tw_side)side, (int)ask, &replies[side]);
+    }
+    keep_time(d, &d->times[ask], replies);
+    keep_time(d, &d->total, replies);
+    (void)pthread_mutex_unlock(&d->lock);
+}
+
+/* Who is asked first changes from round to round. */
+static void one_round(struct session *s, size_t ask, unsigned turn,
+                      bool broken[TW_SIDE_COUNT])
+{
+    tw_auto(tw_arena) *a = tw_arena_new();
+    struct tw_reply replies[TW_SIDE_COUNT];
+    struct tw_ask what = s->d->asks.list.items[ask];
+
+    what.within_s = WITHIN_S;
+    for (unsigned i = 0; i < TW_SIDE_COUNT; i++) {
+        unsigned side = turn / TW_SIDE_COUNT % 2
+                            ? (turn + TW_SIDE_COUNT - i) % TW_SIDE_COUNT
+                            : (turn + i) % TW_SIDE_COUNT;
+
+        tw_wire_ask(&s->lines[side], a, &what, &replies[side]);
+        broken[side] |= replies[side].status == 0 || replies[side].status >= 500;
+    }
+    keep_round(s->d, ask, replies);
+}
+
+static void *session_main(void *arg)
+{
+    struct session *s = arg;
+    struct deploy *d = s->d;
+    unsigned turn = (unsigned)s->number;
+
+    while (tw_now_ns() < d->until_ns && !(d->spec->cancel && *d->spec->cancel)) {
+        bool broken[TW_SIDE_COUNT] = {false};
+
+        for (size_t ask = 0; ask < d->asks.list.count; ask++, turn++) {
+            one_round(s, ask, turn, broken);
+            tw_sleep_ns(PAUSE_NS);
+        }
+        (void)pthread_mutex_lock(&d->lock);
+        d->sessions++;
+        for (int side = 0; side < TW_SIDE_COUNT; side++)
+            d->broken[side] += broken[side];
+        (void)pthread_mutex_unlock(&d->lock);
+    }
+    return NULL;
+}
+
+static void sample(struct deploy *d)
+{
+    double bytes[TW_SIDE_COUNT];
+
+    for (int side = 0; side < TW_SIDE_COUNT; side++)
+        bytes[side] = tw_instance_memory(d->side[side]);
+    (void)pthread_mutex_lock(&d->lock);
+    for (int side = 0; side < TW_SIDE_COUNT; side++) {
+        if (isnan(bytes[side]))
+            continue;
+        TW_PUSH(d->a, &d->memory[side].requests, (double)d->asked[side]);
+        TW_PUSH(d->a, &d->memory[side].bytes, bytes[side]);
+    }
+    (void)pthread_mutex_unlock(&d->lock);
+}
+
+static void talk(struct deploy *d, struct session *sessions, double seconds)
+{
+    pthread_t threads[SESSIONS];
+    bool runs[SESSIONS];
+
+    d->until_ns = tw_now_ns() + (int64_t)(seconds * 1e9);
+    for (int i = 0; i < SESSIONS; i++)
+        runs[i] = pthread_create(&threads[i], NULL, session_main, &sessions[i]) == 0;
+    while (tw_now_ns() < d->until_ns) {
+        sample(d);
+        tw_sleep_ns(SAMPLE_NS);
+    }
+    for (int i = 0; i < SESSIONS; i++)
+        if (runs[i])
+            (void)pthread_join(threads[i], NULL);
+    sample(d);
+}
+
+/* ---- effects ---- */
+
+static const struct quantile {
+    const char *metric;
+    double q, margin;
+    bool tail;
+} quantiles[] = {{"p50_ms", 0.5, 0.25, false}, {"p95_ms", 0.95, 0.5, true}};
+
+static bool weigh(struct deploy *d, size_t i, struct tw_effect *ret)
+{
+    const struct quantile *k = &quantiles[i];
+    const struct deploy_times *t = &d->total;
+    size_t n = t->of[TW_SIDE_OLD].count;
+    tw_auto_free double *copy = tw_alloc((n + 1) * sizeof(double));
+    double noise = NAN, margin;
+    struct tw_estimate ratio =
+        tw_version_ratio(t->of[TW_SIDE_OLD].items, t->of[TW_SIDE_AGAIN].items,
+                         t->of[TW_SIDE_NEW].items, n, k->q, d->spec->seed + i, &noise);
+
+    *ret = (struct tw_effect){
+        .metric = k->metric, .unit = "ms", .ratio = ratio, .noise_floor = noise};
+    if (n)
+        memcpy(copy, t->of[TW_SIDE_OLD].items, n * sizeof(double));
+    ret->before = 1000 * tw_quantile(copy, n, k->q);
+    ret->after = ret->before * ratio.value;
+    ret->tail_share = k->tail ? TAIL_MS / ret->before : 0;
+    margin = fmax(k->margin, ret->tail_share);
+    ret->verdict = ratio.low > 1 + fmax(0.05, noise)    ? "worse"
+                   : ratio.high < 1 - fmax(0.05, noise) ? "better"
+                   : ratio.high <= 1 + margin           ? "equivalent"
+                                                        : "inconclusive";
+    return ratio.high <= 1 + margin || ratio.low > 1 + margin;
+}
+
+static bool is_certain(struct deploy *d)
+{
+    struct tw_effect e;
+    bool certain = true;
+
+    for (size_t i = 0; i < TW_COUNT_OF(quantiles); i++)
+        certain &= weigh(d, i, &e);
+    return certain;
+}
+
+void deploy_ask(struct deploy *d)
+{
+    struct session sessions[SESSIONS];
+    int64_t begun = tw_now_ns();
+    double spent = 0;
+
+    d->times = tw_arena_alloc(d->a, d->asks.list.count * sizeof(*d->times));
+    for (int i = 0; i < SESSIONS; i++) {
+        sessions[i] = (struct session){.d = d, .number = i};
+        for (int side = 0; side < TW_SIDE_COUNT; side++)
+            tw_wire_init(&sessions[i].lines[side], tw_instance_site(d->side[side]), 0);
+    }
+    for (int side = 0; side < TW_SIDE_COUNT; side++)
+        d->log_from[side] = tw_instance_log_bytes(d->side[side]);
+    do {
+        talk(d, sessions, spent > 0 ? AGAIN_S : d->spec->seconds_least);
+        spent = tw_seconds(tw_now_ns() - begun);
+        d->ret->decided = is_certain(d);
+    } while (!d->ret->decided && spent < d->spec->seconds_most);
+    for (int i = 0; i < SESSIONS; i++)
+        for (int side = 0; side < TW_SIDE_COUNT; side++)
+            tw_wire_done(&sessions[i].lines[side]);
+    for (size_t i = 0; i < TW_COUNT_OF(quantiles); i++) {
+        struct tw_effect e;
+
+        (void)weigh(d, i, &e);
+        TW_PUSH(d->a, &d->ret->effects, e);
+        d->ret->noise = i ? d->ret->noise : e.noise_floor;
+    }
+    d->ret->seconds = spent;
+    d->ret->rounds = (int)d->total.of[TW_SIDE_OLD].count;
+    d->ret->requests = d->asked[TW_SIDE_NEW];
+    for (int side = 0; side < TW_SIDE_COUNT; side++)
+        d->leak[side] =
+            tw_version_leak(d->memory[side].requests.items, d->memory[side].bytes.items,
+                            d->memory[side].bytes.count);
+    tw_step("deploy.asked");
+}
