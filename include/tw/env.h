@@ -31,6 +31,20 @@ int tw_env_snapshot(struct tw_arena *a, const struct tw_target *target,
  * it. */
 int tw_env_check_clone(const struct tw_target *target, struct tw_err *err);
 
+/* The way into a container: what serves in it, as a target of its own kind. */
+struct tw_docker_container;
+struct tw_env_way {
+    struct tw_target target;  /* type is that of the service; with its secrets: never stored */
+    const struct tw_docker_container *container; /* as the Engine inspects it */
+    const char *engine;       /* "unix:///run/docker.sock" */
+    int pid;                  /* of the process that serves */
+    unsigned uid, gid;        /* of it, inside */
+    const char *program;      /* of it, inside */
+};
+/* Of a container, or of the first one of a service of Compose. -ENOENT: it does not run. */
+int tw_env_enter(struct tw_arena *a, const struct tw_target *target, struct tw_env_way *ret,
+                 struct tw_err *err);
+
 /* Between two snapshots as JSON: [{"kind", "name", "before", "after"}], empty: none. New reference. */
 json_t *tw_env_drift(const json_t *before, const json_t *after);
 /* The targets that a declaration stands for: a Compose project its services, asked of the Engine now; any

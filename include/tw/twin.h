@@ -27,6 +27,8 @@ struct tw_twin_spec {
     const char *address;              /* in the twin network; NULL: no link */
     int network;                      /* of its arm */
     const struct tw_sandbox *beside;  /* shares the network of that one; then no address; NULL */
+    const char *backend;              /* of its sandbox; NULL: native */
+    const struct tw_sandbox_container *container; /* what it is made of there; NULL */
     TW_ARRAY(struct tw_sandbox_host) hosts; /* names of neighbours in that network */
 };
 int tw_twin_open(struct tw_priv *priv, const struct tw_twin_spec *spec, struct tw_twin **ret,

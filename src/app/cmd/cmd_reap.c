@@ -1,6 +1,7 @@
 #include "cmd_internal.h"
 
 #include "tw/priv.h"
+#include "tw/sandbox.h"
 
 #include <stdio.h>
 
@@ -9,6 +10,8 @@ static int run(struct cmd_args *args, struct tw_err *err)
     int removed = 0;
     int r = tw_priv_reap(args->state_dir, &removed, err);
 
+    if (r == 0)
+        r = tw_sandbox_reap(args->state_dir, &removed, err);
     if (r == 0)
         printf("%d things of dead runs removed\n", removed);
     return r;

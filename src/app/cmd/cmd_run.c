@@ -74,7 +74,7 @@ static int check_words(const struct cmd_args *args, struct tw_err *err)
 {
     static const char *const levels[] = {"low", "medium", "high", "critical"};
     static const char *const engines[] = {"map", "full"};
-    static const char *const backends[] = {"native"};
+    static const char *const backends[] = {"native", "docker"};
     int r =
         check_word("--risk-level", args->risk_level, levels, TW_COUNT_OF(levels), err);
 

@@ -62,7 +62,7 @@ static const struct option_row rows[] = {
     {"budget", 0, REAL, AT(budget), "S", "seconds of measuring at most; else by policy"},
     {"policy", 0, TEXT, AT(policy), "FILE",
      "policy to decide by; else the built-in default"},
-    {"backend", 0, TEXT, AT(backend), "B", "native: namespaces and cgroups of this host"},
+    {"backend", 0, TEXT, AT(backend), "B", "native (this host's programs) or docker (the target's image, for containers)"},
     {"data", 0, TEXT, AT(data), "MODE",
      "likeness, clone or empty: what may be taken of the data"},
     {"refresh-data", 0, FLAG, AT(refresh_data), NULL,

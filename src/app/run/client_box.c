@@ -52,8 +52,8 @@ int run_client_open(struct run *r, struct tw_err *err)
 {
     struct tw_sandbox_spec spec = {.id = r->id,
                                    .name = "client",
-                                   .uid = r->uid,
-                                   .gid = r->gid,
+                                   .uid = r->uid ? r->uid : RUN_NOBODY,
+                                   .gid = r->gid ? r->gid : RUN_NOBODY,
                                    .user_name = "twin",
                                    .hostname = "client",
                                    .cpuset = r->generator_cpus,

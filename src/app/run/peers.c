@@ -208,8 +208,8 @@ static int start_standin(struct run *r, enum tw_arm arm, const struct standing *
         .id = r->id,
         .name =
             tw_arena_printf(r->arena, "%s-%s", far ? "far" : "near", tw_arm_names[arm]),
-        .uid = r->uid,
-        .gid = r->gid,
+        .uid = r->uid ? r->uid : RUN_NOBODY,
+        .gid = r->gid ? r->gid : RUN_NOBODY,
         .user_name = "twin",
         .hostname = "standin",
         .cpuset = r->all_cpus,

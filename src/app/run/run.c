@@ -356,6 +356,7 @@ static void close_run(struct run *r)
     if (r->members[RUN_BASELINE].clone)
         (void)tw_pool_clone_remove(r->members[RUN_BASELINE].clone, NULL);
     tw_seed_free(r->seed);
+    run_inside_done(r);
     for (size_t i = 0; i < r->peer_count; i++)
         tw_seed_free(r->peers[i].of.seed);
     tw_pool_close(r->pool);

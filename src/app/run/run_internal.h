@@ -119,6 +119,9 @@ struct run_warm {
     volatile int64_t bytes;
 };
 
+/* Who clients are where the service of a container is root. */
+#define RUN_NOBODY 65534
+
 struct run {
     const struct tw_run_options *options;
     struct tw_simulation **sims; /* borrowed */
@@ -133,6 +136,14 @@ struct run {
     const char *stage;
 
     struct tw_target target;
+    struct run_inside {           /* the target serves in a container: see inside.c */
+        struct tw_target declared; /* as somebody declared it: what is told and kept */
+        struct tw_env_way way;
+        struct tw_sandbox_container container;
+        const char *backend;      /* of the twins; NULL: the default */
+        int netns;                /* of the container; owned */
+        bool is;
+    } inside;
     const struct tw_service_kind *kind;
     struct tw_policy policy;
     struct tw_snapshot snapshot;
@@ -175,6 +186,13 @@ struct run {
 int run_target(struct run *r, struct tw_err *err);
 int run_snapshot(struct run *r, struct tw_err *err);
 int run_plan(struct run *r, struct tw_err *err);
+/* The target of a container: from here on its service is the target. */
+int run_enter(struct run *r, struct tw_err *err);
+void run_inside_done(struct run *r);
+/* Where the target is: in the network of its container, else here. */
+int run_at_target(struct run *r, int (*fn)(void *arg), void *arg, struct tw_err *err);
+/* What a twin of the target is made of. */
+void run_twin_made_of(const struct run *r, struct tw_twin_spec *spec);
 struct run_source run_main_source(struct run *r);
 void run_choose_uid(const struct run *r, struct run_source *of);
 /* Finds the seed, or makes it. */

@@ -19,7 +19,11 @@ void run_choose_uid(const struct run *r, struct run_source *of)
 
     for (const char *c = name; *c; c++)
         hash = (hash ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
-    if (tw_priv_is_root(r->priv)) {
+    if (r->inside.is && tw_streq(r->inside.backend, "docker") &&
+        tw_streq(of->target.name, r->target.name)) {
+        of->uid = of->snapshot->owner_uid; /* numbers in a container are those of its image */
+        of->gid = of->snapshot->owner_gid;
+    } else if (tw_priv_is_root(r->priv)) {
         unsigned base = 2000000U + 65536U * (unsigned)(hash % 8000);
 
         of->uid = base + of->snapshot->owner_uid % 65536U;
@@ -105,6 +109,31 @@ static void take_meta(struct run *r, const char *text)
 
 /* ---- the seed ---- */
 
+/* Taking from the target happens where it is. */
+struct filling {
+    struct run *run;
+    struct run_source *of;
+    struct tw_issues *differences;
+    struct tw_err *err;
+};
+
+static int fill(void *arg)
+{
+    struct filling *f = arg;
+
+    return f->of->kind->seed_fill(f->run->arena, &f->of->target, f->of->snapshot,
+                                  tw_seed_root(f->of->seed), f->of->uid, f->of->gid,
+                                  f->differences, f->err);
+}
+
+static int fill_seed(struct run *r, struct run_source *of, struct tw_issues *differences,
+                     struct tw_err *err)
+{
+    struct filling f = {r, of, differences, err};
+
+    return of->snapshot == &r->snapshot ? run_at_target(r, fill, &f, err) : fill(&f);
+}
+
 static int make_seed(struct run *r, struct run_source *of, const char *key,
                      struct tw_err *err)
 {
@@ -123,8 +152,9 @@ static int make_seed(struct run *r, struct run_source *of, const char *key,
     if (rc < 0)
         return rc;
     tw_step("run.seed.filling");
-    rc = of->kind->seed_fill(r->arena, &of->target, of->snapshot, tw_seed_root(of->seed),
-                             of->uid, of->gid, &differences, err);
+    if (of->snapshot == &r->snapshot)
+        run_twin_made_of(r, &spec);
+    rc = fill_seed(r, of, &differences, err);
     if (rc < 0)
         return tw_wrap(err, rc, "taking the data of '%s'", of->target.name);
     tw_step("run.seed.filled");
@@ -176,20 +206,35 @@ int run_seed(struct run *r, struct tw_err *err)
 
 /* ---- clones ---- */
 
+struct refreshing {
+    struct run *run;
+    enum run_role role;
+    struct tw_err *err;
+};
+
+static int refresh(void *arg)
+{
+    struct refreshing *f = arg;
+    struct run *r = f->run;
+    struct tw_issues known = {0};
+
+    return r->kind->refresh(r->arena, &r->target, &r->snapshot,
+                            f->role == RUN_BASELINE ? NULL : &r->v.sim->plan,
+                            tw_clone_root(r->members[f->role].clone), r->uid, r->gid,
+                            f->role == RUN_BASELINE ? &r->differences : &known, f->err);
+}
+
 static int take_clone(struct run *r, enum run_role role, struct tw_err *err)
 {
     struct run_member *m = &r->members[role];
-    struct tw_issues known = {0};
+    struct refreshing f = {r, role, err};
     int rc;
 
     if (m->clone)
         return 0;
     rc = tw_pool_clone(r->pool, r->seed, run_role_names[role], &m->clone, err);
     if (rc == 0)
-        rc = r->kind->refresh(r->arena, &r->target, &r->snapshot,
-                              role == RUN_BASELINE ? NULL : &r->v.sim->plan,
-                              tw_clone_root(m->clone), r->uid, r->gid,
-                              role == RUN_BASELINE ? &r->differences : &known, err);
+        rc = run_at_target(r, refresh, &f, err);
     return rc < 0 ? tw_wrap(err, rc, "cloning the %s", run_role_names[role]) : 0;
 }
 

@@ -25,14 +25,20 @@ int run_target(struct run *r, struct tw_err *err)
     if (rc < 0)
         return rc;
     r->kind = tw_service_kind_find(r->target.type, NULL);
+    if (!r->kind && tw_streq(r->target.type, "docker")) {
+        rc = run_enter(r, err);
+        if (rc < 0)
+            return rc;
+        r->kind = tw_service_kind_find(r->target.type, NULL);
+    }
     if (!r->kind)
-        return tw_fail(
-            err, -EOPNOTSUPP,
-            "target '%s' is of type '%s': it can be looked at (twin env show %s), a "
-            "simulation of changes to it needs the docker backend, which this version "
-            "lacks; declare the service itself with --type and its data directory or "
-            "configuration",
-            r->target.name, r->target.type, r->target.name);
+        return tw_fail(err, -EOPNOTSUPP, "target '%s' is of the unknown type '%s'", r->target.name,
+                       r->target.type);
+    if (!r->inside.is && r->options->backend && !tw_streq(r->options->backend, "native"))
+        return tw_fail(err, -EINVAL,
+                       "--backend %s: target '%s' serves in no container, and so has no image to make its "
+                       "twins of",
+                       r->options->backend, r->target.name);
     take_type(r);
     q = &r->sims[0]->request;
     tw_policy_narrow(&r->policy, r->target.tier, q->type, q->risk_level);
@@ -42,9 +48,30 @@ int run_target(struct run *r, struct tw_err *err)
     return r->kind->holds_data ? tw_env_check_clone(&r->target, err) : 0;
 }
 
+struct looking {
+    struct run *run;
+    struct tw_err *err;
+};
+
+static int look(void *arg)
+{
+    struct looking *l = arg;
+
+    return tw_env_snapshot(l->run->arena, &l->run->target, &l->run->snapshot, l->err);
+}
+
 int run_snapshot(struct run *r, struct tw_err *err)
 {
-    return tw_env_snapshot(r->arena, &r->target, &r->snapshot, err);
+    struct looking l = {r, err};
+    int rc = run_at_target(r, look, &l, err);
+
+    /* in its own image, as its own user; elsewhere by what this host has */
+    if (rc == 0 && r->inside.is && tw_streq(r->inside.backend, "docker")) {
+        r->snapshot.program = r->inside.way.program;
+        r->snapshot.owner_uid = r->inside.way.uid;
+        r->snapshot.owner_gid = r->inside.way.gid;
+    }
+    return rc;
 }
 
 int run_plan(struct run *r, struct tw_err *err)
@@ -52,7 +79,7 @@ int run_plan(struct run *r, struct tw_err *err)
     struct tw_simulation *sim = r->v.sim;
     int rc;
 
-    sim->target = r->target;
+    sim->target = r->inside.is ? r->inside.declared : r->target;
     sim->snapshot = r->snapshot;
     if (!sim->request.environment)
         sim->request.environment = r->target.environment;

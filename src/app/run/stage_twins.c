@@ -60,7 +60,52 @@ static int open_twin(struct run *r, enum run_role role, struct tw_err *err)
                                     tw_priv_is_root(r->priv) ? RUN_TWIN_ADDRESS : NULL,
                                 .network = (int)role};
 
+    run_twin_made_of(r, &spec);
     return m->twin ? 0 : tw_twin_open(r->priv, &spec, &m->twin, err);
+}
+
+/* ---- all of them ---- */
+
+struct opening {
+    struct run *run;
+    enum run_role role;
+    struct tw_err err;
+    int result;
+};
+
+static void *open_main(void *arg)
+{
+    struct opening *o = arg;
+
+    o->result = open_twin(o->run, o->role, &o->err);
+    return NULL;
+}
+
+/* An Engine takes its time for each, and takes it for several at once. */
+static int open_at_once(struct run *r, struct tw_err *err)
+{
+    struct opening all[RUN_ROLE_COUNT] = {0};
+    pthread_t threads[RUN_ROLE_COUNT];
+    int rc = 0;
+
+    for (int role = 0; role < RUN_ROLE_COUNT; role++) {
+        all[role].run = r;
+        all[role].role = (enum run_role)role;
+        if (pthread_create(&threads[role], NULL, open_main, &all[role]) != 0) {
+            (void)open_main(&all[role]);
+            threads[role] = pthread_self();
+        }
+    }
+    for (int role = 0; role < RUN_ROLE_COUNT; role++) {
+        if (!pthread_equal(threads[role], pthread_self()))
+            (void)pthread_join(threads[role], NULL);
+        if (rc == 0 && all[role].result < 0) {
+            rc = all[role].result;
+            if (err)
+                *err = all[role].err;
+        }
+    }
+    return rc;
 }
 
 static void note_missing(struct run *r)
@@ -81,6 +126,8 @@ int run_sandbox(struct run *r, struct tw_err *err)
     r->memory_bytes = r->snapshot.memory_bytes;
     if (r->memory_bytes <= 0 || r->memory_bytes > host_memory())
         r->memory_bytes = host_memory();
+    if (r->inside.is)
+        rc = open_at_once(r, err);
     for (int role = 0; role < RUN_ROLE_COUNT && rc == 0; role++)
         rc = open_twin(r, (enum run_role)role, err);
     if (rc == 0)

@@ -95,7 +95,9 @@ static int open_box(struct tw_twin *t, struct tw_priv *priv,
 {
     int64_t shm =
         t->layout.shm_bytes ? t->layout.shm_bytes : spec->snapshot->memory_bytes / 2;
-    struct tw_sandbox_spec box = {.id = spec->id,
+    struct tw_sandbox_spec box = {.backend = spec->backend,
+                                  .container = spec->container,
+                                  .id = spec->id,
                                   .name = spec->name,
                                   .uid = spec->uid,
                                   .gid = spec->gid,
@@ -106,8 +108,9 @@ static int open_box(struct tw_twin *t, struct tw_priv *priv,
                                   .cpuset = spec->cpuset,
                                   .cpu_weight = 262144,
                                   .shm_bytes = shm,
-                                  .tmp_bytes = 1 << 30,
-                                  .as_root = t->layout.as_root,
+                                  .tmp_bytes = spec->container ? 0 : 1 << 30,
+                                  .as_root = t->layout.as_root ||
+                                             (spec->container && spec->uid == 0),
                                   .beside = spec->beside,
                                   .seccomp = true};
     struct tw_sandbox_link link = {.network = spec->network, .address = spec->address};

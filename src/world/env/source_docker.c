@@ -7,6 +7,9 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define PROJECT_LABEL "com.docker.compose.project"
 /* An Engine asked for statistics twice within two seconds answers a second later: what is not read by
@@ -497,6 +500,162 @@ static int snapshot(struct tw_arena *a, const struct tw_target *t,
     ret->cost.statements = k.asked;
     ret->cost.seconds = tw_seconds(tw_now_ns() - k.begun_ns);
     return 0;
+}
+
+/* ---- the way in ---- */
+
+/* What a program is to us. All others are of a kind that only listens. */
+static const struct {
+    const char *program, *kind;
+    int port;
+    const char *user, *password, *database; /* variables of the usual images */
+} services[] = {
+    {"postgres", "postgresql", 5432, "POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"},
+};
+
+static const char *variable(const struct tw_docker_container *c, const char *name)
+{
+    for (size_t i = 0; name && i < c->env.count; i++)
+        if (tw_streq(c->env.items[i].name, name))
+            return c->env.items[i].value;
+    return NULL;
+}
+
+static const char *program_of(struct tw_arena *a, int pid)
+{
+    tw_auto_free char *link = tw_strf("/proc/%d/exe", pid);
+    char path[4096];
+    ssize_t n = readlink(link, path, sizeof path - 1);
+
+    return n > 0 ? tw_arena_strndup(a, path, (size_t)n) : NULL;
+}
+
+static const char *name_of(const char *path)
+{
+    const char *slash = path ? strrchr(path, '/') : NULL;
+
+    return slash ? slash + 1 : path;
+}
+
+#define FAMILY_MAX 64
+
+/* The first of a process and its children whose program we know: what stands before it only began it. */
+static int find_service(struct tw_arena *a, int first, size_t *ret_row)
+{
+    int queue[FAMILY_MAX] = {first};
+    size_t n = 1;
+
+    for (size_t i = 0; i < n; i++) {
+        tw_auto_free char *path = tw_strf("/proc/%d/task/%d/children", queue[i], queue[i]);
+        tw_auto_free char *text = NULL;
+        const char *name = name_of(program_of(a, queue[i]));
+        char *save;
+
+        for (size_t k = 0; k < TW_COUNT_OF(services); k++) {
+            if (tw_streq(name, services[k].program)) {
+                *ret_row = k;
+                return queue[i];
+            }
+        }
+        if (tw_read_file(AT_FDCWD, path, 65536, &text, NULL, NULL) < 0)
+            continue;
+        for (char *word = strtok_r(text, " \n", &save); word && n < FAMILY_MAX;
+             word = strtok_r(NULL, " \n", &save))
+            queue[n++] = atoi(word);
+    }
+    return 0;
+}
+
+/* "'it''s'" of a connection string. */
+static const char *quoted(struct tw_arena *a, const char *value)
+{
+    struct tw_buf b;
+    const char *text;
+
+    tw_buf_init(&b, 4096);
+    for (; *value; value++)
+        tw_buf_printf(&b, "%s%c", *value == '\'' || *value == '\\' ? "\\" : "", *value);
+    text = tw_arena_printf(a, "'%s'", tw_buf_text(&b));
+    tw_buf_done(&b);
+    return text;
+}
+
+/* From inside, over its own loopback. */
+static const char *conninfo(struct tw_arena *a, const struct tw_docker_container *c, size_t row)
+{
+    const char *user = variable(c, services[row].user);
+    const char *password = variable(c, services[row].password);
+    const char *database = variable(c, services[row].database);
+    const char *text = tw_arena_printf(a, "host=127.0.0.1 port=%d user=%s", services[row].port,
+                                       quoted(a, user ? user : "postgres"));
+
+    if (password)
+        text = tw_arena_printf(a, "%s password=%s", text, quoted(a, password));
+    if (database || user)
+        text = tw_arena_printf(a, "%s dbname=%s", text, quoted(a, database ? database : user));
+    return text;
+}
+
+static void own_by(struct tw_env_way *way)
+{
+    tw_auto_free char *path = tw_strf("/proc/%d", way->pid);
+    struct stat st;
+
+    if (stat(path, &st) == 0) {
+        way->uid = st.st_uid;
+        way->gid = st.st_gid;
+    }
+}
+
+static int enter(struct look *k, const struct tw_target *t, const struct tw_docker_container *c,
+                 struct tw_env_way *ret, struct tw_err *err)
+{
+    struct tw_env_way way = {.target = *t, .container = c, .engine = tw_arena_strdup(k->a, tw_docker_host(k->d))};
+    size_t row = TW_COUNT_OF(services);
+
+    if (!tw_streq(c->status, "running") || c->pid <= 1)
+        return tw_fail(err, -ENOENT, "container '%s' of target '%s' does not run (it is '%s'): start it",
+                       c->name, t->name, c->status);
+    way.pid = find_service(k->a, c->pid, &row);
+    if (!way.pid)
+        return tw_fail(err, -EOPNOTSUPP,
+                       "container '%s' of target '%s' runs '%s', of which this version can change no "
+                       "setting; a deployment of another image or a change of its size can be simulated",
+                       c->name, t->name, c->argv.count ? c->argv.items[0] : "?");
+    way.program = program_of(k->a, way.pid);
+    way.target.type = services[row].kind;
+    way.target.dsn = conninfo(k->a, c, row);
+    way.target.project = way.target.container = NULL;
+    /* its process is on this host, so what is not limited is this host's */
+    way.target.memory_bytes = c->memory_bytes ? c->memory_bytes
+                                              : (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+    way.target.cpus = isfinite(c->cpus) ? c->cpus : (double)sysconf(_SC_NPROCESSORS_ONLN);
+    own_by(&way);
+    *ret = way;
+    return 0;
+}
+
+int tw_env_enter(struct tw_arena *a, const struct tw_target *target, struct tw_env_way *ret,
+                 struct tw_err *err)
+{
+    tw_auto(tw_docker) *d = NULL;
+    struct look k = {.a = a};
+    struct found found = {0};
+    struct tw_docker_container *c;
+    int r;
+
+    if (target->project && !service_of(target))
+        return tw_fail(err, -EINVAL, "target '%s' is a whole Compose project: name one of its services, '%s/…'",
+                       target->name, target->name);
+    r = open_engine(target, &d, err);
+    k.d = d;
+    if (r == 0)
+        r = find(&k, target, &found, err);
+    if (r < 0)
+        return r;
+    c = tw_arena_alloc(a, sizeof *c);
+    *c = found.list.items[0];
+    return enter(&k, target, c, ret, err);
 }
 
 const struct env_source env_source_docker = {.name = "docker",

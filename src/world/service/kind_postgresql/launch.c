@@ -198,11 +198,17 @@ int kind_pg_launch(struct tw_arena *a, const struct tw_access *access,
     struct tw_launch l = {
         .stop_signal = SIGINT, .reload_signal = SIGHUP, .cwd = s->data_dir};
     const char *bin;
-    int r = kind_pg_bin_dir(a, s->version_num / 10000, &bin, err);
+    int r = 0;
 
-    if (r < 0)
-        return r;
-    push(a, &l, tw_arena_printf(a, "%s/postgres", bin));
+    /* that of the target itself, where the sandbox is made of its image */
+    if (s->program) {
+        push(a, &l, s->program);
+    } else {
+        r = kind_pg_bin_dir(a, s->version_num / 10000, &bin, err);
+        if (r < 0)
+            return r;
+        push(a, &l, tw_arena_printf(a, "%s/postgres", bin));
+    }
     push(a, &l, "-D");
     push(a, &l, s->data_dir);
     own_options(a, s, &l);
