@@ -2,9 +2,11 @@
  *
  *   GET /         a page            GET /health   200 while it can serve
  *   GET /item     one row by SQL (DATABASE_URL; 503 without)   GET /version   VERSION
+ *   GET /items    a list               GET /visits   counted in the file STATE (404 without)
  *
  * PORT (8080), DATABASE_URL (conninfo or URL), POOL (4 connections), WORK_US (0: CPU spent per request).
- * BUGS: comma-separated faults, each a row below, "latency=20,error=50": for tests that have to find them. */
+ * BUGS: comma-separated faults, each a row below, "latency=20,error=50": for tests that have to find them;
+ * the last rows are harmless changes, which tests must not blame. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <libpq-fe.h>
@@ -34,6 +36,12 @@ enum bug {
     LOG_FLOOD,
     GREEN_HEALTH,
     TIME_ZONE,
+    DATA_FORMAT,
+    NEW_FIELD,
+    WORDING,
+    NEW_HEADER,
+    MORE_MEMORY,
+    GREETING,
     BUG_COUNT
 };
 static const struct {
@@ -50,6 +58,12 @@ static const struct {
     [LOG_FLOOD] = {"log_flood", "lines written for each request"},
     [GREEN_HEALTH] = {"green_health", "/health is 200 although the database is gone"},
     [TIME_ZONE] = {"time_zone", "times are told so many hours off"},
+    [DATA_FORMAT] = {"data_format", "STATE is written as only this version reads it"},
+    [NEW_FIELD] = {"new_field", "harmless: /item has \"stock\" too"},
+    [WORDING] = {"wording", "harmless: the page says something else"},
+    [NEW_HEADER] = {"new_header", "harmless: X-Shop is sent too"},
+    [MORE_MEMORY] = {"more_memory", "harmless: megabytes taken at the start"},
+    [GREETING] = {"greeting", "harmless: lines written at the start"},
 };
 static long bugs[BUG_COUNT]; /* 0: not there */
 
@@ -148,6 +162,43 @@ static bool ask(const char *sql, char *to, size_t room)
     return fine;
 }
 
+/* ---- what it keeps on disk: "format 1 visits N" ---- */
+
+static struct {
+    pthread_mutex_t lock;
+    const char *path;
+    long visits;
+} state = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void write_state(void)
+{
+    FILE *f = fopen(state.path, "w");
+
+    if (!f)
+        return;
+    fprintf(f, "format %d visits %ld\n", bugs[DATA_FORMAT] ? 2 : 1, state.visits);
+    fclose(f);
+}
+
+static void read_state(void)
+{
+    int format = 1;
+    FILE *f;
+
+    state.path = getenv("STATE");
+    f = state.path ? fopen(state.path, "r") : NULL;
+    if (f && (fscanf(f, "format %d visits %ld", &format, &state.visits) != 2 ||
+              format > (bugs[DATA_FORMAT] ? 2 : 1))) {
+        fprintf(stderr, "web: %s: format %d is not known to this version\n", state.path,
+                format);
+        exit(3);
+    }
+    if (f)
+        fclose(f);
+    if (state.path)
+        write_state();
+}
+
 /* ---- pages ---- */
 
 struct answer {
@@ -170,7 +221,9 @@ static void put(struct answer *a, int status, const char *type, const char *fmt,
 static void page_home(struct answer *a)
 {
     put(a, 200, "text/html",
-        "<!doctype html><title>shop</title><h1>Shop</h1><a href=/item>item</a>\n");
+        "<!doctype html><title>shop</title><h1>%s</h1><a href=/item>item</a> <a "
+        "href=/items>all</a> <a href=/visits>visits</a>\n",
+        bugs[WORDING] ? "The shop" : "Shop");
 }
 
 static void page_health(struct answer *a)
@@ -197,8 +250,28 @@ static void page_item(struct answer *a)
         if (*c == '"' || *c == '\\' || (unsigned char)*c < ' ')
             *c = ' ';
     strftime(when, sizeof(when), "%FT%H:%MZ", gmtime_r(&now, &tm));
-    put(a, 200, "application/json", "{\"name\": \"%s\",%s \"seen\": \"%s\"}\n", name,
-        bugs[MISSING_FIELD] ? "" : " \"price\": 12.5,", when);
+    put(a, 200, "application/json", "{\"name\": \"%s\",%s%s \"seen\": \"%s\"}\n", name,
+        bugs[MISSING_FIELD] ? "" : " \"price\": 12.5,",
+        bugs[NEW_FIELD] ? " \"stock\": 7," : "", when);
+}
+
+static void page_items(struct answer *a)
+{
+    put(a, 200, "application/json",
+        "{\"items\": [{\"name\": \"lamp\", \"price\": 12.5}, {\"name\": \"desk\", "
+        "\"price\": 80}], \"request\": %lu}\n",
+        atomic_load(&requests));
+}
+
+static void page_visits(struct answer *a)
+{
+    if (!state.path)
+        return;
+    pthread_mutex_lock(&state.lock);
+    state.visits++;
+    write_state();
+    put(a, 200, "application/json", "{\"visits\": %ld}\n", state.visits);
+    pthread_mutex_unlock(&state.lock);
 }
 
 static void page_version(struct answer *a)
@@ -211,10 +284,9 @@ static void page_version(struct answer *a)
 static const struct {
     const char *path;
     void (*make)(struct answer *a);
-} pages[] = {{"/", page_home},
-             {"/health", page_health},
-             {"/item", page_item},
-             {"/version", page_version}};
+} pages[] = {{"/", page_home},         {"/health", page_health},
+             {"/item", page_item},     {"/items", page_items},
+             {"/visits", page_visits}, {"/version", page_version}};
 
 static void burn(long us)
 {
@@ -271,10 +343,10 @@ static bool respond(int fd, const char *method, const char *path, bool keep)
     n = snprintf(head, sizeof(head),
                  "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: "
                  "%zu\r\nCache-Control: %s\r\n"
-                 "Connection: %s\r\n\r\n",
+                 "%sConnection: %s\r\n\r\n",
                  a.status, words[a.status / 100], a.type, len,
                  bugs[HEADER] ? "public, max-age=3600" : "no-store",
-                 keep ? "keep-alive" : "close");
+                 bugs[NEW_HEADER] ? "X-Shop: 2\r\n" : "", keep ? "keep-alive" : "close");
     have = (size_t)n;
     if (send(fd, head, have, MSG_NOSIGNAL | MSG_MORE) != n)
         return false;
@@ -357,6 +429,7 @@ int main(int argc, char **argv)
     if (argc > 1 && !strcmp(argv[1], "--check"))
         return check(port);
     read_bugs(getenv("BUGS"));
+    read_state();
     pool.conninfo = getenv("DATABASE_URL");
     pool.count = (int)number("POOL", 4);
     if (pool.count < 1 || pool.count > 64) {
@@ -366,6 +439,11 @@ int main(int argc, char **argv)
     signal(SIGTERM, on_term);
     signal(SIGINT, on_term);
     sleep((unsigned)bugs[SLOW_START]);
+    if (bugs[MORE_MEMORY])
+        memset(calloc((size_t)bugs[MORE_MEMORY], 1 << 20), 1,
+               (size_t)bugs[MORE_MEMORY] << 20);
+    for (long i = 0; i < bugs[GREETING]; i++)
+        fprintf(stderr, "web: welcome\n");
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
     if (bind(listener, (struct sockaddr *)&at, sizeof(at)) || listen(listener, 1024)) {
         fprintf(stderr, "web: port %d: %s\n", port, strerror(errno));

@@ -24,6 +24,14 @@ static const struct stage ruling[] = {
     {"decide", run_decide, false, false},
 };
 
+/* A deployment is no setting of one service: the container as a whole, twice as it is and once as it would
+ * be. */
+static const struct stage deploying[] = {
+    {"deploy", run_deploy, false, false},
+    {"impact", run_impact, false, false},
+    {"decide", run_decide, false, false},
+};
+
 /* Once for a command, however many variants it has … */
 static const struct stage opening[] = {
     {"target", run_target, true, false},
@@ -122,7 +130,7 @@ static double stage_share(const char *stage)
     } shares[] = {{"target", 0.0},   {"seed", 0.05},   {"clone", 0.08},
                   {"start", 0.1},    {"mix", 0.15},    {"schema", 0.16},
                   {"clients", 0.17}, {"plans", 0.18},
-                  {"rules", 0.1},  {"flows", 0.4}, {"packets", 0.7},
+                  {"rules", 0.1},  {"flows", 0.4}, {"packets", 0.7}, {"deploy", 0.1},
                   {"judge", 0.2},    {"trial", 0.25},  {"calibrate", 0.9},
                   {"predict", 0.93}, {"impact", 0.97}, {"decide", 0.99}};
     double done = 0;
@@ -333,7 +341,9 @@ static void try_variant(struct run *r, size_t i)
     begin_variant(r, i);
     run_add_issues(r, &planned);
     rc = run_is_rules(r) ? run_stages(r, ruling, TW_COUNT_OF(ruling), &unused, &err)
-                         : run_stages(r, trying, TW_COUNT_OF(trying), &unused, &err);
+         : run_is_deployment(r)
+             ? run_stages(r, deploying, TW_COUNT_OF(deploying), &unused, &err)
+             : run_stages(r, trying, TW_COUNT_OF(trying), &unused, &err);
     run_rules_done(r);
     if (rc < 0)
         fail_sim(r->sims[i], rc, &err);
@@ -374,7 +384,8 @@ static int prepare(struct run *r, bool *ret_input, struct tw_err *err)
         rc = run_stages(r, planning, TW_COUNT_OF(planning), ret_input, err);
     }
     r->current = 0;
-    if (rc == 0 && !r->options->dry_run && !run_is_rules(r))
+    if (rc == 0 && !r->options->dry_run && !run_is_rules(r) &&
+        !run_is_deployment(r))
         rc = run_stages(r, taking, TW_COUNT_OF(taking), ret_input, err);
     return rc;
 }

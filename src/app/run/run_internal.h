@@ -57,6 +57,7 @@ struct run_standing {
     struct tw_certificates certificates;
 };
 
+struct tw_deployed;
 /* What belongs to one variant: reset before the next. */
 struct run_variant {
     struct tw_simulation *sim; /* borrowed */
@@ -74,6 +75,7 @@ struct run_variant {
     bool schema_lasting;     /* it may have changed what writes cost */
     struct tw_load *load;
     struct tw_sandbox *client;
+    struct tw_deployed *deployed; /* of a deployment; NULL: it is none */
     struct rules *rules;     /* of a change of rules (run_rules.h); NULL: it is none */
     struct run_clients *clients; /* while they are tried; NULL: not */
     int clients_tried, clients_worked; /* how many, and how many of them are served today */
@@ -253,6 +255,12 @@ void run_rules_done(struct run *r);
 /* A change of who comes in to a service, and of nothing else. */
 bool run_is_access(const struct run *r);
 int run_access(struct run *r, struct tw_err *err);
+/* A deployment: both versions side by side, and back. */
+bool run_is_deployment(const struct run *r);
+int run_deploy(struct run *r, struct tw_err *err);
+void run_deploy_facts(struct run *r, struct tw_impact_facts *f);
+void run_deploy_told(struct run *r);
+bool run_deploy_serves(const struct run *r); /* it is one, and the new version answers */
 int run_clients(struct run *r, struct tw_err *err);
 int run_plans(struct run *r, struct tw_err *err);
 int run_judge(struct run *r, struct tw_err *err);

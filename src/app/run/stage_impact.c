@@ -224,8 +224,8 @@ int run_impact(struct run *r, struct tw_err *err)
 {
     struct tw_simulation *sim = r->v.sim;
     const struct tw_policy *p = &r->policy;
-    bool rules = run_is_rules(r),
-         candidate = rules || r->members[RUN_CANDIDATE].started.ready;
+    bool rules = run_is_rules(r), deployment = r->v.deployed != NULL,
+         candidate = rules || run_deploy_serves(r) || r->members[RUN_CANDIDATE].started.ready;
     struct tw_forecast forecast[TW_ARM_COUNT];
     struct tw_impact_facts f = {
         .plan = &sim->plan,
@@ -258,8 +258,8 @@ int run_impact(struct run *r, struct tw_err *err)
     int rc;
 
     f.access_tried = run_is_access(r) && r->v.clients_worked > 0 ? r->v.clients_tried : 0;
-    f.candidate_reloaded |= rules;
-    f.candidate_restarted |= rules;
+    f.candidate_reloaded |= rules || run_deploy_serves(r);
+    f.candidate_restarted |= rules || run_deploy_serves(r);
     run_clear_end(r);
     memcpy(forecast, sim->impact.forecast, sizeof(forecast));
     for (int arm = 0; arm < TW_ARM_COUNT; arm++) {
@@ -278,6 +278,8 @@ int run_impact(struct run *r, struct tw_err *err)
     add_tried(r, &f);
     if (rules)
         run_rules_facts(r, &f);
+    else if (deployment)
+        run_deploy_facts(r, &f);
     else
         add_differences(r, &f);
     sim->measured.host = describe_host(r);
@@ -287,6 +289,8 @@ int run_impact(struct run *r, struct tw_err *err)
     sim->impact.safer = r->v.safer ? r->v.safer : sim->impact.safer;
     if (rules && rc == 0)
         run_rules_apply(r);
+    else if (deployment && rc == 0)
+        run_deploy_told(r);
     else if (rc == 0)
         run_told(r);
     sim->has_impact = rc == 0;

@@ -25,16 +25,17 @@ int run_target(struct run *r, struct tw_err *err)
     if (rc < 0)
         return rc;
     r->kind = tw_service_kind_find(r->target.type, NULL);
-    if (!r->kind && tw_streq(r->target.type, "docker")) {
+    /* Whatever a container runs, another image of it is started as the Engine would. */
+    if (!r->kind && tw_streq(r->target.type, "docker") && !run_is_deployment(r)) {
         rc = run_enter(r, err);
         if (rc < 0)
             return rc;
         r->kind = tw_service_kind_find(r->target.type, NULL);
     }
-    if (!r->kind)
+    if (!r->kind && !tw_streq(r->target.type, "docker"))
         return tw_fail(err, -EOPNOTSUPP, "target '%s' is of the unknown type '%s'", r->target.name,
                        r->target.type);
-    if (!r->inside.is && r->options->backend && !tw_streq(r->options->backend, "native"))
+    if (r->kind && !r->inside.is && r->options->backend && !tw_streq(r->options->backend, "native"))
         return tw_fail(err, -EINVAL,
                        "--backend %s: target '%s' serves in no container, and so has no image to make its "
                        "twins of",
@@ -45,7 +46,7 @@ int run_target(struct run *r, struct tw_err *err)
     if (r->options->data)
         r->target.data = (enum tw_data_mode)tw_name_index(
             r->options->data, tw_data_mode_names, TW_DATA_COUNT);
-    return r->kind->holds_data ? tw_env_check_clone(&r->target, err) : 0;
+    return r->kind && r->kind->holds_data ? tw_env_check_clone(&r->target, err) : 0;
 }
 
 struct looking {
