@@ -26,7 +26,7 @@
 #define SHIFT_S       90.0
 #define ALL           (-1) /* whatever the status */
 
-enum level { STATUS, KEYS, TYPE, FORM, TIME, EXACT, ORDER, EMPTY };
+enum level { STATUS, EMPTY, KEYS, TYPE, FORM, TIME, EXACT, ORDER };
 
 struct value {
     char *text;
@@ -619,7 +619,8 @@ static bool is_told(const struct comparing *c, const struct facet *f)
             continue;
         if ((!d->where && !tw_starts_with(f->where, "header")) ||
             (d->where && strncmp(d->where, where, len) == 0 &&
-             (where[len] == '/' || where[len] == '\0')))
+             (where[len] == '/' || where[len] == '\0')) ||
+            (f->level == ORDER && d->where && tw_starts_with(d->where, where)))
             return true;
     }
     return false;
