@@ -27,6 +27,7 @@ struct tw_api_options {
     int (*settle)(void *arg, struct tw_err *err);
     void (*lost)(void *arg);        /* the helper is gone for good: the daemon has to end */
     void *arg;
+    double metrics_s;               /* between two readings of a followed target's counters */
 };
 struct tw_api;
 int tw_api_open(const struct tw_api_options *options, struct tw_api **ret, struct tw_err *err);

@@ -47,6 +47,8 @@ int tw_env_enter(struct tw_arena *a, const struct tw_target *target, struct tw_e
 
 /* Between two snapshots as JSON: [{"kind", "name", "before", "after"}], empty: none. New reference. */
 json_t *tw_env_drift(const json_t *before, const json_t *after);
+/* In words, at most so many: "work_mem: '4096' is now '8192'; …". owned: free() */
+char *tw_env_drift_text(const json_t *drift, size_t most);
 /* The targets that a declaration stands for: a Compose project its services, asked of the Engine now; any
  * other itself. */
 int tw_env_targets(struct tw_arena *a, const struct tw_target *target, struct tw_env_list *ret,
@@ -54,5 +56,32 @@ int tw_env_targets(struct tw_arena *a, const struct tw_target *target, struct tw
 /* The declarations of twin.yaml, which come before those added by command; replaces the ones declared by
  * it before. */
 int tw_env_declare(const char *state_dir, const struct tw_env_list *list, struct tw_err *err);
+
+/* ---- following: what changes at targets between two snapshots, told as it happens ----
+ * Files and their directories by inotify, what runs by the pulse of its kind (one session that stays
+ * open, a question a second), rule sets by the kernel's own monitor, containers by the Engine's events.
+ * A thread for each session; callbacks come one at a time. */
+
+/* Paths that the newest snapshot names; none: nothing is stored of the target. */
+struct tw_follow_known {
+    TW_ARRAY(const char *) paths;
+    bool stored;
+};
+struct tw_follow_options {
+    const char *state_dir;
+    double metrics_s;        /* between two readings of counters; 0: 60 */
+    const volatile bool *cancel;
+    void (*known)(void *arg, struct tw_arena *a, const struct tw_target *t,
+                  struct tw_follow_known *ret);
+    /* Something is not as it was: look at it. what: where that was seen. */
+    void (*touched)(void *arg, const struct tw_target *t, const char *what);
+    void (*metric)(void *arg, const struct tw_target *t, const char *name, double value);
+    /* Its changes are followed (problem NULL), or not, because. */
+    void (*state)(void *arg, const struct tw_target *t, const char *problem);
+    void *arg;
+};
+/* Until *cancel; declarations are read again when they change. Its threads end with the process, which is
+ * expected to end then. */
+int tw_env_follow(const struct tw_follow_options *options, struct tw_err *err);
 
 #endif

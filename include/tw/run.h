@@ -57,7 +57,9 @@ struct tw_helper;
 struct tw_queue;
 struct tw_job {
     const char *id;         /* of the simulation, or of a sync */
-    const char *verb;       /* "run" or "sync" */
+    const char *verb;       /* "run", "sync", "look" (the snapshot alone), "follow" */
+    bool aside;             /* light: starts at once, beside the max_parallel others */
+    bool endless;           /* no time-out: it ends with the queue */
     int priority;           /* higher is sooner; equal ones by arrival */
     const char *simulation; /* its body as JSON */
     const char *environment, *target, *type; /* for whoever is told */

@@ -105,6 +105,17 @@ struct tw_standing {
     double pages, pages_per_s;       /* that it reads, and how fast it may */
 };
 void tw_standing_init(struct tw_standing *s); /* everything unknown */
+/* What a running target tells at next to no cost, asked again and again over one session that stays open. */
+struct tw_pulse {
+    char stamp[65];         /* differs after settings took effect or it was started anew; "": not told */
+    /* Since its counters began; NaN: not told, or not asked. */
+    double requests, rollbacks, wal_bytes, temp_bytes, read_blocks;
+    double connections;     /* now, without this session */
+    int own_requests;       /* of requests, how many were this session's */
+    int statements;         /* what the session has cost since it began */
+    int64_t bytes;
+    double seconds;
+};
 /* A program that this kind needs on this host: for doctor, and for errors that say how to get it. */
 struct tw_service_program {
     const char *name;       /* "nginx" */
@@ -130,6 +141,11 @@ struct tw_service_kind {
     /* -- at the target -- */
     int (*snapshot)(struct tw_arena *a, const struct tw_target *t, struct tw_snapshot *ret,
                     struct tw_err *err);
+    /* Is it as it was, and how busy? *session is made when NULL, kept by the caller, and gone (NULL) after a
+     * failure. NULL: its files tell all that is told between two snapshots. */
+    int (*pulse)(const struct tw_target *t, bool counters, void **session, struct tw_pulse *ret,
+                 struct tw_err *err);
+    void (*pulse_end)(void *session);
     /* Checks the settings of the request against what this very service says; completes values.
      * A mistake is -EINVAL; what is doubtful but valid becomes an issue. */
     int (*validate)(struct tw_arena *a, const struct tw_snapshot *s, const struct tw_request *r,

@@ -162,6 +162,16 @@ int tw_store_snapshot_add(struct tw_store *s, const struct tw_store_snapshot *n,
 int tw_store_snapshot_list(struct tw_store *s, struct tw_arena *a, const char *environment,
                            const char *target, int limit, struct tw_store_snapshots *ret,
                            struct tw_err *err);
+/* The same without their bodies. */
+int tw_store_snapshot_heads(struct tw_store *s, struct tw_arena *a, const char *environment,
+                            const char *target, int limit, struct tw_store_snapshots *ret,
+                            struct tw_err *err);
+/* Those that differed from the one before, newest first, without their bodies. */
+int tw_store_drift_list(struct tw_store *s, struct tw_arena *a, const char *environment,
+                        const char *target, int limit, struct tw_store_snapshots *ret,
+                        struct tw_err *err);
+int tw_store_snapshot_remove(struct tw_store *s, const char *environment, const char *target,
+                             int64_t taken_wall_ns, struct tw_err *err);
 struct tw_store_point {
     const char *environment, *target, *metric;
     int64_t at_wall_ns;

@@ -117,6 +117,7 @@ static void *ticker_main(void *arg)
         marked = now;
         (void)tw_audit_mark(api->audit, NULL);
         api_sync_tick(api, now);
+        api_follow_tick(api, now);
         forget_old(api, now);
     }
     return NULL;
@@ -292,6 +293,7 @@ int tw_api_open(const struct tw_api_options *options, struct tw_api **ret,
     (void)pthread_cond_init(&api->tick, NULL);
     (void)pthread_mutex_init(&api->env_lock, NULL);
     (void)pthread_mutex_init(&api->stream_lock, NULL);
+    (void)pthread_mutex_init(&api->follow_lock, NULL);
     raise_descriptors();
     r = open_parts(api, err);
     if (r == 0)
@@ -352,6 +354,7 @@ void tw_api_close(struct tw_api *api)
         (void)tw_audit_mark(api->audit, NULL);
     tw_audit_close(api->audit);
     api_stream_done(api);
+    api_follow_done(api);
     tw_lockout_free(api->lockout);
     tw_arena_free(api->env_arena);
     tw_arena_free(api->arena);
@@ -359,6 +362,7 @@ void tw_api_close(struct tw_api *api)
     (void)pthread_cond_destroy(&api->tick);
     (void)pthread_mutex_destroy(&api->env_lock);
     (void)pthread_mutex_destroy(&api->stream_lock);
+    (void)pthread_mutex_destroy(&api->follow_lock);
     free(api->cert);
     free(api->key);
     free(api);

@@ -90,6 +90,10 @@ struct tw_api {
     struct tw_env_list env;
     int64_t env_stamp[6];
 
+    pthread_mutex_t follow_lock; /* of what follow.c keeps */
+    struct api_followed *followed;
+    int64_t follow_next_ns; /* when it is started (again); 0: it runs */
+
     pthread_mutex_t stream_lock;
     int64_t seq;
     struct stream_item ring[STREAM_RING];
@@ -178,11 +182,24 @@ int api_env_find(struct tw_api *api, struct tw_arena *a, const char *environment
                  struct tw_target *ret, struct tw_err *err);
 void api_sync_ended(struct tw_api *api, const struct tw_job_end *end);
 void api_sync_tick(struct tw_api *api, int64_t now_ns);
+/* A look at one target, soon; what is asked while one is under way is done once more after it. */
+void api_look(struct tw_api *api, const char *environment, const char *target);
+
+/* ---- follow.c ---- */
+void api_follow_tick(struct tw_api *api, int64_t now_ns);
+void api_follow_event(struct tw_api *api, const json_t *event);
+void api_follow_ended(struct tw_api *api, const struct tw_job_end *end);
+/* {"followed": true|false|null, "not_followed_because"}; new reference. */
+json_t *api_follow_state(struct tw_api *api, const char *environment, const char *target);
+void api_follow_done(struct tw_api *api);
 
 /* ---- stream.c ---- */
 void api_stream_event(struct tw_api *api, const struct tw_job *job, const json_t *event);
 /* The state of a body as a message: created, queued, final. */
 void api_stream_state(struct tw_api *api, const char *body);
+/* A target is not as it was: to all who may see its environment. */
+void api_stream_drift(struct tw_api *api, const char *id, const char *environment,
+                      const char *target, const json_t *drift);
 void api_stream_done(struct tw_api *api);
 void api_ws_opened(void *arg, struct tw_ws *c, void *mine);
 void api_ws_closed(void *arg, struct tw_ws *c, void *mine);

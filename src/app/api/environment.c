@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#define DRIFT_SHOWN   8 /* differences that an alert names */
 #define SYNC_PRIORITY 5 /* before simulations: they need what it brings */
 
 /* ---- the declarations, read again when their files change ---- */
@@ -94,18 +95,36 @@ static int all_targets(struct tw_api *api, struct tw_arena *a, struct tw_env_lis
 
 /* ---- the list ---- */
 
-static json_t *service_to_json(struct tw_store *s, struct tw_arena *a,
+/* The newest change that was seen, which later snapshots without one do not hide. */
+static void set_last_drift(struct tw_store *s, struct tw_arena *a,
+                           const struct tw_target *t, json_t *json)
+{
+    struct tw_store_snapshots last = {0};
+    const struct tw_store_snapshot *n;
+
+    (void)tw_store_drift_list(s, a, t->environment, t->name, 1, &last, NULL);
+    n = last.list.count ? &last.list.items[0] : NULL;
+    (void)json_object_set_new(json, "drifted_at",
+                              tw_json_text(n ? tw_iso_time(a, n->taken_wall_ns) : NULL));
+    (void)json_object_set_new(json, "last_drift",
+                              n ? json_loads(n->drift, 0, NULL) : json_null());
+}
+
+static json_t *service_to_json(struct tw_api *api, struct tw_store *s, struct tw_arena *a,
                                const struct tw_target *t)
 {
     struct tw_store_snapshots last = {0};
     const struct tw_store_snapshot *n;
     json_t *drift;
-    json_t *json = json_pack("{s:s, s:s, s:s}", "name", t->name, "type", t->type, "data",
-                             tw_data_mode_names[t->data]);
+    json_t *json = api_follow_state(api, t->environment, t->name);
 
-    (void)tw_store_snapshot_list(s, a, t->environment, t->name, 1, &last, NULL);
+    (void)json_object_set_new(json, "name", tw_json_text(t->name));
+    (void)json_object_set_new(json, "type", tw_json_text(t->type));
+    (void)json_object_set_new(json, "data", tw_json_text(tw_data_mode_names[t->data]));
+    (void)tw_store_snapshot_heads(s, a, t->environment, t->name, 1, &last, NULL);
     n = last.list.count ? &last.list.items[0] : NULL;
     drift = n && n->drift ? json_loads(n->drift, 0, NULL) : NULL;
+    set_last_drift(s, a, t, json);
     (void)json_object_set_new(json, "synced_at",
                               tw_json_text(n ? tw_iso_time(a, n->taken_wall_ns) : NULL));
     (void)json_object_set_new(json, "snapshot_sha256",
@@ -144,7 +163,7 @@ int api_environment_list(struct api_call *c, struct tw_err *err)
         if (tw_gate_check(&c->actor, TW_MAY_READ, t->environment, NULL, NULL) == 0)
             (void)json_array_append_new(
                 json_object_get(environment_of(items, t), "services"),
-                service_to_json(s, c->arena, t));
+                service_to_json(c->api, s, c->arena, t));
     }
     tw_store_pool_give(c->api->pool, s);
     if (r < 0)
@@ -199,7 +218,7 @@ static struct group *group_of(const char *id)
     return g;
 }
 
-static void enqueue(struct tw_api *api, const struct tw_target *t, bool data,
+static void enqueue(struct tw_api *api, const struct tw_target *t, bool data, bool soon,
                     struct group *g)
 {
     tw_auto(tw_simulation) *sim = tw_simulation_new();
@@ -207,6 +226,7 @@ static void enqueue(struct tw_api *api, const struct tw_target *t, bool data,
     tw_auto_free char *body = NULL;
     struct tw_job job = {.verb = data && t->data == TW_DATA_CLONE ? "sync" : "look",
                          .priority = SYNC_PRIORITY,
+                         .aside = soon,
                          .environment = t->environment,
                          .target = t->name,
                          .type = t->type};
@@ -224,12 +244,85 @@ static void enqueue(struct tw_api *api, const struct tw_target *t, bool data,
     tw_queue_add(api->queue, &job);
 }
 
+/* Looks that were asked for by a change: one at a time of each target. */
+struct looking {
+    struct looking *next;
+    char *environment, *target;
+    bool under_way, again;
+};
+static struct looking *looks; /* under syncs_lock; they stay */
+
+static struct looking *look_of(const char *environment, const char *target)
+{
+    struct looking *l = looks;
+
+    while (l && !(tw_streq(l->target, target) && tw_streq(l->environment, environment)))
+        l = l->next;
+    return l;
+}
+
+/* true: begin one now. */
+static bool look_wanted(const char *environment, const char *target)
+{
+    struct looking *l;
+    bool begin;
+
+    (void)pthread_mutex_lock(&syncs_lock);
+    l = look_of(environment, target);
+    if (!l) {
+        l = tw_alloc(sizeof(*l));
+        l->environment = strdup(environment);
+        l->target = strdup(target);
+        l->next = looks;
+        looks = l;
+    }
+    begin = !l->under_way;
+    l->again |= !begin;
+    l->under_way = true;
+    (void)pthread_mutex_unlock(&syncs_lock);
+    return begin;
+}
+
+/* What was asked for while it was under way is begun. */
+static void look_over(struct tw_api *api, const struct tw_job *job)
+{
+    bool again = false;
+    struct looking *l;
+
+    if (!job->aside)
+        return;
+    (void)pthread_mutex_lock(&syncs_lock);
+    l = look_of(job->environment, job->target);
+    if (l) {
+        again = l->again;
+        l->again = false;
+        l->under_way = false;
+    }
+    (void)pthread_mutex_unlock(&syncs_lock);
+    if (again)
+        api_look(api, job->environment, job->target);
+}
+
+void api_look(struct tw_api *api, const char *environment, const char *target)
+{
+    tw_auto(tw_arena) *a = tw_arena_new();
+    struct tw_target t;
+
+    if (api_env_find(api, a, environment, target, &t, NULL) == 0 &&
+        look_wanted(environment, target))
+        enqueue(api, &t, false, true, NULL);
+}
+
 /* ---- what came of one ---- */
 
 static const char *const metric_names[] = {
     "data_bytes",         "memory_bytes",    "cpus",
     "rate_per_s",         "commit_share",    "connections_used",
     "max_slot_lag_bytes", "peak_connections"};
+/* What a sync did to production, of each one. */
+static const char *const cost_names[][2] = {{"statements", "sync_statements"},
+                                            {"bytes", "sync_bytes"},
+                                            {"seconds", "sync_seconds"}};
 
 struct synced {
     struct tw_api *api;
@@ -237,6 +330,7 @@ struct synced {
     char *environment, *target, *why;
     json_t *snapshot, *drift; /* NULL: none */
     double seconds;
+    char id[TW_ID_LEN + 1];
 };
 
 static int keep_points(struct tw_store *s, const struct synced *y, int64_t now,
@@ -255,18 +349,25 @@ static int keep_points(struct tw_store *s, const struct synced *y, int64_t now,
         if (json_is_number(value))
             r = tw_store_point_add(s, &p, err);
     }
+    for (size_t i = 0; i < TW_COUNT_OF(cost_names) && r == 0; i++) {
+        const json_t *value =
+            json_object_get(json_object_get(y->snapshot, "cost"), cost_names[i][0]);
+        struct tw_store_point p = {.environment = y->environment,
+                                   .target = y->target,
+                                   .metric = cost_names[i][1],
+                                   .at_wall_ns = now,
+                                   .value = json_number_value(value)};
+
+        r = tw_store_point_add(s, &p, err);
+    }
     return r;
 }
 
 static int tell_drift(struct tw_store *s, const struct synced *y, struct tw_err *err)
 {
-    const json_t *first = json_array_get(y->drift, 0);
-    const char *name = json_string_value(json_object_get(first, "name"));
     tw_auto_free char *summary =
         tw_strf("'%s' in '%s' has changed", y->target, y->environment);
-    tw_auto_free char *text =
-        tw_strf("%zu differences since the last snapshot, the first in '%s'",
-                json_array_size(y->drift), name ? name : "?");
+    tw_auto_free char *text = tw_env_drift_text(y->drift, DRIFT_SHOWN);
     struct tw_alert al = {.kind = "drift",
                           .severity = "warning",
                           .summary = summary,
@@ -292,6 +393,12 @@ static int audit_sync(struct tw_store *s, const struct synced *y, struct tw_err 
                                .detail = text};
 
     return tw_audit_add(y->api->audit, s, &daemon, &e, err);
+}
+
+/* Nothing was different: the next one without a difference takes its place. */
+static bool is_plain(const char *drift)
+{
+    return tw_streq(drift, "[]");
 }
 
 static int synced_work(void *arg, struct tw_store *s, struct tw_err *err)
@@ -321,6 +428,10 @@ static int synced_work(void *arg, struct tw_store *s, struct tw_err *err)
     n.sha256 = json_string_value(json_object_get(y->snapshot, "sha256"));
     n.sha256 = n.sha256 ? n.sha256 : "";
     r = tw_store_snapshot_add(s, &n, err);
+    if (r == 0 && last.list.count && is_plain(drift) &&
+        is_plain(last.list.items[0].drift))
+        r = tw_store_snapshot_remove(s, y->environment, y->target,
+                                     last.list.items[0].taken_wall_ns, err);
     if (r == 0)
         r = keep_points(s, y, n.taken_wall_ns, err);
     if (r == 0)
@@ -375,6 +486,8 @@ static void synced_done(void *arg, int result, const struct tw_err *err)
         json_decref(y->snapshot);
         y->snapshot = NULL;
     }
+    if (json_array_size(y->drift))
+        api_stream_drift(y->api, y->id, y->environment, y->target, y->drift);
     if (y->group)
         group_add(y->group, y); /* groups are only touched on the writer's thread */
     json_decref(y->snapshot);
@@ -400,7 +513,9 @@ void api_sync_ended(struct tw_api *api, const struct tw_job_end *end)
                          .why =
                              snapshot ? NULL : strdup(why ? why : "it gave no snapshot"),
                          .seconds = end->seconds};
+    api_copy_id(y->id, end->job->id);
     tw_store_pool_write(api->pool, synced_work, synced_done, y);
+    look_over(api, end->job);
 }
 
 /* ---- on demand ---- */
@@ -433,7 +548,7 @@ static void sync_done(struct api_call *c)
         g->call = c; /* gone when the last one has ended */
     }
     for (size_t i = 0; i < own.targets.count; i++)
-        enqueue(api, &own.targets.items[i], true, g);
+        enqueue(api, &own.targets.items[i], true, false, g);
 }
 
 int api_environment_sync(struct api_call *c, struct tw_err *err)
@@ -485,7 +600,7 @@ void api_sync_tick(struct tw_api *api, int64_t now_ns)
     if (all_targets(api, a, &all, NULL) < 0)
         return;
     for (size_t i = 0; i < all.targets.count; i++)
-        enqueue(api, &all.targets.items[i], false, NULL);
+        enqueue(api, &all.targets.items[i], false, false, NULL);
 }
 
 /* ---- metrics ---- */
@@ -523,9 +638,6 @@ int api_environment_metrics(struct api_call *c, struct tw_err *err)
     if (r == 0 && (from >= to || step < TW_SEC_NS))
         r = tw_fail(err, -EINVAL,
                     "'from' has to be before 'to', and 'step' at least 1 second");
-    if (r == 0 && metric &&
-        tw_name_index(metric, metric_names, TW_COUNT_OF(metric_names)) < 0)
-        r = tw_fail(err, -EINVAL, "metric '%s' is not kept", metric);
     if (r < 0)
         return r;
     s = tw_store_pool_take(c->api->pool, err);

@@ -178,7 +178,9 @@ const struct api_property api_properties[] = {
     {"Outcome", "note", "string", ""},
     {"OutcomeOf", "id", "string", ""},
     {"OutcomeOf", "outcome", "Outcome", ""},
-    {"Environments", "items", "[object]", "id, name, tier, services with drift and age"},
+    {"Environments", "items", "[object]",
+     "id, name, tier, services with `drift` (to the snapshot before), `last_drift` and "
+     "`drifted_at` (the newest that was seen), `followed`"},
     {"Environments", "next_cursor", "string?", ""},
     {"Sync", "environment", "string", "only its targets"},
     {"Sync", "target", "string", "only this one"},

@@ -521,6 +521,8 @@ void api_job_event(void *arg, const struct tw_job *job, const json_t *event)
 {
     if (tw_streq(job->verb, "run"))
         api_stream_event(arg, job, event);
+    else if (tw_streq(job->verb, "follow"))
+        api_follow_event(arg, event);
 }
 
 /* The simulation as it ended: what the worker gave, or what was stored with the reason why there is no
@@ -659,6 +661,10 @@ void api_job_ended(void *arg, const struct tw_job_end *end)
     struct tw_api *api = arg;
     struct change *ch;
 
+    if (tw_streq(end->job->verb, "follow")) {
+        api_follow_ended(api, end);
+        return;
+    }
     if (!tw_streq(end->job->verb, "run")) {
         api_sync_ended(api, end);
         return;

@@ -201,6 +201,26 @@ void api_stream_event(struct tw_api *api, const struct tw_job *job, const json_t
     publish(api, job->id, job->environment, false, make_event, event, job);
 }
 
+static json_t *make_drift(const void *what, const struct tw_job *job, int64_t seq)
+{
+    json_t *m = message_of(job->id, "drift", "drift", seq);
+
+    set_parts(m, json_object(), json_object(), 0);
+    (void)json_object_set_new(m, "event", json_string("drift"));
+    (void)json_object_set_new(m, "environment", tw_json_text(job->environment));
+    (void)json_object_set_new(m, "target", tw_json_text(job->target));
+    (void)json_object_set(m, "drift", (json_t *)(uintptr_t)what);
+    return m;
+}
+
+void api_stream_drift(struct tw_api *api, const char *id, const char *environment,
+                      const char *target, const json_t *drift)
+{
+    struct tw_job job = {.id = id, .environment = environment, .target = target};
+
+    publish(api, id, environment, false, make_drift, drift, &job);
+}
+
 static bool is_last(const char *status)
 {
     return tw_streq(status, "success") || tw_streq(status, "failed") ||

@@ -25,6 +25,8 @@ static const struct row {
      NULL},
     {"/environment/sync_interval_minutes", NUMBER, AT(api.sync_minutes), 0, 10080, 15,
      NULL},
+    {"/environment/metrics_interval_seconds", NUMBER, AT(api.metrics_s), 1, 3600, 60,
+     NULL},
     {"/environment/metrics_retention_days", NUMBER, AT(api.retention_days), 1, 3660, 30,
      NULL},
     {"/prediction/confidence_threshold", NUMBER, AT(confidence_threshold), 0, 1, 0.85,

@@ -20,6 +20,8 @@
 #define MAX_PARALLEL      256
 #define TRY_AGAIN_NS      (500 * TW_MSEC_NS)
 #define MOST_LOST         2 /* then it is the simulation that costs us the helper */
+#define MOST_ASIDE        4
+#define MOST              (MAX_PARALLEL + 256) /* with those aside */
 
 struct entry {
     struct entry *next;
@@ -53,8 +55,20 @@ struct tw_queue {
     uint64_t orders;
     struct tw_queue_counts counts;
     int64_t memory_bytes; /* of all that run */
+    int aside;            /* that run beside those counted */
     bool closing;
 };
+
+/* Under lock. */
+static void count(struct tw_queue *q, const struct entry *e, int by)
+{
+    if (e->job.aside) {
+        q->aside += e->job.endless ? 0 : by;
+    } else {
+        q->counts.running += by;
+        q->memory_bytes += by * e->job.memory_bytes;
+    }
+}
 
 static void entry_free(struct entry *e)
 {
@@ -160,8 +174,7 @@ static void bury(struct tw_queue *q, struct entry *e)
     if (!e->body)
         why = death_of(q, e);
     (void)pthread_mutex_lock(&q->lock);
-    q->counts.running--;
-    q->memory_bytes -= e->job.memory_bytes;
+    count(q, e, -1);
     (void)pthread_mutex_unlock(&q->lock);
     if (e->told_ns && !e->timed_out && !e->cancelled && !has_answer(e) &&
         tw_streq(e->job.verb, "run"))
@@ -271,14 +284,16 @@ static void hear_helper(struct tw_queue *q)
 
 /* ---- the thread ---- */
 
-static struct entry **most_urgent(struct tw_queue *q)
+static struct entry **most_urgent(struct tw_queue *q, bool aside)
 {
     struct entry **best = NULL;
 
     for (struct entry **at = &q->waiting; *at; at = &(*at)->next)
-        if (!best || (*at)->job.priority > (*best)->job.priority ||
-            ((*at)->job.priority == (*best)->job.priority &&
-             (*at)->order < (*best)->order))
+        if (aside && !((*at)->job.endless || ((*at)->job.aside && q->aside < MOST_ASIDE)))
+            continue;
+        else if (!best || (*at)->job.priority > (*best)->job.priority ||
+                 ((*at)->job.priority == (*best)->job.priority &&
+                  (*at)->order < (*best)->order))
             best = at;
     return best;
 }
@@ -296,13 +311,14 @@ static struct entry *next_to_start(struct tw_queue *q)
     struct entry *e = NULL, **at;
 
     (void)pthread_mutex_lock(&q->lock);
-    at = !q->closing && q->counts.running < q->o.max_parallel ? most_urgent(q) : NULL;
-    if (at && fits(q, *at)) {
+    at = q->closing ? NULL : most_urgent(q, true);
+    if (!at && !q->closing && q->counts.running < q->o.max_parallel)
+        at = most_urgent(q, false);
+    if (at && ((*at)->job.aside || fits(q, *at))) {
         e = *at;
         *at = e->next;
         q->counts.waiting--;
-        q->counts.running++;
-        q->memory_bytes += e->job.memory_bytes;
+        count(q, e, 1);
     }
     (void)pthread_mutex_unlock(&q->lock);
     return e;
@@ -319,8 +335,7 @@ static void put_back(struct tw_queue *q, struct entry *e)
     e->next = q->waiting;
     q->waiting = e;
     q->counts.waiting++;
-    q->counts.running--;
-    q->memory_bytes -= e->job.memory_bytes;
+    count(q, e, -1);
     (void)pthread_mutex_unlock(&q->lock);
 }
 
@@ -376,7 +391,7 @@ static void drop_cancelled(struct tw_queue *q)
 
 static void look_after(struct tw_queue *q, struct entry *e, int64_t now, bool closing)
 {
-    bool late = tw_seconds(now - e->begun_ns) > q->o.timeout_s;
+    bool late = !e->job.endless && tw_seconds(now - e->begun_ns) > q->o.timeout_s;
     bool cancel;
 
     (void)pthread_mutex_lock(&q->lock);
@@ -405,7 +420,7 @@ static bool is_closing(struct tw_queue *q)
 /* One round: waits for something to happen, at most a little. */
 static void watch(struct tw_queue *q, bool closing)
 {
-    struct pollfd fds[MAX_PARALLEL + 2] = {
+    struct pollfd fds[MOST + 2] = {
         {.fd = q->wake, .events = POLLIN},
         {.fd = q->helper ? tw_helper_fd(q->helper) : -1, .events = POLLIN}};
     nfds_t n = 2;
@@ -464,6 +479,8 @@ void tw_queue_add(struct tw_queue *q, const struct tw_job *job)
     e->job = (struct tw_job){.id = tw_arena_strdup(e->arena, job->id),
                              .verb = tw_arena_strdup(e->arena, job->verb),
                              .priority = job->priority,
+                             .aside = job->aside,
+                             .endless = job->endless,
                              .simulation = tw_arena_strdup(e->arena, job->simulation),
                              .environment = tw_arena_strdup(e->arena, job->environment),
                              .target = tw_arena_strdup(e->arena, job->target),

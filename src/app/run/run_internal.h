@@ -320,4 +320,9 @@ void run_tell(struct run *r, const struct tw_trial_progress *p);
 /* Core seconds of this thread: what an engine cost. */
 double run_thread_cpu_s(void);
 
+/* ---- worker.c ---- */
+bool run_write_line(json_t *json); /* taken */
+/* The verb "follow": tells changes of targets until it is cancelled. */
+json_t *run_follow(const struct tw_run_options *options, struct tw_simulation *sim);
+
 #endif

@@ -9,7 +9,7 @@
 #define JOB_MAX ((size_t)16 << 20)
 #define TELL_NS (100 * TW_MSEC_NS) /* events at most this often, but each stage at once */
 
-static bool write_line(json_t *json)
+bool run_write_line(json_t *json)
 {
     tw_auto_free char *text = tw_json_dump(json, JSON_COMPACT);
     tw_auto_free char *line = tw_strf("%s\n", text);
@@ -48,7 +48,7 @@ static void tell(void *arg, const struct tw_run_event *e)
         return;
     t->stage = e->stage;
     t->told_ns = now;
-    (void)write_line(json_pack(
+    (void)run_write_line(json_pack(
         "{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:o}", "event", "progress",
         "stage", e->stage, "done", tw_json_real(e->done), "elapsed_s",
         tw_json_real(e->elapsed_s), "left_s", tw_json_real(e->left_s), "p50_ms",
@@ -105,7 +105,8 @@ static json_t *do_look(const struct tw_run_options *options, struct tw_simulatio
 static const struct {
     const char *name;
     json_t *(*run)(const struct tw_run_options *options, struct tw_simulation *sim);
-} verbs[] = {{"run", do_run}, {"sync", do_sync}, {"look", do_look}};
+} verbs[] = {
+    {"run", do_run}, {"sync", do_sync}, {"look", do_look}, {"follow", run_follow}};
 
 /* ---- the job ---- */
 
@@ -126,6 +127,29 @@ static const char *text_of(const json_t *job, const char *key)
     return json_string_value(json_object_get(job, key));
 }
 
+/* Only a run has a change; of the others the body names where they go. */
+static int read_place(const char *body, struct tw_simulation **ret, struct tw_err *err)
+{
+    static const char *const keys[] = {"target", "environment"};
+    struct tw_simulation *sim = tw_simulation_new();
+    const char **const to[] = {&sim->request.target, &sim->request.environment};
+    json_auto_t *json = NULL;
+    const json_t *metadata;
+    int r = body ? tw_json_parse(body, strlen(body), &json, err)
+                 : tw_fail(err, -EINVAL, "the job has no 'simulation'");
+
+    for (size_t i = 0; i < TW_COUNT_OF(keys); i++)
+        *to[i] = tw_arena_strdup(sim->arena, text_of(json, keys[i]));
+    metadata = json_object_get(json, "metadata");
+    if (json_is_object(metadata)) {
+        tw_auto_free char *text = tw_json_dump(metadata, JSON_COMPACT);
+
+        sim->request.metadata = tw_arena_strdup(sim->arena, text);
+    }
+    *ret = sim;
+    return r;
+}
+
 /* Verb, state directory and policy come from whoever started it and are stronger than the job, which
  * was written by somebody with fewer rights. */
 int tw_worker_main(int argc, char **argv, const volatile bool *cancel)
@@ -143,10 +167,12 @@ int tw_worker_main(int argc, char **argv, const volatile bool *cancel)
                                      .no_history = true};
 
     if (r == 0)
-        r = tw_simulation_from_json(text_of(job, "simulation"), &sim, &err);
+        r = argc > 0 && tw_streq(argv[0], "run")
+                ? tw_simulation_from_json(text_of(job, "simulation"), &sim, &err)
+                : read_place(text_of(job, "simulation"), &sim, &err);
     for (size_t i = 0; i < TW_COUNT_OF(verbs) && r == 0; i++)
         if (argc > 0 && tw_streq(verbs[i].name, argv[0]))
-            return write_line(verbs[i].run(&options, sim)) ? 0 : 1;
+            return run_write_line(verbs[i].run(&options, sim)) ? 0 : 1;
     tw_log(TW_LOG_ERROR, "worker: %s",
            r < 0 ? err.text : "the job has no verb that is known");
     return 1;

@@ -12,18 +12,13 @@ int tw_store_snapshot_add(struct tw_store *s, const struct tw_store_snapshot *n,
         n->drift);
 }
 
-int tw_store_snapshot_list(struct tw_store *s, struct tw_arena *a,
-                           const char *environment, const char *target, int limit,
-                           struct tw_store_snapshots *ret, struct tw_err *err)
+static int list(struct tw_store *s, struct tw_arena *a, const char *sql,
+                const char *environment, const char *target, int limit,
+                struct tw_store_snapshots *ret, struct tw_err *err)
 {
     struct tw_store_snapshots all = {0};
     store_auto_stmt *q = NULL;
-    int r = store_query(
-        s, err, &q,
-        "SELECT environment, target, taken_ns, sha256, body, drift FROM snapshot"
-        " WHERE environment = ?1 AND (?2 IS NULL OR target = ?2)"
-        " ORDER BY taken_ns DESC LIMIT ?3",
-        "tti", environment, target, (int64_t)limit);
+    int r = store_query(s, err, &q, sql, "tti", environment, target, (int64_t)limit);
 
     while (r >= 0 && (r = store_next(s, q, "reading snapshots", err)) == 1)
         TW_PUSH(a, &all.list,
@@ -36,6 +31,50 @@ int tw_store_snapshot_list(struct tw_store *s, struct tw_arena *a,
     if (r == 0)
         *ret = all;
     return r;
+}
+
+int tw_store_snapshot_list(struct tw_store *s, struct tw_arena *a,
+                           const char *environment, const char *target, int limit,
+                           struct tw_store_snapshots *ret, struct tw_err *err)
+{
+    return list(s, a,
+                "SELECT environment, target, taken_ns, sha256, body, drift FROM snapshot"
+                " WHERE environment = ?1 AND (?2 IS NULL OR target = ?2)"
+                " ORDER BY taken_ns DESC LIMIT ?3",
+                environment, target, limit, ret, err);
+}
+
+int tw_store_snapshot_heads(struct tw_store *s, struct tw_arena *a,
+                            const char *environment, const char *target, int limit,
+                            struct tw_store_snapshots *ret, struct tw_err *err)
+{
+    return list(s, a,
+                "SELECT environment, target, taken_ns, sha256, '', drift FROM snapshot"
+                " WHERE environment = ?1 AND (?2 IS NULL OR target = ?2)"
+                " ORDER BY taken_ns DESC LIMIT ?3",
+                environment, target, limit, ret, err);
+}
+
+int tw_store_drift_list(struct tw_store *s, struct tw_arena *a, const char *environment,
+                        const char *target, int limit, struct tw_store_snapshots *ret,
+                        struct tw_err *err)
+{
+    return list(s, a,
+                "SELECT environment, target, taken_ns, sha256, '', drift FROM snapshot"
+                " WHERE environment = ?1 AND (?2 IS NULL OR target = ?2)"
+                " AND drift IS NOT NULL AND drift <> '[]'"
+                " ORDER BY taken_ns DESC LIMIT ?3",
+                environment, target, limit, ret, err);
+}
+
+int tw_store_snapshot_remove(struct tw_store *s, const char *environment,
+                             const char *target, int64_t taken_wall_ns,
+                             struct tw_err *err)
+{
+    return store_run(s, err, "removing a snapshot",
+                     "DELETE FROM snapshot WHERE environment = ?1 AND target = ?2"
+                     " AND taken_ns = ?3",
+                     "tti", environment, target, taken_wall_ns);
 }
 
 int tw_store_point_add(struct tw_store *s, const struct tw_store_point *p,

@@ -133,6 +133,12 @@ int kind_pg_read_stopped(struct tw_arena *a, const struct kind_pg_place *p,
 
 /* ---- parts of the row ---- */
 
+int kind_pg_pulse(const struct tw_target *t, bool counters, void **session,
+                  struct tw_pulse *ret, struct tw_err *err);
+void kind_pg_pulse_end(void *session);
+/* A session at the target; place from the target's files, or of its socket's owner. */
+int kind_pg_reach(struct tw_arena *a, const struct tw_target *t, struct tw_pg **ret,
+                  struct tw_err *err);
 int kind_pg_snapshot(struct tw_arena *a, const struct tw_target *t,
                      struct tw_snapshot *ret, struct tw_err *err);
 /* A session at the target: as the owner of the cluster where the socket asks for that. */

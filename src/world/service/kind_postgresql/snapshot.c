@@ -242,6 +242,21 @@ static int ask_elsewhere(struct tw_arena *a, const struct tw_target *t,
     return r == 0 && *ret ? kind_pg_find_elsewhere(a, s, place, err) : r;
 }
 
+int kind_pg_reach(struct tw_arena *a, const struct tw_target *t, struct tw_pg **ret,
+                  struct tw_err *err)
+{
+    struct kind_pg_place place = {.state = KIND_PG_RUNNING};
+    int r = 0;
+
+    if (t->data_dir)
+        r = kind_pg_find(a, t->data_dir, &place, err);
+    else
+        owner_of_socket(a, t->dsn, &place);
+    if (r == 0 && place.state != KIND_PG_RUNNING)
+        r = tw_fail(err, -ECONNREFUSED, "target '%s' does not run", t->name);
+    return r < 0 ? r : kind_pg_connect(a, t, &place, NULL, ret, NULL, err);
+}
+
 static int find_place(struct tw_arena *a, const struct tw_target *t,
                       struct kind_pg_place *place, struct tw_snapshot *s,
                       struct tw_err *err)

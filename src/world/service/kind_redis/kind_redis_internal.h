@@ -104,6 +104,9 @@ bool redis_is_of_host(const char *name);
 
 /* ---- parts of the row ---- */
 
+int kind_redis_pulse(const struct tw_target *t, bool counters, void **session,
+                     struct tw_pulse *ret, struct tw_err *err);
+void kind_redis_pulse_end(void *session);
 int kind_redis_snapshot(struct tw_arena *a, const struct tw_target *t, struct tw_snapshot *ret,
                         struct tw_err *err);
 /* A session at the running target. */
