@@ -29,6 +29,7 @@ struct tw_docker;
 int tw_docker_open(const struct tw_docker_options *options, struct tw_docker **ret, struct tw_err *err);
 void tw_docker_free(struct tw_docker *d);
 TW_AUTO_DEFINE(tw_docker)
+void tw_docker_set_timeout(struct tw_docker *d, double timeout_s); /* from now on */
 const char *tw_docker_api(const struct tw_docker *d);    /* "1.41" */
 const char *tw_docker_engine(const struct tw_docker *d); /* "20.10.24+dfsg1" */
 const char *tw_docker_host(const struct tw_docker *d);   /* as it was found */

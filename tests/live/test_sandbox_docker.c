@@ -130,3 +130,130 @@ Test(sandbox_docker, it_keeps_the_contract)
     end_run();
     cr_expect_eq(containers_left(), 0);
 }
+
+/* ---- its own entrypoint ---- */
+
+static struct tw_sandbox *open_like(struct tw_sandbox_container *c, const char *name)
+{
+    struct tw_sandbox_spec spec = spec_of(name);
+
+    c->image = "contract:1";
+    spec.container = c;
+    return open_box(&spec);
+}
+
+static void the_entrypoint_is_pid_1(void)
+{
+    const char *argv[] = {"sh", "-c", "trap 'exit 5' TERM; echo up; while :; do sleep 0.05; done"};
+    struct tw_sandbox_container plain = {0}, own = {.argv = {argv, 3}};
+    struct tw_sandbox *box = open_like(&plain, "plain");
+    struct pollfd fd = {tw_sandbox_event_fd(box), POLLIN, 0};
+    char text[16] = "";
+    int out[2], handle, beside, status;
+
+    cr_assert_eq(pipe2(out, O_CLOEXEC), 0);
+    cr_assert_eq(tw_sandbox_boot(box, out[1], -1, &handle, &err), 0, "%s", err.text);
+    cr_expect_eq(poll(&fd, 1, 20000), 1);
+    cr_expect_eq(finish(box, handle), 3 << 8);
+    cr_expect_gt(read(out[0], text, sizeof text - 1), 0);
+    cr_expect_str_eq(text, "hello\n");
+    tw_sandbox_close(box);
+
+    box = open_like(&own, "own");
+    cr_assert_eq(tw_sandbox_boot(box, out[1], -1, &handle, &err), 0, "%s", err.text);
+    memset(text, 0, sizeof text);
+    cr_expect_eq(read(out[0], text, 3), 3); /* it heeds signals from now on */
+    cr_expect_eq(tw_sandbox_boot(box, out[1], -1, &beside, &err), -EALREADY);
+    beside = start(box, "grep -q trap /proc/1/cmdline && exit 7", -1);
+    cr_expect_eq(finish(box, beside), 7 << 8);
+    cr_expect_eq(tw_sandbox_wait(box, handle, 0, &status, &err), -ETIMEDOUT);
+    cr_expect_eq(tw_sandbox_signal(box, handle, SIGTERM, &err), 0, "%s", err.text);
+    cr_expect_eq(finish(box, handle), 5 << 8);
+    tw_sandbox_close(box);
+    (void)close(out[0]);
+    (void)close(out[1]);
+}
+
+/* ---- dying ---- */
+
+static void create_foreign(const char *name, const char *label_state)
+{
+    json_auto_t *body = json_pack("{s:s, s:{s:s, s:s}}", "Image", "contract:1", "Labels", "digital-twin.id",
+                                  "00000000000000000000000000", "digital-twin.state", label_state);
+    tw_auto_free char *made = NULL;
+
+    cr_assert_eq(tw_docker_container_create(d, name, body, &made, &err), 0, "%s", err.text);
+}
+
+/* A client killed in the middle leaves its container; the next to come removes it, and nobody else's. */
+static void a_killed_client_is_cleaned_up_after(void)
+{
+    int ready[2], removed = 0, status;
+    char one = 0;
+    pid_t pid;
+
+    create_foreign("twin-of-somebody-else", "/var/lib/other");
+    cr_assert_eq(pipe2(ready, O_CLOEXEC), 0);
+    pid = fork();
+    if (pid == 0) {
+        struct tw_sandbox_spec spec = spec_of("orphan");
+        struct tw_sandbox *box;
+
+        tw_id_make(id);
+        if (tw_priv_open(state, id, &priv, &err) == 0 && contract_open(&spec, &box, &err) == 0)
+            (void)!write(ready[1], "1", 1);
+        for (;;)
+            (void)pause();
+    }
+    (void)close(ready[1]);
+    cr_expect_eq(read(ready[0], &one, 1), 1);
+    cr_expect_eq(containers_left(), 2);
+    cr_expect_eq(tw_sandbox_reap(state, &removed, &err), 0, "%s", err.text);
+    cr_expect_eq(removed, 0, "of one that lives");
+    (void)kill(pid, SIGKILL);
+    cr_expect_eq(waitpid(pid, &status, 0), pid);
+    cr_expect_eq(tw_priv_reap(state, &removed, &err), 0, "%s", err.text);
+    removed = 0;
+    cr_expect_eq(tw_sandbox_reap(state, &removed, &err), 0, "%s", err.text);
+    cr_expect_eq(removed, 1);
+    cr_expect_eq(containers_left(), 1);
+    cr_expect_eq(tw_docker_container_remove(d, "twin-of-somebody-else", &err), 0);
+    (void)close(ready[0]);
+}
+
+/* An Engine that does not answer keeps nothing alive. */
+static void a_twin_dies_while_the_engine_is_away(void)
+{
+    tw_auto_free char *path = tw_strf("%s/pid", dir), *text = NULL;
+    struct tw_sandbox_spec spec = spec_of("lonely");
+    struct tw_sandbox *box;
+    tw_auto_free char *inside = NULL;
+    int removed = 0;
+    pid_t pid;
+
+    begin_run();
+    box = open_box(&spec);
+    inside = tw_strf("/proc/self/fd/%d", tw_sandbox_netns(box));
+    cr_expect_eq(access(inside, F_OK), 0);
+    cr_assert_eq(tw_read_file(AT_FDCWD, path, 64, &text, NULL, &err), 0, "%s", err.text);
+    pid = (pid_t)atoi(text);
+    cr_assert_eq(kill(pid, SIGSTOP), 0);
+    tw_sandbox_close(box);
+    cr_expect_not(group_left());
+    (void)kill(pid, SIGCONT);
+    end_run();
+    /* it may be at the removal that it was asked for before */
+    for (int64_t end = tw_now_ns() + 20 * TW_SEC_NS; tw_now_ns() < end && containers_left();)
+        cr_expect_eq(tw_sandbox_reap(state, &removed, &err), 0, "%s", err.text);
+    cr_expect_eq(containers_left(), 0);
+}
+
+Test(sandbox_docker, it_boots_dies_and_is_cleaned_up_after)
+{
+    begin_run();
+    the_entrypoint_is_pid_1();
+    end_run();
+    cr_expect_eq(containers_left(), 0);
+    a_killed_client_is_cleaned_up_after();
+    a_twin_dies_while_the_engine_is_away();
+}

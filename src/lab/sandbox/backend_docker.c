@@ -19,6 +19,7 @@
 
 #define PIDS_MAX   4096
 #define CONNECT_NS (30 * TW_SEC_NS) /* an Engine that begins many containers is slow */
+#define CLOSE_S    5.0 /* an Engine that does not answer is not waited for: what is dead is dead */
 #define STATUS_NS  (10 * TW_SEC_NS)
 #define BOOT_SLOT  INT32_MAX /* the handle of the entrypoint */
 
@@ -463,6 +464,22 @@ static int docker_make(struct docker_box *d, const struct tw_sandbox_spec *spec,
     return r;
 }
 
+static int docker_reap(const char *state_dir, int *ret_removed, struct tw_err *err);
+
+/* What a dead run left, before the first container of this process. */
+static void reap_once(const char *state_dir)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static pid_t done;
+    int removed = 0;
+
+    (void)pthread_mutex_lock(&lock);
+    if (done != getpid())
+        (void)docker_reap(state_dir, &removed, NULL);
+    done = getpid();
+    (void)pthread_mutex_unlock(&lock);
+}
+
 static int docker_open(struct tw_priv *priv, const struct tw_sandbox_spec *spec,
                        struct tw_sandbox **ret_box, struct tw_err *err)
 {
@@ -473,6 +490,7 @@ static int docker_open(struct tw_priv *priv, const struct tw_sandbox_spec *spec,
         return tw_fail(err, -EINVAL, "backend 'docker' needs a container to be like, or an image");
     if (!tw_priv_is_root(priv))
         return tw_fail(err, -EPERM, "containers as twins need root, for their links and mounts: run it with sudo");
+    reap_once(tw_priv_state_dir(priv));
     d = tw_alloc(sizeof *d);
     d->box.backend = &sandbox_backend_docker;
     d->priv = priv;
@@ -501,6 +519,8 @@ static void docker_close(struct tw_sandbox *box)
     if (d->main.pidfd >= 0)
         (void)syscall(SYS_pidfd_send_signal, d->main.pidfd, SIGKILL, NULL, 0);
     tw_step("sandbox.killed");
+    if (d->engine)
+        tw_docker_set_timeout(d->engine, CLOSE_S);
     if (d->id && tw_docker_container_remove(d->engine, d->id, NULL) == 0)
         tw_step("sandbox.container.removed");
     tw_priv_settled(d->priv, d->init_token);

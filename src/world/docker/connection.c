@@ -427,3 +427,8 @@ int tw_docker_info(struct tw_docker *d, json_t **ret, struct tw_err *err)
                                               .what = "info"},
                           JSON_OBJECT, ret, err);
 }
+
+void tw_docker_set_timeout(struct tw_docker *d, double timeout_s)
+{
+    d->timeout_s = timeout_s;
+}
