@@ -120,3 +120,29 @@ Test(run_sources, cluster_elsewhere_by_its_connection_alone, .timeout = 110)
     cr_expect_eq(live_leftovers(&l), 0);
     live_close(&l);
 }
+
+/* Entered as a primary for a moment, judged as the standby that it is. */
+Test(run_sources, standby_with_less_than_its_primary, .timeout = 110)
+{
+    struct live l;
+    struct live_answer got;
+
+    live_open(&l, 24416, 1, "max_connections = 60");
+    live_start(&l);
+    cr_assert_eq(live_sql(&l, "BEGIN; CREATE TABLE t (i int)"), 0);
+    cr_assert_eq(live_sh(&l, "%s/pg_basebackup -D %s/standby -R -h %s -p %d -c fast", l.bin, l.top,
+                         l.sockets, l.port),
+                 0);
+    live_stop(&l, "fast");
+    live_twin(&l, &got, "env", "add", "pg", "--type", "postgresql", "--data", "clone",
+              "--data-dir", tw_strf("%s/standby", l.top));
+    cr_assert_eq(got.exit_code, 0, "%s", got.err);
+    live_answer_done(&got);
+    expect_taken(&l, "a standby at rest", "crashed");
+    live_twin(&l, &got, "run", "--target", "pg", "--set", "max_connections=30", "-o", "json");
+    cr_expect_eq(got.exit_code, 3, "%s", got.err);
+    cr_expect(live_issue(&got, "start.standby"), "%s", got.out);
+    live_answer_done(&got);
+    cr_expect_eq(live_leftovers(&l), 0);
+    live_close(&l);
+}

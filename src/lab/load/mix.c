@@ -285,14 +285,36 @@ void load_mix_level(struct tw_load_mix *mix)
         mix->items.items[i].weight /= sum;
 }
 
+/* Statistics copied from a primary tell of writes, which nobody sends to its standby. */
+static int leave_out_writes(struct tw_arena *a, struct tw_pg *pg, struct tw_load_mix *mix,
+                            struct tw_err *err)
+{
+    double standby = 0;
+    size_t n = 0;
+    int r = tw_pg_double(pg, "SELECT pg_is_in_recovery()::int", &standby, err);
+
+    if (r < 0 || standby == 0)
+        return r;
+    for (size_t i = 0; i < mix->items.count; i++) {
+        if (mix->items.items[i].writes)
+            TW_PUSH(a, &mix->missing,
+                    tw_arena_printf(a, "%s: nothing is written to a standby",
+                                    mix->items.items[i].name));
+        else
+            mix->items.items[n++] = mix->items.items[i];
+    }
+    mix->items.count = n;
+    return 0;
+}
+
 static int own_mix(struct tw_arena *a, const struct tw_snapshot *s, struct tw_pg *pg,
                    struct tw_load_mix *ret, struct tw_err *err)
 {
     int r = load_mix_from_statements(a, s, pg, ret, err);
 
-    if (r < 0 || ret->items.count > 0)
-        return r;
-    return load_mix_guess(a, s, pg, ret, err);
+    if (r == 0 && ret->items.count == 0)
+        r = load_mix_guess(a, s, pg, ret, err);
+    return r == 0 ? leave_out_writes(a, pg, ret, err) : r;
 }
 
 int tw_load_mix_make(struct tw_arena *a, const struct tw_snapshot *s,

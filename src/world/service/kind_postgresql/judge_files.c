@@ -279,6 +279,71 @@ static void judge_hba(struct tw_arena *a, const struct tw_access *x,
     }
 }
 
+/* ---- a standby ---- */
+
+#define DEFAULT_DELAY_MS 30000 /* PostgreSQL's own: a cluster at rest does not tell it */
+
+struct replay {
+    double delay_ms; /* -1: replay waits for ever */
+    bool feedback;
+};
+
+static struct replay replay_of(const struct tw_snapshot *s, const char *delay, const char *feedback)
+{
+    const struct tw_setting *known = tw_snapshot_setting(s, "max_standby_streaming_delay");
+    struct replay r = {.delay_ms = NAN};
+
+    if (!known || !delay || kind_pg_read_number(known, delay, &r.delay_ms, NULL) < 0)
+        r.delay_ms = NAN;
+    if (!feedback || kind_pg_read_bool(feedback, &r.feedback) < 0)
+        r.feedback = false;
+    return r;
+}
+
+static const char *before(const struct tw_setting *s)
+{
+    return !s ? NULL : s->value ? s->value : s->boot_value;
+}
+
+/* Without feedback the primary removes rows that a query here still sees; replay then waits for the
+ * query this long and cancels it. Which queries are longer, the statistics of the target tell. */
+static void judge_standby(struct tw_arena *a, const struct tw_access *x,
+                          const struct kind_pg_conf *conf, struct tw_issues *issues)
+{
+    const struct tw_snapshot *s = x->snapshot;
+    const struct tw_setting *delay = tw_snapshot_setting(s, "max_standby_streaming_delay");
+    const struct tw_setting *feedback = tw_snapshot_setting(s, "hot_standby_feedback");
+    struct replay was, now;
+    double longest_ms = 0;
+
+    if (!kind_pg_is_standby(x))
+        return;
+    was = replay_of(s, before(delay), before(feedback));
+    if (isnan(was.delay_ms))
+        was.delay_ms = DEFAULT_DELAY_MS;
+    now = replay_of(s, effective(conf, s, "max_standby_streaming_delay"),
+                    effective(conf, s, "hot_standby_feedback"));
+    if (now.feedback || !(now.delay_ms >= 0) ||
+        !(was.feedback || was.delay_ms < 0 || was.delay_ms > now.delay_ms))
+        return;
+    for (size_t i = 0; i < s->statements.count; i++)
+        longest_ms = fmax(longest_ms, s->statements.items[i].mean_ms);
+    if (longest_ms > 0 && longest_ms < now.delay_ms)
+        return;
+    tw_issue_add(a, issues, TW_HIGH, TW_REVIEW, "replica.conflicts",
+                 "queries on this standby are cancelled when their rows are removed on the primary",
+                 tw_arena_printf(a,
+                                 "max_standby_streaming_delay=%g ms and hot_standby_feedback=off: "
+                                 "ERROR: canceling statement due to conflict with recovery, for "
+                                 "each query that is longer; %s",
+                                 now.delay_ms,
+                                 longest_ms > 0
+                                     ? tw_arena_printf(a, "the longest of its statements takes %g "
+                                                          "ms on average", longest_ms)
+                                     : "how long its queries are is not known here"),
+                 "hot_standby_feedback=on, or a delay longer than the longest query");
+}
+
 void kind_pg_judge_files(struct tw_arena *a, const struct tw_access *access,
                          const struct tw_plan *plan, struct tw_issues *issues)
 {
@@ -298,4 +363,5 @@ void kind_pg_judge_files(struct tw_arena *a, const struct tw_access *access,
     judge_pending(a, access->snapshot, plan, issues);
     judge_memory(a, access, issues);
     judge_hba(a, access, plan, issues);
+    judge_standby(a, access, &conf, issues);
 }

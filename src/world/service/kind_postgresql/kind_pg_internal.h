@@ -150,6 +150,7 @@ int kind_pg_validate(struct tw_arena *a, const struct tw_snapshot *s,
                      struct tw_err *err);
 int kind_pg_plan(struct tw_arena *a, const struct tw_snapshot *s,
                  const struct tw_request *r, struct tw_plan *plan, struct tw_err *err);
+bool kind_pg_is_standby(const struct tw_access *x); /* of the clone: standby.signal */
 const char *kind_pg_seed_key(struct tw_arena *a, const struct tw_snapshot *s);
 int kind_pg_seed_fill(struct tw_arena *a, const struct tw_target *t,
                       const struct tw_snapshot *s, const char *seed_root, unsigned uid,

@@ -158,7 +158,43 @@ static int write_hba(struct tw_arena *a, const struct tw_access *x, const char *
                             st.st_uid, st.st_gid, err);
 }
 
-static int load_options(struct tw_arena *a, const struct tw_access *x,
+/* ---- a standby ---- */
+
+bool kind_pg_is_standby(const struct tw_access *x)
+{
+    tw_auto_free char *signal = tw_strf("%s%s/standby.signal", x->root, x->snapshot->data_dir);
+
+    return access(signal, F_OK) == 0;
+}
+
+/* What the primary had: a standby with less does not start, and pg_control keeps it. It has to be kept
+ * when the seed is promoted for a moment. */
+static int primary_options(struct tw_arena *a, const struct tw_access *x, const char *bin,
+                           struct tw_launch *l, struct tw_err *err)
+{
+    static const char *const names[] = {"max_connections", "max_worker_processes",
+                                        "max_wal_senders", "max_prepared_xacts",
+                                        "max_locks_per_xact"};
+    static const char *const settings[] = {"max_connections", "max_worker_processes",
+                                           "max_wal_senders", "max_prepared_transactions",
+                                           "max_locks_per_transaction"};
+    const char *dir = tw_arena_printf(a, "%s%s", x->root, x->snapshot->data_dir), *out = NULL;
+    const char *argv[] = {tw_arena_printf(a, "%s/pg_controldata", bin), "-D", dir, NULL};
+    /* as ourselves: the way to a clone is closed to its owner */
+    const struct kind_pg_place place = {.uid = geteuid(), .gid = getegid()};
+    int r = kind_pg_program(a, &place, argv, &out, err);
+
+    for (size_t i = 0; r == 0 && i < TW_COUNT_OF(names); i++) {
+        const char *at = strstr(out, tw_arena_printf(a, "\n%s setting:", names[i]));
+
+        if (at)
+            option(a, l, tw_arena_printf(a, "%s=%d", settings[i], atoi(strchr(at, ':') + 1)));
+    }
+    option(a, l, "hot_standby=on");
+    return r;
+}
+
+static int load_options(struct tw_arena *a, const struct tw_access *x, const char *bin,
                         enum tw_start_mode mode, struct tw_launch *l, struct tw_err *err)
 {
     bool settle = mode == TW_START_SETTLE;
@@ -178,7 +214,7 @@ static int load_options(struct tw_arena *a, const struct tw_access *x,
     option(a, l, "archive_mode=off");
     option(a, l, "max_logical_replication_workers=0");
     option(a, l, "autovacuum=off");
-    return 0;
+    return kind_pg_is_standby(x) ? primary_options(a, x, bin, l, err) : 0;
 }
 
 static void judge_options(struct tw_arena *a, const struct tw_access *x,
@@ -213,7 +249,7 @@ int kind_pg_launch(struct tw_arena *a, const struct tw_access *access,
     push(a, &l, s->data_dir);
     own_options(a, s, &l);
     if (mode == TW_START_LOAD || mode == TW_START_SETTLE)
-        r = load_options(a, access, mode, &l, err);
+        r = load_options(a, access, bin, mode, &l, err);
     else
         judge_options(a, access, &l);
     if (mode == TW_START_ASK) {
@@ -298,10 +334,6 @@ const char *kind_pg_conninfo(struct tw_arena *a, const struct tw_snapshot *s,
 static const struct {
     const char *sql, *difference; /* difference: told when it touched something */
 } harmless_sql[] = {
-    {"SELECT 'ROLLBACK PREPARED ' || quote_literal(gid) FROM pg_prepared_xacts WHERE "
-     "database = "
-     "current_database()",
-     "prepared transactions are rolled back in the twin"},
     {"SELECT 'SELECT pg_drop_replication_slot(' || quote_literal(slot_name) || ')' FROM "
      "pg_replication_slots",
      "replication slots are dropped in the twin; the WAL they keep is only computed"},
@@ -321,6 +353,33 @@ static int run_found(struct tw_arena *a, struct tw_pg *pg, size_t which,
     if (r == 0 && rows.rows)
         tw_issue_add(a, differences, TW_INFO, TW_PROCEED, "twin.harmless",
                      harmless_sql[which].difference,
+                     "a clone must not act on what is outside", NULL);
+    return r;
+}
+
+/* Prepared transactions are of one database each, and end only from there. */
+static int end_prepared(struct tw_arena *a, const struct tw_access *x, struct tw_pg *pg,
+                        struct tw_issues *differences, struct tw_err *err)
+{
+    struct tw_pg_rows rows;
+    int r = tw_pg_query(pg, a,
+                        "SELECT database, 'ROLLBACK PREPARED ' || quote_literal(gid) FROM "
+                        "pg_prepared_xacts ORDER BY 1",
+                        0, NULL, &rows, err);
+
+    for (int i = 0; r == 0 && i < rows.rows; i++) {
+        struct tw_pg *own = NULL;
+        const char *conninfo = tw_arena_printf(
+            a, "%s dbname='%s'", kind_pg_conninfo(a, x->snapshot, x->entrance), CELL(0));
+
+        r = tw_pg_open(conninfo, (unsigned)-1, tw_now_ns() + 10 * TW_SEC_NS, &own, err);
+        if (r == 0)
+            r = tw_pg_exec(own, CELL(1), err);
+        tw_pg_close(own);
+    }
+    if (r == 0 && rows.rows)
+        tw_issue_add(a, differences, TW_INFO, TW_PROCEED, "twin.harmless",
+                     "prepared transactions are rolled back in the twin",
                      "a clone must not act on what is outside", NULL);
     return r;
 }
@@ -394,26 +453,53 @@ static int open_as_superuser(struct tw_arena *a, const struct tw_access *x,
     return tw_wrap(err, r, "entering the seed");
 }
 
+/* Nothing can be written to a standby: for what is ours it is a primary while it is settled. */
+static int promote(struct tw_pg *pg, struct tw_err *err)
+{
+    double done = 0;
+    int r = tw_pg_double(pg, "SELECT pg_promote(true, 300)::int", &done, err);
+
+    return r < 0       ? tw_wrap(err, r, "promoting the clone of a standby")
+           : done == 0 ? tw_fail(err, -ETIMEDOUT, "the clone of a standby was not promoted in 300 s")
+                       : 0;
+}
+
+/* Its next start is one of a standby again, with all of its WAL replayed and none to come. */
+static int demote(struct tw_arena *a, const struct tw_access *x, struct tw_issues *differences,
+                  struct tw_err *err)
+{
+    tw_auto_free char *data = tw_strf("%s%s", x->root, x->snapshot->data_dir);
+    struct stat st;
+
+    if (stat(data, &st) < 0)
+        return tw_fail_errno(err, errno, "'%s'", data);
+    tw_issue_add(a, differences, TW_INFO, TW_PROCEED, "twin.standby",
+                 "nothing is replayed in the twin of a standby",
+                 "its primary is not there: conflicts with replay and lag are judged by rules only",
+                 NULL);
+    return kind_pg_put_file(x->root,
+                            tw_arena_printf(a, "%s/standby.signal", x->snapshot->data_dir), "",
+                            0600, st.st_uid, st.st_gid, err);
+}
+
 int kind_pg_settle(struct tw_arena *a, const struct tw_access *access,
                    struct tw_issues *differences, struct tw_err *err)
 {
     struct tw_pg *pg;
-    double standby = 0;
+    bool standby = kind_pg_is_standby(access);
     int r = open_as_superuser(a, access, &pg, err);
 
     if (r < 0)
         return r;
-    r = tw_pg_double(pg, "SELECT pg_is_in_recovery()::int", &standby, err);
-    if (r == 0 && standby != 0)
-        r = tw_fail(
-            err, -ENOTSUP,
-            "the target is a standby: its twin cannot be entered, since nothing can be "
-            "written to it; take the primary as the target");
+    if (standby)
+        r = promote(pg, err);
     if (r == 0)
         r = tw_pg_exec(pg,
                        "DROP ROLE IF EXISTS " KIND_PG_ROLE "; CREATE ROLE " KIND_PG_ROLE
                        " SUPERUSER LOGIN",
                        err);
+    if (r == 0)
+        r = end_prepared(a, access, pg, differences, err);
     for (size_t i = 0; i < TW_COUNT_OF(harmless_sql) && r == 0; i++)
         r = run_found(a, pg, i, differences, err);
     if (r == 0)
@@ -421,5 +507,5 @@ int kind_pg_settle(struct tw_arena *a, const struct tw_access *access,
     if (r == 0)
         r = tw_pg_exec(pg, "CHECKPOINT", err);
     tw_pg_close(pg);
-    return r;
+    return r == 0 && standby ? demote(a, access, differences, err) : r;
 }

@@ -196,10 +196,10 @@ static const char *const holders_sql[] = {
     "backend_start "
     "LIMIT 500",
     "SELECT " OURS "'wal_ahead', 'pg_wal', count(*) FILTER (WHERE name > "
-    "pg_walfile_name(pg_current_wal_insert_lsn())) * min(size) + min(size) - "
-    "mod(pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0'), min(size)), NULL, "
-    "'pg_ls_waldir' "
-    "FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$' AND NOT pg_is_in_recovery()",
+    "pg_walfile_name(w.here)) * min(size) + min(size) - mod(pg_wal_lsn_diff(w.here, '0/0'), "
+    "min(size)), NULL, 'pg_ls_waldir' FROM pg_ls_waldir(), (SELECT CASE WHEN NOT "
+    "pg_is_in_recovery() THEN pg_current_wal_insert_lsn() END AS here) w WHERE name ~ "
+    "'^[0-9A-F]{24}$' AND w.here IS NOT NULL GROUP BY w.here",
     "SELECT " OURS
     "'archive', current_setting('archive_command'), failed_count, CASE WHEN "
     "last_failed_time > coalesce(last_archived_time, '-infinity') THEN NULL ELSE "
@@ -509,7 +509,7 @@ int kind_pg_standing(struct tw_arena *a, const struct tw_access *access, bool pr
         r = ask_tables(pg, a, &s, err);
     if (r == 0)
         r = ask_journal(pg, a, &s, err);
-    if (r == 0 && probe)
+    if (r == 0 && probe && !kind_pg_is_standby(access))
         r = probe_archive(pg, a, &s, err);
     tw_pg_close(pg);
     s.files = count_files(access);
