@@ -20,6 +20,7 @@ struct tw_api_options {
     int max_parallel;
     double timeout_minutes, default_hours, approval_hours, sync_minutes, retention_days;
     int64_t memory_bytes;           /* of all simulations at once; 0: no bound */
+    int cores;                      /* that they may keep busy; 0: all */
     struct tw_helper *helper;       /* taken by tw_api_open() */
     const char *reconnect;          /* its socket, where it is not ours alone */
     /* Called when what only root may read was read, and before there are threads, files and sockets:

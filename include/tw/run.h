@@ -78,6 +78,7 @@ struct tw_queue_options {
     struct tw_helper *helper; /* starts the workers; taken */
     const char *reconnect;  /* the helper's socket, to go back to when it was restarted; NULL: none */
     int max_parallel;       /* 0: 10 */
+    int cores;              /* that twins may keep busy; 0: all of this host */
     int64_t memory_bytes;   /* of all together; 0: no bound. A job that is larger than all of it runs alone */
     double timeout_s;       /* 0: 30 minutes */
     /* All on the queue's thread. */

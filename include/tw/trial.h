@@ -36,8 +36,10 @@ struct tw_trial_spec {
     double target_rate_per_s;          /* the target's own rate, NaN: unknown */
     int connections;                   /* of the load, per arm; 0: unknown */
     void (*progress)(void *arg, const struct tw_trial_progress *p);
-    void (*prewarmed)(void *arg);      /* before the warm-up goes on: whatever else warms has ended
-                                          when it returns; NULL: nothing else does */
+    /* Before the warm-up goes on: whatever else warms has ended when it returns, and nobody else
+     * measures from then on. Gives the nanoseconds waited for others, which count for no budget; NULL:
+     * there is nothing to wait for. */
+    int64_t (*prewarmed)(void *arg);
     void *arg;
     const volatile bool *cancel;       /* looked at between slots; NULL: never */
 };

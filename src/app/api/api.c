@@ -226,6 +226,7 @@ static int open_parts(struct tw_api *api, struct tw_err *err)
     struct tw_queue_options queue = {.helper = o->helper,
                                      .reconnect = o->reconnect,
                                      .memory_bytes = o->memory_bytes,
+                                     .cores = o->cores,
                                      .lost = queue_lost,
                                      .max_parallel = o->max_parallel,
                                      .timeout_s = o->timeout_minutes * 60,

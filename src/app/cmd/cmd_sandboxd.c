@@ -10,6 +10,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#define BESIDE 16 /* looks at targets and who follows them, beside the simulations */
+
 static void on_ready(void *arg)
 {
     (void)arg;
@@ -62,7 +64,7 @@ static int run(struct cmd_args *args, struct tw_err *err)
     if (r < 0)
         return r;
     o.policy_path = args->policy ? args->policy : c.api.policy_path;
-    o.max_workers = c.api.max_parallel;
+    o.max_workers = c.api.max_parallel + BESIDE;
     o.memory_bytes = c.api.memory_bytes;
     return tw_helper_serve(&o, err);
 }
@@ -99,7 +101,7 @@ static int run_child(int argc, char **argv)
         return CMD_BAD_INPUT;
     }
     o.state_dir = argv[1];
-    o.max_workers = (int)most;
+    o.max_workers = (int)most + BESIDE;
     o.policy_path = argc > 4 ? argv[4] : NULL;
     r = tw_helper_serve(&o, &err);
     if (r < 0)

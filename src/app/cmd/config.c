@@ -441,6 +441,7 @@ int cmd_config_read(struct tw_arena *a, const char *text, const char *origin,
         r = check_hooks(&rd);
     if (r == 0)
         r = read_variables(a, ret, err);
+    ret->api.cores = ret->cpu_cores < 1 ? 1 : (int)ret->cpu_cores;
     ret->api.memory_bytes = (int64_t)(ret->max_memory_gb * (double)(1 << 30));
     return r;
 }

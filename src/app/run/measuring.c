@@ -1,30 +1,89 @@
-/* The lock of measuring: a file of the state directory, released by the kernel when its
- * holder dies. */
+/* The turn of measuring: a lock on a file of the state directory, given back by the kernel when its holder
+ * dies. Waiters are served in the order in which they came, which only a blocking call gives; so it is a
+ * thread that blocks, and the run looks whether it was cancelled. */
 #include "run_internal.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/file.h>
 #include <unistd.h>
 
-#define LOOK_NS (20 * TW_MSEC_NS)
+#define LOOK_NS (5 * TW_MSEC_NS)
+
+enum { WAITING, TAKEN, FAILED, ABANDONED };
+struct turn {
+    int fd, state, errnum; /* state: atomic */
+};
+
+/* Whoever comes second of the two frees it. */
+static void turn_free(struct turn *t)
+{
+    tw_close_p(&t->fd);
+    free(t);
+}
+
+static void *wait_main(void *arg)
+{
+    struct turn *t = arg;
+    int was = WAITING, now = TAKEN;
+
+    while (flock(t->fd, LOCK_EX) < 0)
+        if (errno != EINTR) {
+            t->errnum = errno;
+            now = FAILED;
+            break;
+        }
+    if (!__atomic_compare_exchange_n(&t->state, &was, now, false, __ATOMIC_ACQ_REL,
+                                     __ATOMIC_ACQUIRE))
+        turn_free(t); /* nobody waits for it any more */
+    return NULL;
+}
+
+static int wait_turn(struct run *r, struct turn *t, struct tw_err *err)
+{
+    int was = WAITING;
+
+    while (__atomic_load_n(&t->state, __ATOMIC_ACQUIRE) == WAITING) {
+        if (r->options->cancel && *r->options->cancel &&
+            __atomic_compare_exchange_n(&t->state, &was, ABANDONED, false,
+                                        __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+            return tw_fail(err, -ECANCELED,
+                           "cancelled while another simulation measures");
+        was = WAITING;
+        tw_sleep_ns(LOOK_NS);
+    }
+    if (t->state == TAKEN)
+        r->measuring = tw_take_fd(&t->fd);
+    was = t->errnum;
+    turn_free(t);
+    return was ? tw_fail_errno(err, was, "the turn of measuring") : 0;
+}
 
 int run_measuring_begin(struct run *r, struct tw_err *err)
 {
     tw_auto_free char *path = tw_strf("%s/measuring.lock", r->state_dir);
-    tw_auto_close int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    struct turn *t;
+    pthread_t thread;
+    int fd, rc;
 
+    if (r->measuring > 0)
+        return 0;
+    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return tw_fail_errno(err, errno, "'%s'", path);
-    while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        if (errno != EWOULDBLOCK && errno != EINTR)
-            return tw_fail_errno(err, errno, "locking '%s'", path);
-        if (r->options->cancel && *r->options->cancel)
-            return tw_fail(err, -ECANCELED,
-                           "cancelled while another simulation measures");
-        tw_sleep_ns(LOOK_NS);
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        r->measuring = fd;
+        return 0;
     }
-    r->measuring = tw_take_fd(&fd);
-    return 0;
+    t = tw_alloc(sizeof *t);
+    t->fd = fd;
+    rc = pthread_create(&thread, NULL, wait_main, t);
+    if (rc != 0) {
+        turn_free(t);
+        return tw_fail_errno(err, rc, "waiting for the turn of measuring");
+    }
+    (void)pthread_detach(thread);
+    return wait_turn(r, t, err);
 }
 
 void run_measuring_end(struct run *r)

@@ -22,6 +22,9 @@
 #define MOST_LOST         2 /* then it is the simulation that costs us the helper */
 #define MOST_ASIDE        4
 #define MOST              (MAX_PARALLEL + 256) /* with those aside */
+#define MEASURED_AT_ONCE  1
+#define MEASURED_DONE                                                                    \
+    0.9 /* from here on nothing is measured (see stage_share in run.c) */
 
 struct entry {
     struct entry *next;
@@ -36,7 +39,8 @@ struct entry {
     int64_t begun_ns, told_ns; /* told: it was asked to stop */
     bool ended;                /* its process; end says how */
     struct tw_helper_end end;
-    int lost; /* so often the helper went away beneath it */
+    bool heavy; /* it prepares or measures, and does not only reckon any more */
+    int lost;   /* so often the helper went away beneath it */
     bool timed_out, cancelled;
     json_t *body; /* owned */
     bool refused;
@@ -56,12 +60,28 @@ struct tw_queue {
     struct tw_queue_counts counts;
     int64_t memory_bytes; /* of all that run */
     int aside;            /* that run beside those counted */
+    int heavy;            /* so many of them are */
     bool closing;
 };
 
-/* Under lock. */
-static void count(struct tw_queue *q, const struct entry *e, int by)
+/* Preparing takes a core, and so does measuring. More at once than there are cores only makes the first
+ * of them late: the turns of measuring, which nobody shares, would stand idle until all are ready. */
+static bool is_heavy(const struct tw_job *job)
 {
+    return !job->aside;
+}
+
+/* Under lock. */
+static void weigh(struct tw_queue *q, struct entry *e, bool heavy)
+{
+    q->heavy += (int)heavy - (int)e->heavy;
+    e->heavy = heavy;
+}
+
+/* Under lock: it runs from now on (1), or no more (-1). */
+static void count(struct tw_queue *q, struct entry *e, int by)
+{
+    weigh(q, e, by > 0 && is_heavy(&e->job));
     if (e->job.aside) {
         q->aside += e->job.endless ? 0 : by;
     } else {
@@ -195,6 +215,11 @@ static void read_event(struct tw_queue *q, struct entry *e, const char *line, si
         e->body = json_incref(json_object_get(event, "body"));
         e->refused = json_is_true(json_object_get(event, "refused"));
     } else if (name && q->o.event) {
+        if (json_number_value(json_object_get(event, "done")) >= MEASURED_DONE) {
+            (void)pthread_mutex_lock(&q->lock);
+            weigh(q, e, false);
+            (void)pthread_mutex_unlock(&q->lock);
+        }
         q->o.event(q->o.arg, &e->job, event);
     }
 }
@@ -300,10 +325,16 @@ static struct entry **most_urgent(struct tw_queue *q, bool aside)
 
 /* The most urgent one waits for its memory rather than be overtaken by small ones for ever. What is
  * larger than all there is runs alone. */
-static bool fits(const struct tw_queue *q, const struct entry *e)
+static bool fits_memory(const struct tw_queue *q, const struct entry *e)
 {
     return !q->o.memory_bytes || !e->job.memory_bytes || !q->counts.running ||
            q->memory_bytes + e->job.memory_bytes <= q->o.memory_bytes;
+}
+
+static bool fits(const struct tw_queue *q, const struct entry *e)
+{
+    return (!is_heavy(&e->job) || q->heavy < q->o.cores + MEASURED_AT_ONCE) &&
+           fits_memory(q, e);
 }
 
 static struct entry *next_to_start(struct tw_queue *q)
@@ -526,6 +557,14 @@ struct tw_queue_counts tw_queue_counts(struct tw_queue *q)
     return counts;
 }
 
+static int usable_cores(int most)
+{
+    long have = sysconf(_SC_NPROCESSORS_ONLN);
+
+    have = have > 0 ? have : 1;
+    return most > 0 && most < have ? most : (int)have;
+}
+
 int tw_queue_open(const struct tw_queue_options *options, struct tw_queue **ret,
                   struct tw_err *err)
 {
@@ -535,6 +574,7 @@ int tw_queue_open(const struct tw_queue_options *options, struct tw_queue **ret,
     q->o = *options;
     q->o.max_parallel = q->o.max_parallel ? q->o.max_parallel : DEFAULT_PARALLEL;
     q->o.timeout_s = q->o.timeout_s > 0 ? q->o.timeout_s : DEFAULT_TIMEOUT_S;
+    q->o.cores = usable_cores(options->cores);
     if (q->o.max_parallel > MAX_PARALLEL)
         q->o.max_parallel = MAX_PARALLEL;
     q->helper = options->helper;

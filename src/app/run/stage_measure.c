@@ -72,19 +72,26 @@ static void pin_arms(struct run *r)
         run_peers_pin(r, r->twin_cpus);
 }
 
-/* The page cache is filled while sessions open and buffers are read; then every arm gets
- * its cores. */
-static void on_prewarmed(void *arg)
+/* The page cache is filled while sessions open and buffers are read; then it is this simulation's turn,
+ * and every arm gets its cores. What came before disturbs others no more than any preparing does: only
+ * what is measured has the weight. */
+static int64_t on_prewarmed(void *arg)
 {
     struct run *r = arg;
-    int64_t begun = tw_now_ns();
+    int64_t begun = tw_now_ns(), ready;
 
     run_warm_end(r, true);
     /* The judge has its core until here; whatever it found stands beside what is
      * measured. */
     (void)run_judge_join(r, NULL);
+    ready = tw_now_ns();
+    run_stage_time(r, "page cache and judge", tw_seconds(ready - begun));
+    /* cancelled meanwhile: the trial sees it too */
+    (void)run_measuring_begin(r, NULL);
     pin_arms(r);
-    run_stage_time(r, "page cache and judge", tw_seconds(tw_now_ns() - begun));
+    begun = tw_now_ns();
+    run_stage_time(r, "turn", tw_seconds(begun - ready));
+    return begun - ready;
 }
 
 /* What the server said to failed requests of the candidate and did not say to the
@@ -217,9 +224,6 @@ int run_trial(struct run *r, struct tw_err *err)
         spec.beside[arm].count =
             run_peer_boxes(r, (enum tw_arm)arm, beside[arm], RUN_BOXES);
     }
-    rc = run_measuring_begin(r, err);
-    if (rc < 0)
-        return rc;
     (void)run_each_arm(r, run_count, NULL);
     note_logs(r);
     rc = open_load(r, &why);

@@ -288,8 +288,12 @@ static int prewarm(struct trial *t, struct trial_warmup *w, double *ret_seconds,
     if (r < 0)
         return r;
     trial_prewarm(t->spec, begun + PREWARM_NS, &p);
-    if (t->spec->prewarmed)
-        t->spec->prewarmed(t->spec->arg);
+    if (t->spec->prewarmed) {
+        int64_t waited = t->spec->prewarmed(t->spec->arg);
+
+        t->begun_ns += waited;
+        begun += waited;
+    }
     for (int arm = 0; arm < TW_ARM_COUNT; arm++)
         if (!isnan(p.seconds[arm]))
             w->spent_ns[arm][w->steps - 1] +=
@@ -303,8 +307,7 @@ static int prewarm(struct trial *t, struct trial_warmup *w, double *ret_seconds,
 static int warm_up(struct trial *t, struct trial_warmup *w, struct tw_err *err)
 {
     double most = t->spec->plan->budget_s * WARMUP_SHARE;
-    int64_t begun = tw_now_ns();
-    double prewarmed_s = 0;
+    double from_s = elapsed_s(t), prewarmed_s = 0;
     int r = warm_step(t, w, COLD_CLIENTS, err);
 
     w->from = 1;
@@ -313,7 +316,7 @@ static int warm_up(struct trial *t, struct trial_warmup *w, struct tw_err *err)
     while (r == 0 && !t->silent && !trial_warmup_level(w) && w->steps < WARMUP_STEPS &&
            (w->steps < w->from + WARMUP_WINDOW || elapsed_s(t) < most))
         r = warm_step(t, w, 0, err);
-    add_stage(t, "warm-up", tw_seconds(tw_now_ns() - begun) - prewarmed_s);
+    add_stage(t, "warm-up", elapsed_s(t) - from_s - prewarmed_s);
     if (r == 0)
         tw_step("trial.warmup.done");
     return r;
