@@ -53,6 +53,9 @@ int tw_run_sync(const struct tw_run_options *options, struct tw_simulation *sim,
 int tw_worker_main(int argc, char **argv, const volatile bool *cancel);
 const char *const *tw_worker_verbs(void); /* NULL-terminated */
 
+/* Bytes that its twins may take together, by the newest snapshot (NULL: none yet) and the change. */
+int64_t tw_run_memory(const json_t *snapshot, const json_t *simulation);
+
 struct tw_helper;
 struct tw_queue;
 struct tw_job {

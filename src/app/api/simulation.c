@@ -287,6 +287,23 @@ void api_waiters_tick(struct tw_api *api, int64_t now_ns, bool closing)
 
 /* ---- running ---- */
 
+/* The newest that was synced; without one a service of no size is assumed. */
+static int64_t memory_of(struct tw_api *api, const char *body, const char *environment,
+                         const char *target)
+{
+    tw_auto(tw_arena) *a = tw_arena_new();
+    struct tw_store *s = tw_store_pool_take(api->pool, NULL);
+    struct tw_store_snapshots last = {0};
+    json_auto_t *simulation = json_loads(body, 0, NULL), *snapshot = NULL;
+
+    if (s && environment && target)
+        (void)tw_store_snapshot_list(s, a, environment, target, 1, &last, NULL);
+    tw_store_pool_give(api->pool, s);
+    if (last.list.count)
+        snapshot = json_loads(last.list.items[0].body, 0, NULL);
+    return tw_run_memory(snapshot, simulation);
+}
+
 static void enqueue(struct tw_api *api, const char *id, int priority, const char *body,
                     const char *environment, const char *target, const char *type)
 {
@@ -296,7 +313,8 @@ static void enqueue(struct tw_api *api, const char *id, int priority, const char
                          .simulation = body,
                          .environment = environment,
                          .target = target,
-                         .type = type};
+                         .type = type,
+                         .memory_bytes = memory_of(api, body, environment, target)};
 
     tw_queue_add(api->queue, &job);
 }

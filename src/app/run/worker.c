@@ -135,11 +135,15 @@ static int read_place(const char *body, struct tw_simulation **ret, struct tw_er
     const char **const to[] = {&sim->request.target, &sim->request.environment};
     json_auto_t *json = NULL;
     const json_t *metadata;
+    const char *id;
     int r = body ? tw_json_parse(body, strlen(body), &json, err)
                  : tw_fail(err, -EINVAL, "the job has no 'simulation'");
 
     for (size_t i = 0; i < TW_COUNT_OF(keys); i++)
         *to[i] = tw_arena_strdup(sim->arena, text_of(json, keys[i]));
+    id = text_of(json, "id"); /* what is made for it carries it */
+    if (id && tw_id_valid(id))
+        memcpy(sim->id, id, sizeof(sim->id));
     metadata = json_object_get(json, "metadata");
     if (json_is_object(metadata)) {
         tw_auto_free char *text = tw_json_dump(metadata, JSON_COMPACT);
