@@ -4,8 +4,9 @@
 
 #include <string.h>
 
-#define BASE_BYTES ((double)(256 << 20)) /* a service that has touched little, and its load */
-#define TWINS      3                     /* baseline, candidate, judge */
+#define BASE_BYTES                                                                       \
+    ((double)(256 << 20)) /* a service that has touched little, and its load */
+#define TWINS 3           /* baseline, candidate, judge */
 
 /* Settings that a service takes memory by; a bare number counts so many bytes. */
 static const struct sized_row {
@@ -52,8 +53,7 @@ static double twin_bytes(const json_t *snapshot, const json_t *change)
     double sum = BASE_BYTES + (sessions > 0 ? sessions * SESSION_BYTES : 0);
 
     for (size_t i = 0; i < TW_COUNT_OF(rows); i++) {
-        const char *changed =
-            json_string_value(json_object_get(change, rows[i].setting));
+        const char *changed = json_string_value(json_object_get(change, rows[i].setting));
 
         if (tw_streq(rows[i].type, type))
             sum += bytes_of(&rows[i],
