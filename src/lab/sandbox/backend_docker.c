@@ -101,10 +101,14 @@ static int remember_engine(const char *state_dir, const char *host, struct tw_er
 {
     tw_auto_free char *dir = tw_strf("%s/engines", state_dir);
     tw_auto_free char *path = tw_strf("%s/%016llx", dir, (unsigned long long)hash_of(host));
-    int r = tw_make_dirs(dir, 0700, err);
+    int r;
 
+    /* boxes are opened by several threads at once */
+    (void)pthread_mutex_lock(&known_lock);
+    r = tw_make_dirs(dir, 0700, err);
     if (r == 0 && access(path, F_OK) < 0)
         r = tw_write_file(path, host, strlen(host), 0600, err);
+    (void)pthread_mutex_unlock(&known_lock);
     return r;
 }
 
@@ -219,7 +223,7 @@ static int create(struct docker_box *d, const struct tw_sandbox_spec *spec, stru
     json_auto_t *image = NULL, *old = NULL, *body = NULL;
     tw_auto_free char *profile = NULL, *parent = NULL, *name = NULL;
     struct box_plan plan = {.spec = spec,
-                            .init_dir = d->dir,
+                            .init_dir = box_engine_path(d->arena, d->engine, d->dir),
                             .id = tw_priv_id(d->priv),
                             .state_dir = tw_priv_state_dir(d->priv)};
     bool cgroupfs = false;

@@ -24,7 +24,7 @@ struct box_words {
 struct box_plan {
     const struct tw_sandbox_spec *spec;
     const json_t *image, *old_image; /* inspected: what runs, and that of like (NULL: the same or gone) */
-    const char *init_dir;      /* on this host; stands on BOX_DIR */
+    const char *init_dir;      /* as the Engine knows it; stands on BOX_DIR */
     const char *network;       /* "none", "container:ID" */
     const char *cgroup_parent; /* NULL: the Engine's */
     const char *profile;       /* of seccomp; NULL: none */
@@ -35,6 +35,9 @@ struct box_plan {
 json_t *box_create_body(struct tw_arena *a, const struct box_plan *p, struct box_words *left_out);
 /* What the entrypoint of the container is, by spec, like and image; NULL-terminated. */
 struct box_words box_entrypoint(struct tw_arena *a, const struct box_plan *p);
+
+/* A path of ours as the Engine has to be told it: another one where we are in a container ourselves. */
+const char *box_engine_path(struct tw_arena *a, struct tw_docker *engine, const char *path);
 
 /* The program that is the init; borrowed. */
 const char *box_init_image(size_t *ret_len);
