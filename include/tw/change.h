@@ -13,6 +13,7 @@ struct tw_change_type {
     const char *name, *summary;
     bool rules; /* of packets, where the target is a packet filter: judged as sets of them, no service is
                    cloned and no load is run */
+    bool path; /* made in the network between services: nothing to write, to reload or to restart */
     bool live; /* made while the service runs: there is nothing to reload or to restart */
     bool sized; /* only what each instance may use, and how many there are: nothing to judge by files */
     int (*validate)(struct tw_arena *a, const struct tw_snapshot *s, const struct tw_request *r,

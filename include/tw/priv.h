@@ -216,6 +216,9 @@ struct tw_shape_spec {
     int netns;           /* borrowed until closed */
     const char *link;    /* "eth0" */
     const char *peer;    /* only what goes to and comes from this address, v4 or v6; NULL: everything */
+    int port;            /* only TCP to and from this port; 0: everything. On lo, where both ends stand in one
+                            namespace, OUT is what goes to it and IN what comes from it */
+    bool port_here;      /* the port is of this side: others connect to it */
 };
 struct tw_shape;
 int tw_priv_shape_open(struct tw_priv *p, const struct tw_shape_spec *spec, struct tw_shape **ret,

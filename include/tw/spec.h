@@ -203,6 +203,27 @@ void tw_request_init(struct tw_request *r); /* the defaults */
 /* In one line what changes: "max_connections = 500, shared_buffers = 2GB, new.conf". */
 char *tw_request_summary(struct tw_arena *a, const struct tw_request *r);
 
+/* ---- a path between two services, as a network change wants it ---- */
+
+struct tw_network_request {
+    const char *from, *to;  /* targets, or an address and port; from NULL: the target itself; to NULL: its
+                               clients */
+    double latency_s;       /* that each round trip gets longer by; 0 none, as all below */
+    double jitter_s;        /* of a round trip, at most the latency */
+    double loss;            /* share of packets, each way */
+    double bandwidth_bps;   /* bits per second, each way */
+    int mtu;
+    double idle_timeout_s;  /* something on the path forgets connections at rest for so long */
+    bool partition;         /* nothing passes */
+};
+/* One key of "change" into it. -EINVAL with the pointer: what the key wants, or the nearest one. */
+int tw_network_request_take(struct tw_arena *a, const char *key, const char *value, const char *pointer,
+                            struct tw_network_request *ret, struct tw_err *err);
+/* All of it: at least one property, jitter within the latency. */
+int tw_network_request_check(const struct tw_network_request *n, struct tw_err *err);
+/* "20 ms longer round trips, 1 % of the packets lost". */
+const char *tw_network_request_text(struct tw_arena *a, const struct tw_network_request *n);
+
 /* ---- snapshot: what sync stored of a target ---- */
 
 struct tw_setting {
@@ -405,6 +426,7 @@ enum tw_step_kind {
     TW_STEP_RULE,     /* name = action, value = its keys as JSON: one change of a rule set */
     TW_STEP_VERSION,  /* name = "image" "command" "env.NAME" …, value (NULL: taken away): of a container */
     TW_STEP_SMOKE,    /* value = a check of it, as JSON */
+    TW_STEP_PATH,     /* name = key, value: a property of a path; made in the network, not at the service */
     TW_STEP_KIND_COUNT
 };
 extern const char *const tw_step_kind_names[TW_STEP_KIND_COUNT];

@@ -112,10 +112,24 @@ static const char *linked(struct tw_arena *a, enum tw_arm arm,
                            e->name ? e->name : "");
 }
 
+/* Our own role again, but over the link that everybody else comes by. */
+static const char *over_network(struct run *r, struct tw_arena *a, enum tw_arm arm,
+                                const struct tw_endpoint *e)
+{
+    const char *own = tw_twin_conninfo_at(run_twin_of(r, arm), a, "/tw");
+
+    return tw_arena_printf(a, "host=%s port=%d device=eth%d dbname='%s' user='%s' connect_timeout=10",
+                           !e || is_anywhere(e->address) ? RUN_TWIN_ADDRESS : e->address,
+                           e ? e->port : r->snapshot.port, (int)arm, r->mix.database,
+                           tw_pg_conninfo_value(a, own, "user"));
+}
+
 const char *run_conninfo(struct run *r, struct tw_arena *a, enum tw_arm arm)
 {
     const struct tw_endpoint *e = run_endpoint(r);
 
+    if (run_entry(r).kind->conninfo && run_is_path_to_clients(r))
+        return over_network(r, a, arm, e);
     if (run_entry(r).kind->conninfo)
         return tw_arena_printf(
             a, "%s dbname='%s'",
@@ -139,8 +153,11 @@ int run_connections(const struct run *r)
                    : r->snapshot.connections_used;
     double n = asked > 0 ? fmin(asked, MOST_GIVEN)
                          : fmax(LEAST_CONNECTIONS, fmin(MOST_CONNECTIONS, seen));
-    double room = r->v.limits[TW_BASELINE].max_connections -
-                  r->v.limits[TW_BASELINE].reserved_connections;
+    double room;
 
+    if (asked <= 0 && seen <= 0 && run_is_path(r))
+        n = MOST_CONNECTIONS; /* else what is said of the path would be said of our few connections */
+    room = r->v.limits[TW_BASELINE].max_connections -
+           r->v.limits[TW_BASELINE].reserved_connections;
     return (int)(room > 1 ? fmin(n, room - 1) : n);
 }

@@ -62,6 +62,35 @@ static const struct tw_snapshot *member(const struct run *r, size_t i)
     return i == 0 ? &r->snapshot : &r->peers[i - 1].snapshot;
 }
 
+const struct tw_snapshot *run_member_snapshot(const struct run *r, size_t i)
+{
+    return member(r, i);
+}
+
+const struct tw_target *run_member_target(const struct run *r, size_t i)
+{
+    return i == 0 ? &r->target : &r->peers[i - 1].of.target;
+}
+
+int run_member_find(const struct run *r, const char *name)
+{
+    for (size_t i = 0; i <= r->peer_count; i++)
+        if (tw_streq(run_member_target(r, i)->name, name))
+            return (int)i;
+    return -1;
+}
+
+const struct tw_neighbour *run_member_calls(const struct run *r, size_t caller, size_t callee)
+{
+    const struct tw_snapshot *who = member(r, caller), *whom = member(r, callee);
+
+    for (size_t i = 0; i < who->neighbours.count; i++)
+        for (size_t k = 0; k < whom->endpoints.count; k++)
+            if (leads_to(&who->neighbours.items[i], &whom->endpoints.items[k]))
+                return &who->neighbours.items[i];
+    return NULL;
+}
+
 /* Is this neighbour one of the clones? */
 static bool is_cloned(const struct run *r, const struct tw_neighbour *n)
 {

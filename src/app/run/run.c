@@ -54,6 +54,7 @@ static const struct stage trying[] = {
     {"standing", run_standing, false, false},
     {"access", run_access, false, false},
     {"mix", run_mix, false, true},         {"schema", run_schema, false, false},
+    {"path", run_network, false, false},
     {"clients", run_clients, false, false},
     {"plans", run_plans, false, true},     {"trial", run_trial, false, true},
     {"judge", run_judge, false, false},    {"calibrate", run_calibrate, false, true},

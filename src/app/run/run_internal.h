@@ -76,6 +76,7 @@ struct run_variant {
     struct tw_load *load;
     struct tw_sandbox *client;
     struct tw_deployed *deployed; /* of a deployment; NULL: it is none */
+    struct run_path *path;   /* of a change of the path (stage_network.c); NULL: it is none */
     struct rules *rules;     /* of a change of rules (run_rules.h); NULL: it is none */
     struct run_clients *clients; /* while they are tried; NULL: not */
     int clients_tried, clients_worked; /* how many, and how many of them are served today */
@@ -245,6 +246,19 @@ int run_renew(struct run *r, enum run_role role, struct tw_err *err);
 const char *run_main_database(const struct run *r);
 void run_told(struct run *r); /* how the change is made at the target, in its kind's own words */
 const char *run_own_program(struct run *r);
+/* A change of the path between services: shaped in the candidate's arm, its bounds looked for, taken away. */
+bool run_is_path(const struct run *r);
+bool run_is_path_to_clients(const struct run *r); /* the load has to come over the network */
+int run_network(struct run *r, struct tw_err *err);
+void run_network_search(struct run *r); /* with the load still open */
+void run_network_done(struct run *r);
+bool run_needs(const struct run *r, enum run_role role); /* this change needs that twin */
+/* Members of the path by number: 0 is the target, others its peers. -1: no such one. */
+int run_member_find(const struct run *r, const char *name);
+const struct tw_snapshot *run_member_snapshot(const struct run *r, size_t i);
+const struct tw_target *run_member_target(const struct run *r, size_t i);
+/* How caller names callee in its configuration; NULL: it does not call it. */
+const struct tw_neighbour *run_member_calls(const struct run *r, size_t caller, size_t callee);
 /* A change of rules: both rule sets loaded; compared and judged; real packets sent at both. */
 bool run_is_rules(const struct run *r);
 int run_rules(struct run *r, struct tw_err *err);

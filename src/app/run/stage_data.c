@@ -243,6 +243,7 @@ int run_clone(struct run *r, struct tw_err *err)
     int rc = 0;
 
     for (int role = 0; role < RUN_ROLE_COUNT && rc == 0; role++)
-        rc = take_clone(r, (enum run_role)role, err);
+        if (run_needs(r, (enum run_role)role))
+            rc = take_clone(r, (enum run_role)role, err);
     return rc;
 }

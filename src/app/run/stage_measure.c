@@ -170,6 +170,7 @@ static void keep_measured(struct run *r)
     sim->measured.mix_coverage = r->mix.coverage;
     sim->slots.items = r->v.trial.slots.items;
     sim->slots.count = r->v.trial.slots.count;
+    run_network_done(r);
     run_clear_begin(r);
 }
 
@@ -238,6 +239,8 @@ int run_trial(struct run *r, struct tw_err *err)
     if (rc == 0)
         rc = tw_trial_run(sim->arena, &spec, &r->v.trial, &why);
     run_stage_time(r, "slots", tw_seconds(tw_now_ns() - begun));
+    if (rc == 0)
+        run_network_search(r);
     if (rc == 0)
         run_standing_after(r);
     if (rc == -ENODATA) {

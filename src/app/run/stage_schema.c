@@ -31,7 +31,7 @@ bool run_is_live(const struct run *r)
     for (size_t i = 0; i < plan->steps.count; i++)
         if (plan->steps.items[i].kind == TW_STEP_SQL)
             return true;
-    return is_schema(r);
+    return is_schema(r) || run_is_path(r);
 }
 
 /* ---- the script, and where it runs ---- */

@@ -129,7 +129,8 @@ int run_sandbox(struct run *r, struct tw_err *err)
     if (r->inside.is)
         rc = open_at_once(r, err);
     for (int role = 0; role < RUN_ROLE_COUNT && rc == 0; role++)
-        rc = open_twin(r, (enum run_role)role, err);
+        if (run_needs(r, (enum run_role)role))
+            rc = open_twin(r, (enum run_role)role, err);
     if (rc == 0)
         note_missing(r);
     if (rc == 0)
@@ -214,7 +215,9 @@ static int begin_third(struct run *r, struct tw_err *err)
                                      .start_s = NAN,
                                      .stop_s = NAN,
                                      .restart_s = NAN};
-    return tw_twin_start_begin(r->members[RUN_JUDGE].twin, TW_START_LOAD, err);
+    return run_needs(r, RUN_JUDGE)
+               ? tw_twin_start_begin(r->members[RUN_JUDGE].twin, TW_START_LOAD, err)
+               : 0;
 }
 
 int run_start(struct run *r, struct tw_err *err)
@@ -233,7 +236,7 @@ int run_start(struct run *r, struct tw_err *err)
         rc = finish(r, RUN_BASELINE, err);
     if (rc == 0)
         rc = finish(r, RUN_CANDIDATE, err);
-    if (rc == 0 && run_is_live(r))
+    if (rc == 0 && run_is_live(r) && run_needs(r, RUN_JUDGE))
         rc = finish(r, RUN_JUDGE, err);
     if (rc < 0)
         return rc;
@@ -313,6 +316,7 @@ void run_variant_done(struct run *r)
     run_clients_end(r);
     tw_load_close(r->v.load);
     r->v.load = NULL;
+    run_network_done(r);
     tw_sandbox_close(r->v.client);
     r->v.client = NULL;
     tw_trial_result_done(&r->v.trial);

@@ -50,7 +50,7 @@ void run_told(struct run *r)
     struct told t = {r, sim->arena, &sim->impact.apply};
     const char *last;
 
-    if (!r->kind->tell_setting || !sim->plan.steps.count)
+    if (run_is_path(r) || !r->kind->tell_setting || !sim->plan.steps.count)
         return;
     t.to->commands.count = t.to->undo.count = 0;
     for (size_t i = 0; i < sim->plan.steps.count; i++)

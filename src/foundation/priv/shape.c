@@ -19,6 +19,8 @@ struct tw_shape {
     struct tw_priv *priv;
     int netns;
     char *link, *peer; /* owned */
+    int port;
+    bool port_here;
     unsigned number;
     int mtu_before; /* 0: as it was */
     struct direction ways[TW_SHAPE_WAYS];
@@ -70,10 +72,10 @@ static const char *wrong_value(const struct tw_shape_values *v)
 }
 
 int shape_plan(const struct shape_host *h, const struct tw_shape_values *v,
-               enum tw_shape_way way, bool peer, unsigned *ret_tools, struct tw_err *err)
+               enum tw_shape_way way, bool only_some, unsigned *ret_tools, struct tw_err *err)
 {
     bool queue = h->queue_nft || h->queue_xt;
-    bool disc = !peer && (way == TW_SHAPE_OUT || h->mirror);
+    bool disc = !only_some && (way == TW_SHAPE_OUT || h->mirror);
     bool delayed = v->delay_s > 0 || v->reorder > 0;
     unsigned tools = 0;
 
@@ -128,6 +130,12 @@ const char *shape_tools_text(const struct shape_host *h, unsigned tools)
     return "";
 }
 
+/* A discipline takes all packets of a link: what is for some of them is done by rules. */
+static bool is_for_some(const struct tw_shape *s)
+{
+    return s->peer || s->port;
+}
+
 /* ---- in the namespace ---- */
 
 struct errand {
@@ -150,15 +158,16 @@ static int set_inside(void *arg)
     struct tw_shape *s = e->s;
     const struct direction *d = &s->ways[e->way];
     struct shape_rule rules[TW_SHAPE_WAYS];
+    struct shape_match match = {s->link, s->peer, s->port, s->port_here};
     int r = 0;
 
     rules_of(s, rules);
-    if (!s->peer)
+    if (!is_for_some(s))
         r = shape_disc_set(s->number, s->link, e->way, d->tools, &d->values);
     if (r < 0)
         return r;
     return rules[TW_SHAPE_OUT].tools || rules[TW_SHAPE_IN].tools
-               ? shape_rules_set(s->number, s->link, s->peer, rules,
+               ? shape_rules_set(s->number, &match, rules,
                                  shape_host()->queue_nft)
                : shape_rules_delete(s->number);
 }
@@ -202,6 +211,8 @@ int tw_priv_shape_open(struct tw_priv *p, const struct tw_shape_spec *spec,
     s->netns = spec->netns;
     s->link = tw_strf("%s", spec->link);
     s->peer = spec->peer ? tw_strf("%s", spec->peer) : NULL;
+    s->port = spec->port;
+    s->port_here = spec->port_here;
     s->holder.pidfd = -1;
     (void)pthread_mutex_lock(&p->net_lock);
     s->number = ++p->shapes % 16384;
@@ -237,7 +248,7 @@ int tw_priv_shape_set(struct tw_shape *s, enum tw_shape_way way,
 
     if (wrong)
         return tw_fail(err, -EINVAL, "%s", wrong);
-    r = shape_plan(shape_host(), v, way, s->peer != NULL, &tools, err);
+    r = shape_plan(shape_host(), v, way, is_for_some(s), &tools, err);
     if (r == 0 && (tools & SHAPE_QUEUE) && !s->holder.board)
         r = shape_holder_open(s->priv, s->netns, (unsigned short)(2 * s->number),
                               &s->holder, err);

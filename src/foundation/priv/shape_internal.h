@@ -27,7 +27,7 @@ enum shape_tool {
     SHAPE_BUCKET = 16 /* a token bucket */
 };
 int shape_plan(const struct shape_host *host, const struct tw_shape_values *v,
-               enum tw_shape_way way, bool peer, unsigned *ret_tools, struct tw_err *err);
+               enum tw_shape_way way, bool only_some, unsigned *ret_tools, struct tw_err *err);
 const char *shape_tools_text(const struct shape_host *host, unsigned tools);
 
 /* ---- shape_rules.c: in the caller's network namespace; 0 or a negative errno ---- */
@@ -37,8 +37,13 @@ struct shape_rule {
     double loss;
     unsigned short queue;
 };
+struct shape_match { /* which packets */
+    const char *link, *peer; /* peer NULL: of everybody */
+    int port;                /* 0: any */
+    bool port_here;
+};
 /* Table "twin_shape<number>" stands for these rules from now on, in one step. */
-int shape_rules_set(unsigned number, const char *link, const char *peer,
+int shape_rules_set(unsigned number, const struct shape_match *match,
                     const struct shape_rule rules[TW_SHAPE_WAYS], bool queue_nft);
 int shape_rules_delete(unsigned number);
 int shape_rules_count(void); /* tables of ours that stand here */

@@ -170,17 +170,38 @@ static const struct family {
     uint32_t source, destination, len;
 } families[] = {{NFPROTO_IPV4, 12, 16, 4}, {NFPROTO_IPV6, 8, 24, 16}};
 
-static void match_peer(struct batch *b, enum tw_shape_way way, const struct family *f,
-                       const unsigned char *address)
+static void match_bytes(struct batch *b, uint32_t base, uint32_t offset, const void *data, size_t len)
 {
     struct expression e = open_expression(b, "payload");
 
     add_u32(b, NFTA_PAYLOAD_DREG, NFT_REG_1);
-    add_u32(b, NFTA_PAYLOAD_BASE, NFT_PAYLOAD_NETWORK_HEADER);
-    add_u32(b, NFTA_PAYLOAD_OFFSET, way == TW_SHAPE_OUT ? f->destination : f->source);
-    add_u32(b, NFTA_PAYLOAD_LEN, f->len);
+    add_u32(b, NFTA_PAYLOAD_BASE, base);
+    add_u32(b, NFTA_PAYLOAD_OFFSET, offset);
+    add_u32(b, NFTA_PAYLOAD_LEN, (uint32_t)len);
     close_expression(b, e);
-    compare(b, NFT_CMP_EQ, address, f->len);
+    compare(b, NFT_CMP_EQ, data, len);
+}
+
+static void match_peer(struct batch *b, enum tw_shape_way way, const struct family *f,
+                       const unsigned char *address)
+{
+    match_bytes(b, NFT_PAYLOAD_NETWORK_HEADER, way == TW_SHAPE_OUT ? f->destination : f->source, address,
+                f->len);
+}
+
+/* The port of the other side is the destination of what goes out; of this side its source. */
+static void match_port(struct batch *b, enum tw_shape_way way, int port, bool here)
+{
+    const unsigned char tcp = IPPROTO_TCP;
+    uint16_t number = htons((uint16_t)port);
+    struct expression e = open_expression(b, "meta");
+
+    add_u32(b, NFTA_META_DREG, NFT_REG_1);
+    add_u32(b, NFTA_META_KEY, NFT_META_L4PROTO);
+    close_expression(b, e);
+    compare(b, NFT_CMP_EQ, &tcp, sizeof tcp);
+    match_bytes(b, NFT_PAYLOAD_TRANSPORT_HEADER, (way == TW_SHAPE_OUT) == here ? 0 : 2, &number,
+                sizeof number);
 }
 
 /* A random number below 2^32 - 1, in the order of the network, below the share. */
@@ -242,7 +263,8 @@ static void hand_over(struct batch *b, unsigned short queue, bool nft)
 /* ---- tables ---- */
 
 struct place {
-    const char *table, *link;
+    const char *table;
+    const struct shape_match *match;
     const struct family *family;
     const unsigned char *peer; /* NULL: everybody */
     bool queue_nft;
@@ -275,9 +297,11 @@ static void add_rule(struct batch *b, const struct place *p, enum tw_shape_way w
     add_text(b, NFTA_RULE_TABLE, p->table);
     add_text(b, NFTA_RULE_CHAIN, chain_names[way]);
     list = open_nest(b, NFTA_RULE_EXPRESSIONS);
-    match_link(b, way, p->link);
+    match_link(b, way, p->match->link);
     if (p->peer)
         match_peer(b, way, p->family, p->peer);
+    if (p->match->port)
+        match_port(b, way, p->match->port, p->match->port_here);
     if (tool == SHAPE_LOSS)
         match_share(b, rule->loss);
     if (tool == SHAPE_QUEUE)
@@ -354,10 +378,11 @@ static int send_batch(struct batch *b)
 
 /* ---- for the rest of the room ---- */
 
-int shape_rules_set(unsigned number, const char *link, const char *peer,
+int shape_rules_set(unsigned number, const struct shape_match *match,
                     const struct shape_rule rules[TW_SHAPE_WAYS], bool queue_nft)
 {
     tw_auto_free char *table = tw_strf(TABLE "%u", number);
+    const char *peer = match->peer;
     unsigned char address[16];
     bool six = peer && strchr(peer, ':');
     struct batch b;
@@ -366,7 +391,7 @@ int shape_rules_set(unsigned number, const char *link, const char *peer,
         return -EINVAL;
     begin_batch(&b);
     for (size_t i = 0; i < TW_COUNT_OF(families); i++) {
-        struct place p = {table, link, &families[i], peer ? address : NULL, queue_nft};
+        struct place p = {table, match, &families[i], peer ? address : NULL, queue_nft};
 
         remove_table(&b, table, families[i].number);
         if (!peer || six == (i == 1))
@@ -390,7 +415,8 @@ int shape_rules_try(bool random, bool queue, bool queue_nft)
 {
     const struct shape_rule rules[TW_SHAPE_WAYS] = {
         {(random ? SHAPE_LOSS : SHAPE_DROP) | (queue ? SHAPE_QUEUE : 0), 0.5, 0}, {0}};
-    int r = shape_rules_set(0, "lo", NULL, rules, queue_nft);
+    const struct shape_match match = {.link = "lo"};
+    int r = shape_rules_set(0, &match, rules, queue_nft);
 
     (void)shape_rules_delete(0);
     return r;

@@ -12,7 +12,7 @@ const char *const tw_verdict_names[] = {"proceed", "review", "block"};
 const char *const tw_arm_names[] = {"baseline", "candidate"};
 const char *const tw_step_kind_names[] = {"setting",  "file", "append",
                                           "fragment", "sql",  "rule",
-                                          "version",  "smoke"};
+                                          "version",  "smoke", "path"};
 
 const struct tw_estimate tw_unknown = {
     .value = NAN, .low = NAN, .high = NAN, .level = NAN, .n = 0, .method = NULL};

@@ -4,4 +4,5 @@
     X(scaling)                                                                           \
     X(schema_change)                                                                     \
     X(security)                                                                          \
-    X(deployment)
+    X(deployment)                                                                       \
+    X(network)

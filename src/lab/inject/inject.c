@@ -10,7 +10,7 @@ int tw_inject(struct tw_arena *a, struct tw_twin *twin, const struct tw_plan *pl
     (void)issues;
     for (size_t i = 0; i < plan->steps.count; i++) {
         const struct tw_plan_step *step = &plan->steps.items[i];
-        int r = kind->apply(a, access, step, err);
+        int r = step->kind == TW_STEP_PATH ? 0 : kind->apply(a, access, step, err);
 
         if (r < 0)
             return tw_wrap(err, r, "step %zu (%s %s)", i + 1,

@@ -143,6 +143,7 @@ static void step_commands(struct impact *i, const struct tw_plan_step *step)
     case TW_STEP_SQL:
         push(i, false, step->value);
         break;
+    case TW_STEP_PATH: /* in the network, by whoever keeps it */
     case TW_STEP_RULE: /* commands of their own, made with the rule */
     case TW_STEP_VERSION: /* so are those of a container */
     case TW_STEP_SMOKE:
@@ -178,6 +179,10 @@ void impact_apply(struct impact *i)
     if (impact_ran_sql(f) ||
         (f->plan->steps.count && f->plan->steps.items[0].kind == TW_STEP_SQL)) {
         sql_apply(i);
+        return;
+    }
+    if (f->plan->steps.count && f->plan->steps.items[0].kind == TW_STEP_PATH) {
+        *apply = (struct tw_apply){.how = "network", .cold_s = NAN};
         return;
     }
     *apply =

@@ -139,7 +139,10 @@ static bool logs_to_stderr(const struct tw_snapshot *s)
     return !dest || !dest->value || strstr(dest->value, "stderr");
 }
 
-/* Our entrance: a private socket and one line before the target's own rules. */
+/* Our entrance: a private socket and one line before the target's own rules; and one for the same role of
+ * ours from where the clients of a twin stand, where a load has to come over the network. */
+#define CLIENTS_LINE "host all " KIND_PG_ROLE " 10.213.0.10/32 trust\n"
+
 static int write_hba(struct tw_arena *a, const struct tw_access *x, const char *who,
                      struct tw_err *err)
 {
@@ -154,7 +157,7 @@ static int write_hba(struct tw_arena *a, const struct tw_access *x, const char *
     if (stat(data, &st) < 0)
         return tw_fail_errno(err, errno, "'%s'", data);
     return kind_pg_put_file(x->runtime, "/hba.conf",
-                            tw_arena_printf(a, "local all %s trust\n%s", who, text), 0600,
+                            tw_arena_printf(a, "local all %s trust\n" CLIENTS_LINE "%s", who, text), 0600,
                             st.st_uid, st.st_gid, err);
 }
 

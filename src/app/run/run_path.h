@@ -1,0 +1,22 @@
+/* Shared by the stages of a change of the path between services. */
+#ifndef RUN_PATH_H
+#define RUN_PATH_H
+
+#include "run_internal.h"
+
+struct run_path {
+    struct tw_network_request asked;
+    const struct tw_snapshot *caller, *callee; /* borrowed; NULL: clients, somebody who is no target */
+    const char *from, *to;    /* for sentences */
+    const char *link, *peer;  /* as the candidate's network has them; peer NULL: everybody */
+    int port;
+    bool port_here, clients;
+    struct tw_shape *shape[TW_ARM_COUNT]; /* owned; the baseline's adds nothing but what shaping costs */
+    bool in_both;             /* what shaping costs is in the baseline too */
+    const char *how;
+};
+/* These values hold on the path from now on. */
+int path_shape(struct run_path *p, const struct tw_network_request *n, struct tw_err *err);
+/* Time-outs of both ends against the new round trip, connections at rest against what forgets them. */
+void path_judge_timeouts(struct run *r, struct run_path *p);
+#endif
