@@ -36,7 +36,7 @@ test_obj  = $(patsubst %.c,$(VARIANT)/%.o,$(sort $(wildcard tests/$(1)/*.c)))
 ROOMTAGS  = -Isrc -Isrc/foundation -Isrc/world -Isrc/lab -Isrc/model -Isrc/app
 
 .DEFAULT_GOAL := all
-.PHONY: all check check-live bench accuracy corpus format top deps clean tests install
+.PHONY: all check check-live bench kills accuracy corpus format top deps clean tests install
 all: build/twin
 
 build/twin: $(VARIANT)/twin
@@ -76,6 +76,8 @@ check-live: all
 	scripts/run-tests live
 bench: all $(patsubst tests/bench/%.c,$(VARIANT)/bench/%,$(BENCHSRC))
 	scripts/bench
+kills: all # 300 times kill -9 of the daemon or its helper (root)
+	@top=$$(mktemp -d) && tests/live/kill_daemon.py build/twin $$top 300; code=$$?; rm -rf $$top; exit $$code
 accuracy: all $(VARIANT)/bench/accuracy
 	scripts/accuracy
 corpus: all

@@ -44,6 +44,7 @@ void tw_close_p(int *fd)
 {
     if (*fd >= 0)
         (void)close(*fd);
+    *fd = -1; /* another thread may get this number in the next moment */
 }
 
 void tw_free_p(void *pointer_to_pointer)
