@@ -1,5 +1,6 @@
 # make            build/twin          make check       unit, data and theory tests under sanitizers
 # make check-live tests on real services (root)        make bench, accuracy, corpus   the figures
+# make deployments planted regressions in containers: found, blamed (root, a private Docker Engine)
 # make CC=clang   the other compiler  make top, deps   what to read again; which room includes which
 CC       ?= gcc
 ifeq ($(origin CC),default)
@@ -36,7 +37,7 @@ test_obj  = $(patsubst %.c,$(VARIANT)/%.o,$(sort $(wildcard tests/$(1)/*.c)))
 ROOMTAGS  = -Isrc -Isrc/foundation -Isrc/world -Isrc/lab -Isrc/model -Isrc/app
 
 .DEFAULT_GOAL := all
-.PHONY: all check check-live bench kills accuracy corpus format top deps clean tests install
+.PHONY: all check check-live bench kills accuracy corpus format top deps clean tests install deployments
 all: build/twin
 
 build/twin: $(VARIANT)/twin
@@ -82,6 +83,8 @@ accuracy: all $(VARIANT)/bench/accuracy
 	scripts/accuracy
 corpus: all
 	scripts/corpus
+deployments: all
+	scripts/deployments
 format:
 	clang-format -i $$(git ls-files '*.c') # doors and internal headers are laid out by hand
 top:

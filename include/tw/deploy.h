@@ -80,6 +80,7 @@ struct tw_deployed {
     TW_ARRAY(struct tw_effect) effects;
     bool old_started, new_started, decided;
     const char *no_start;         /* why the old one does not */
+    TW_ARRAY(struct tw_stage_time) stages; /* where the time went */
     int rounds;
     int64_t requests;
     double seconds;

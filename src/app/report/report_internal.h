@@ -139,6 +139,7 @@ void report_fact(struct tw_arena *a, struct report_facts *facts, const char *lab
 /* Parts of report_view_new. */
 void report_view_facts(struct report_view *v);
 void report_view_schema(struct report_view *v);
+void report_view_deployment(struct report_view *v);
 void report_view_day(struct report_view *v);
 void report_view_checks(struct report_view *v);
 /* Escapes for XML and HTML text and attributes. */

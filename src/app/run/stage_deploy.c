@@ -244,12 +244,29 @@ static int add_volumes(struct deployment *d, const struct tw_docker_container *o
     return rc;
 }
 
-static int port_of(const struct tw_docker_container *c)
+/* Of an image: {"8080/tcp": {}}. */
+static int exposed_port(const json_t *image)
 {
+    const char *key;
+    json_t *value;
+
+    json_object_foreach (
+        json_object_get(json_object_get(image, "Config"), "ExposedPorts"), key, value)
+        if (tw_ends_with(key, "/tcp"))
+            return atoi(key);
+    return 0;
+}
+
+/* An internal network publishes no port: then the image tells which are meant. */
+static int port_of(struct deployment *d, const struct tw_docker_container *c)
+{
+    json_auto_t *image = NULL;
+
     for (size_t i = 0; i < c->ports.count; i++)
         if (tw_streq(c->ports.items[i].protocol, "tcp"))
             return c->ports.items[i].port;
-    return 0;
+    (void)tw_docker_image_inspect(d->engine, c->image_id, &image, NULL);
+    return exposed_port(image);
 }
 
 static int signal_of(const char *text)
@@ -288,7 +305,7 @@ static void fill_spec(struct deployment *d, const struct tw_docker_container *c,
 
     *ret = (struct tw_instance_spec){.boot = true,
                                      .address = at,
-                                     .port = port_of(c),
+                                     .port = port_of(d, c),
                                      .cwd = c->cwd && *c->cwd ? c->cwd : NULL,
                                      .stop_signal = signal_of(c->stop_signal)};
     ret->box = (struct tw_sandbox_spec){.backend = "docker",
@@ -664,6 +681,7 @@ static int try_deployment(struct deployment *d, struct tw_err *err)
     struct tw_deploy_spec spec = {0};
     const char *id = d->r->snapshot.containers.items[0].id;
     struct tw_docker_options options = {.host = d->r->target.dsn};
+    int64_t begun;
     int rc = tw_docker_open(&options, &d->engine, err);
 
     rc = rc < 0 ? rc : inspect(d, id, &d->like, err);
@@ -674,7 +692,9 @@ static int try_deployment(struct deployment *d, struct tw_err *err)
     if (rc < 0)
         return rc;
     apply_changes(d);
+    begun = tw_now_ns();
     rc = start_neighbours(d, err);
+    run_stage_time(d->r, "deploy: behind it", tw_seconds(tw_now_ns() - begun));
     rc = rc < 0 ? tw_wrap(err, rc, "what is behind the target")
                 : fill_sides(d, &spec, err);
     if (rc < 0)
@@ -682,6 +702,10 @@ static int try_deployment(struct deployment *d, struct tw_err *err)
     fill_experiment(d, &spec);
     tell_differences(d);
     rc = tw_deploy_try(d->a, &spec, &d->seen, &d->r->v.issues, err);
+    for (size_t i = 0; i < d->seen.stages.count; i++)
+        run_stage_time(d->r,
+                       tw_arena_printf(d->a, "deploy: %s", d->seen.stages.items[i].name),
+                       d->seen.stages.items[i].seconds);
     if (rc == 0 && !d->seen.old_started)
         rc = tw_fail(err, -ENOEXEC,
                      "today's version does not serve in the clone, so nothing can be "
@@ -705,13 +729,16 @@ static void clean(struct deployment *d)
 int run_deploy(struct run *r, struct tw_err *err)
 {
     struct deployment *d = tw_arena_alloc(r->v.sim->arena, sizeof(*d));
+    int64_t begun;
     int rc = r->priv ? 0 : tw_priv_open(r->state_dir, r->id, &r->priv, err);
 
     if (rc < 0)
         return rc;
     *d = (struct deployment){.r = r, .a = r->v.sim->arena};
     rc = try_deployment(d, err);
+    begun = tw_now_ns();
     clean(d);
+    run_stage_time(r, "deploy: cleaned", tw_seconds(tw_now_ns() - begun));
     r->v.deployed = &d->seen;
     return rc;
 }

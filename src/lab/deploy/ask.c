@@ -17,7 +17,7 @@
 
 struct session {
     struct deploy *d;
-    int number;
+    struct tw_rng rng;
     struct tw_wire lines[TW_SIDE_COUNT];
 };
 
@@ -52,19 +52,19 @@ static void keep_round(struct deploy *d, size_t ask,
     (void)pthread_mutex_unlock(&d->lock);
 }
 
-/* Who is asked first changes from round to round. */
-static void one_round(struct session *s, size_t ask, unsigned turn,
-                      bool broken[TW_SIDE_COUNT])
+/* Who is asked first is drawn anew each time. */
+static void one_round(struct session *s, size_t ask, bool broken[TW_SIDE_COUNT])
 {
     tw_auto(tw_arena) *a = tw_arena_new();
     struct tw_reply replies[TW_SIDE_COUNT];
     struct tw_ask what = s->d->asks.list.items[ask];
 
+    unsigned first = (unsigned)tw_rng_below(&s->rng, TW_SIDE_COUNT);
+    unsigned step = 1 + (unsigned)tw_rng_below(&s->rng, TW_SIDE_COUNT - 1);
+
     what.within_s = WITHIN_S;
     for (unsigned i = 0; i < TW_SIDE_COUNT; i++) {
-        unsigned side = turn / TW_SIDE_COUNT % 2
-                            ? (turn + TW_SIDE_COUNT - i) % TW_SIDE_COUNT
-                            : (turn + i) % TW_SIDE_COUNT;
+        unsigned side = (first + i * step) % TW_SIDE_COUNT;
 
         tw_wire_ask(&s->lines[side], a, &what, &replies[side]);
         broken[side] |= replies[side].status == 0 || replies[side].status >= 500;
@@ -76,13 +76,12 @@ static void *session_main(void *arg)
 {
     struct session *s = arg;
     struct deploy *d = s->d;
-    unsigned turn = (unsigned)s->number;
 
     while (tw_now_ns() < d->until_ns && !(d->spec->cancel && *d->spec->cancel)) {
         bool broken[TW_SIDE_COUNT] = {false};
 
-        for (size_t ask = 0; ask < d->asks.list.count; ask++, turn++) {
-            one_round(s, ask, turn, broken);
+        for (size_t ask = 0; ask < d->asks.list.count; ask++) {
+            one_round(s, ask, broken);
             tw_sleep_ns(PAUSE_NS);
         }
         (void)pthread_mutex_lock(&d->lock);
@@ -180,7 +179,8 @@ void deploy_ask(struct deploy *d)
 
     d->times = tw_arena_alloc(d->a, d->asks.list.count * sizeof(*d->times));
     for (int i = 0; i < SESSIONS; i++) {
-        sessions[i] = (struct session){.d = d, .number = i};
+        sessions[i] = (struct session){.d = d};
+        tw_rng_seed(&sessions[i].rng, d->spec->seed, (uint64_t)i);
         for (int side = 0; side < TW_SIDE_COUNT; side++)
             tw_wire_init(&sessions[i].lines[side], tw_instance_site(d->side[side]), 0);
     }

@@ -268,6 +268,15 @@ static void close_all(struct deploy *d)
     (void)pthread_mutex_destroy(&d->lock);
 }
 
+static void lap(struct deploy *d, const char *name)
+{
+    int64_t now = tw_now_ns();
+
+    TW_PUSH(d->a, &d->ret->stages,
+            (struct tw_stage_time){name, tw_seconds(now - d->lap_ns)});
+    d->lap_ns = now;
+}
+
 static void name_versions(struct deploy *d)
 {
     const struct tw_deploy_spec *s = d->spec;
@@ -284,16 +293,23 @@ static int try_both(struct deploy *d, struct tw_err *err)
     int r = 0;
 
     run_smoke(d);
+    lap(d, "smoke");
     tw_deploy_endpoints(d->a, d->side[TW_SIDE_OLD], &s->asks, &d->asks);
     name_versions(d);
+    lap(d, "endpoints");
     if (d->asks.list.count)
         deploy_ask(d);
+    lap(d, "ask");
     tw_answers_compare(d->a, d->answers, &d->differences);
+    lap(d, "compare");
     try_cut(d);
+    lap(d, "health");
     stop_both(d);
+    lap(d, "stop");
     deploy_judge(d);
     if (s->rollback)
         r = take_back(d, err);
+    lap(d, "rollback");
     return r;
 }
 
@@ -330,7 +346,9 @@ int tw_deploy_try(struct tw_arena *a, const struct tw_deploy_spec *spec,
                                      .rollback = "not tried",
                                      .rollback_s = NAN};
     (void)pthread_mutex_init(&d.lock, NULL);
+    d.lap_ns = tw_now_ns();
     r = start_all(&d, err);
+    lap(&d, "start");
     if (r == 0) {
         struct tw_instance *old = d.side[TW_SIDE_OLD];
 
@@ -347,6 +365,8 @@ int tw_deploy_try(struct tw_arena *a, const struct tw_deploy_spec *spec,
         else
             r = try_both(&d, err);
     }
+    d.lap_ns = tw_now_ns();
     close_all(&d);
+    lap(&d, "close");
     return r;
 }

@@ -25,7 +25,7 @@ struct deploy {
     struct tw_differences differences;
     /* -- while they are asked -- */
     pthread_mutex_t lock;
-    int64_t until_ns;
+    int64_t until_ns, lap_ns;
     struct deploy_times *times; /* by ask */
     struct deploy_times total;
     struct deploy_samples memory[TW_SIDE_COUNT];

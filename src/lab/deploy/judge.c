@@ -362,15 +362,16 @@ static double share_over(const double *x, size_t n, double objective_s)
     return n ? (double)over / (double)n : NAN;
 }
 
+/* Of those that were answered. */
 static double quantile_ms(const double *x, size_t n, double q)
 {
-    double *copy = tw_alloc((n + 1) * sizeof(double)), value;
+    tw_auto_free double *answered = tw_alloc((n + 1) * sizeof(double));
+    size_t count = 0;
 
-    memcpy(copy, x, n * sizeof(double));
-    tw_sort(copy, n);
-    value = n ? copy[(size_t)(q * (double)(n - 1))] : NAN;
-    free(copy);
-    return isfinite(value) ? 1000 * value : NAN;
+    for (size_t i = 0; i < n; i++)
+        if (isfinite(x[i]))
+            answered[count++] = x[i];
+    return count ? 1000 * tw_quantile(answered, count, q) : NAN;
 }
 
 static void judge_users(struct deploy *d)
