@@ -23,6 +23,7 @@
 #define NEIGHBOURS    6
 #define NETWORKS      2
 #define VOLUME_BYTES  ((int64_t)2 << 30)
+#define VOLUME_AGE_NS (24 * 3600 * TW_SEC_NS)
 #define ADDRESS_FIRST 2  /* of the target; .3 for the second of its network */
 #define ADDRESS_NEXT  20 /* of who is beside it */
 
@@ -45,6 +46,7 @@ struct deployment {
     const char *image_name, *dir;
     int64_t dir_token;
     bool copied, emptied;
+    TW_ARRAY(struct tw_clone *) clones; /* of volumes, owned */
     struct tw_smokes smoke;
     struct tw_deployed seen;
 };
@@ -199,24 +201,15 @@ static const char *address(struct tw_arena *a, int last)
     return tw_arena_printf(a, "10.213.0.%d", last);
 }
 
-/* A directory of its own that holds what the volume holds, where that is allowed; else nothing. */
-static int copy_volume(struct deployment *d, const char *source, const char *to,
-                       struct tw_err *err)
+/* A directory of its own, empty, as the volume's is owned. */
+static int empty_volume(struct deployment *d, const char *source, const char *to,
+                        struct tw_err *err)
 {
-    int64_t bytes = 0;
     struct stat st;
     int rc;
 
     if (stat(source, &st) < 0 || !S_ISDIR(st.st_mode))
         return 0;
-    if (d->r->target.data == TW_DATA_CLONE) {
-        d->copied = true;
-        rc =
-            tw_copy_tree(source, to, (unsigned)-1, (unsigned)-1, NULL, NULL, &bytes, err);
-        if (rc == 0 && bytes > VOLUME_BYTES)
-            rc = tw_fail(err, -EFBIG, "volume '%s' is too big to be copied", source);
-        return rc;
-    }
     d->emptied = true;
     rc = tw_make_dirs(to, 0700, err);
     if (rc == 0 &&
@@ -225,18 +218,93 @@ static int copy_volume(struct deployment *d, const char *source, const char *to,
     return rc;
 }
 
+static const char *const *
+sources_of(struct deployment *d, const struct tw_docker_container *of, size_t *ret_count)
+{
+    TW_ARRAY(const char *) list = {0};
+
+    for (size_t i = 0; i < of->mounts.count; i++)
+        if (of->mounts.items[i].source && !tw_streq(of->mounts.items[i].type, "tmpfs"))
+            TW_PUSH(d->a, &list, of->mounts.items[i].source);
+    *ret_count = list.count;
+    return list.items;
+}
+
+/* What the volumes of a container held, once for all clones of it and for runs to come. */
+static int take_volumes(struct deployment *d, const struct tw_docker_container *of,
+                        const char *key, struct tw_seed **ret, struct tw_err *err)
+{
+    size_t n;
+    const char *const *sources = sources_of(d, of, &n);
+    int64_t bytes = 0;
+    int rc = tw_pool_seed_begin(d->r->pool, key, VOLUME_BYTES, ret, err);
+
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        const char *to = tw_arena_printf(d->a, "%s/%zu", tw_seed_root(*ret), i);
+        struct stat st;
+
+        if (stat(sources[i], &st) < 0 || !S_ISDIR(st.st_mode))
+            continue;
+        rc = tw_copy_tree(sources[i], to, (unsigned)-1, (unsigned)-1, NULL, NULL, &bytes,
+                          err);
+    }
+    return rc < 0 ? tw_wrap(err, rc, "the volumes of '%s'", of->name)
+                  : tw_pool_seed_commit(*ret, "{}", err);
+}
+
+static int clone_volumes(struct deployment *d, const struct tw_docker_container *of,
+                         const char *place, const char **ret_root, struct tw_err *err)
+{
+    const char *name = tw_arena_printf(d->a, "%s %s", tw_docker_host(d->engine), of->id);
+    char digest[65];
+    const char *key;
+    tw_auto(tw_seed) *seed = NULL;
+    struct tw_clone *clone = NULL;
+    int rc;
+
+    tw_sha256_hex(name, strlen(name), digest);
+    key = tw_arena_printf(d->a, "volumes-%.24s", digest);
+    rc = d->r->pool ? 0 : tw_pool_open(d->r->priv, &d->r->pool, err);
+    if (rc == 0)
+        rc = tw_pool_seed_find(d->r->pool, key, &seed, err);
+    if (rc == 0 && (d->r->v.sim->request.refresh_data ||
+                    tw_wall_ns() - tw_seed_taken_wall_ns(seed) > VOLUME_AGE_NS)) {
+        tw_seed_free(seed);
+        seed = NULL;
+        rc = -ENOENT;
+    }
+    if (rc == -ENOENT)
+        rc = take_volumes(d, of, key, &seed, err);
+    if (rc == 0)
+        rc = tw_pool_clone(d->r->pool, seed, place, &clone, err);
+    if (rc < 0)
+        return rc;
+    d->copied = true;
+    TW_PUSH(d->a, &d->clones, clone);
+    *ret_root = tw_clone_root(clone);
+    return 0;
+}
+
 static int add_volumes(struct deployment *d, const struct tw_docker_container *of,
                        const char *place, struct tw_instance_spec *to, struct tw_err *err)
 {
+    bool may = d->r->target.data == TW_DATA_CLONE;
+    const char *root = tw_arena_printf(d->a, "%s/%s", d->dir, place);
+    size_t n, at = 0;
     int rc = 0;
 
+    (void)sources_of(d, of, &n);
+    if (n && may)
+        rc = clone_volumes(d, of, place, &root, err);
     for (size_t i = 0; i < of->mounts.count && rc == 0; i++) {
         const struct tw_docker_mount *m = &of->mounts.items[i];
-        const char *from = tw_arena_printf(d->a, "%s/%s-%zu", d->dir, place, i);
+        const char *from;
 
         if (!m->source || tw_streq(m->type, "tmpfs"))
             continue;
-        rc = copy_volume(d, m->source, from, err);
+        from = tw_arena_printf(d->a, "%s/%zu", root, at++);
+        if (!may)
+            rc = empty_volume(d, m->source, from, err);
         if (rc == 0 && access(from, F_OK) == 0)
             TW_PUSH(d->a, &to->box.mounts,
                     (struct tw_sandbox_mount){from, m->destination, m->writable});
@@ -658,7 +726,9 @@ static void tell_differences(struct deployment *d)
         note(d,
              "volumes are empty: data is not cloned without permission (--data clone)");
     if (d->copied)
-        note(d, "volumes are copies of files as they stood while the containers ran");
+        note(d, "volumes hold the files as they stood while the containers ran, at most "
+                "a day "
+                "old");
     for (size_t i = 0; i < d->neighbour_count; i++)
         note(d, tw_arena_printf(d->a, "'%s' stands beside it as a clone of its own",
                                 d->neighbours[i].of.name));
@@ -714,11 +784,36 @@ static int try_deployment(struct deployment *d, struct tw_err *err)
     return rc;
 }
 
-static void clean(struct deployment *d)
+static void *close_main(void *arg)
 {
+    tw_instance_close(arg);
+    return NULL;
+}
+
+/* All at once: each waits for the Engine. */
+static void close_neighbours(struct deployment *d)
+{
+    pthread_t threads[NEIGHBOURS][NETWORKS];
+    bool threaded[NEIGHBOURS][NETWORKS];
+
     for (size_t i = 0; i < d->neighbour_count; i++)
         for (int network = 0; network < NETWORKS; network++)
-            tw_instance_close(d->neighbours[i].instance[network]);
+            threaded[i][network] =
+                pthread_create(&threads[i][network], NULL, close_main,
+                               d->neighbours[i].instance[network]) == 0;
+    for (size_t i = 0; i < d->neighbour_count; i++)
+        for (int network = 0; network < NETWORKS; network++)
+            if (threaded[i][network])
+                (void)pthread_join(threads[i][network], NULL);
+            else
+                tw_instance_close(d->neighbours[i].instance[network]);
+}
+
+static void clean(struct deployment *d)
+{
+    close_neighbours(d);
+    for (size_t i = 0; i < d->clones.count; i++)
+        (void)tw_pool_clone_remove(d->clones.items[i], NULL);
     if (d->dir)
         (void)tw_remove_tree(d->dir, NULL);
     tw_priv_settled(d->r->priv, d->dir_token);

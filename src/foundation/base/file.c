@@ -50,7 +50,7 @@ static int write_all(int fd, const char *data, size_t len)
 int tw_write_file(const char *path, const void *data, size_t len, unsigned mode,
                   struct tw_err *err)
 {
-    tw_auto_free char *fresh = tw_strf("%s.tmp.%d", path, (int)getpid());
+    tw_auto_free char *fresh = tw_strf("%s.tmp.%d", path, (int)gettid()); /* threads, too */
     tw_auto_close int fd = -1;
     int r;
 

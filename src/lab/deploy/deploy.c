@@ -258,11 +258,27 @@ static int take_back(struct deploy *d, struct tw_err *err)
 
 /* ---- the whole ---- */
 
+static void *close_main(void *arg)
+{
+    tw_instance_close(arg);
+    return NULL;
+}
+
+/* All at once: each waits for its kernel or Engine. */
 static void close_all(struct deploy *d)
 {
-    for (int side = 0; side < TW_SIDE_COUNT; side++)
-        tw_instance_close(d->side[side]);
-    tw_instance_close(d->back);
+    struct tw_instance *all[] = {d->side[TW_SIDE_OLD], d->side[TW_SIDE_AGAIN],
+                                 d->side[TW_SIDE_NEW], d->back};
+    pthread_t threads[TW_COUNT_OF(all)];
+    bool threaded[TW_COUNT_OF(all)];
+
+    for (size_t i = 0; i < TW_COUNT_OF(all); i++)
+        threaded[i] = pthread_create(&threads[i], NULL, close_main, all[i]) == 0;
+    for (size_t i = 0; i < TW_COUNT_OF(all); i++)
+        if (threaded[i])
+            (void)pthread_join(threads[i], NULL);
+        else
+            tw_instance_close(all[i]);
     tw_answers_free(d->answers);
     tw_answers_free(d->back_answers);
     (void)pthread_mutex_destroy(&d->lock);
