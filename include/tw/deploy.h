@@ -70,6 +70,8 @@ struct tw_deploy_spec {
     double memory_limit_bytes, rate_per_s; /* of the target; NaN unknown */
     double grace_s;               /* after which the target's own engine kills */
     uint64_t seed;
+    /* Begins what is behind them, while they are made and before they start; NULL: nothing is. */
+    int (*begin)(void *arg, struct tw_err *err);
     /* Takes the services behind them away, and gives them back; NULL: there are none. */
     void (*cut)(void *arg, bool away);
     void *arg;

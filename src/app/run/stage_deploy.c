@@ -230,9 +230,40 @@ sources_of(struct deployment *d, const struct tw_docker_container *of, size_t *r
     return list.items;
 }
 
+/* It is started on them once and stopped as its engine would, so that no clone has to recover. One that
+ * does not start alone is left as it was found. */
+static void settle(struct deployment *d, const struct tw_seed *seed,
+                   const struct tw_docker_container *of,
+                   const struct tw_instance_spec *like)
+{
+    struct tw_instance_spec spec = *like;
+    struct tw_instance *i = NULL;
+    struct tw_stopped stopped;
+    size_t at = 0;
+
+    spec.box.name = "seed";
+    memset(&spec.box.mounts, 0, sizeof(spec.box.mounts));
+    for (size_t k = 0; k < of->mounts.count; k++) {
+        const struct tw_docker_mount *m = &of->mounts.items[k];
+
+        if (m->source && !tw_streq(m->type, "tmpfs"))
+            TW_PUSH(d->a, &spec.box.mounts,
+                    (struct tw_sandbox_mount){
+                        tw_arena_printf(d->a, "%s/%zu", tw_seed_root(seed), at++),
+                        m->destination, m->writable});
+    }
+    if (tw_instance_open(d->r->priv, &spec, &i, NULL) < 0)
+        return;
+    if (tw_instance_start(i, NULL) == 0 &&
+        tw_instance_wait(i, tw_now_ns() + (int64_t)(START_S * 1e9)))
+        tw_instance_stop(i, START_S, &stopped);
+    tw_instance_close(i);
+}
+
 /* What the volumes of a container held, once for all clones of it and for runs to come. */
 static int take_volumes(struct deployment *d, const struct tw_docker_container *of,
-                        const char *key, struct tw_seed **ret, struct tw_err *err)
+                        const char *key, const struct tw_instance_spec *rests,
+                        struct tw_seed **ret, struct tw_err *err)
 {
     size_t n;
     const char *const *sources = sources_of(d, of, &n);
@@ -248,12 +279,15 @@ static int take_volumes(struct deployment *d, const struct tw_docker_container *
         rc = tw_copy_tree(sources[i], to, (unsigned)-1, (unsigned)-1, NULL, NULL, &bytes,
                           err);
     }
+    if (rc == 0 && rests)
+        settle(d, *ret, of, rests);
     return rc < 0 ? tw_wrap(err, rc, "the volumes of '%s'", of->name)
                   : tw_pool_seed_commit(*ret, "{}", err);
 }
 
 static int clone_volumes(struct deployment *d, const struct tw_docker_container *of,
-                         const char *place, const char **ret_root, struct tw_err *err)
+                         const char *place, const struct tw_instance_spec *rests,
+                         const char **ret_root, struct tw_err *err)
 {
     const char *name = tw_arena_printf(d->a, "%s %s", tw_docker_host(d->engine), of->id);
     char digest[65];
@@ -274,7 +308,7 @@ static int clone_volumes(struct deployment *d, const struct tw_docker_container 
         rc = -ENOENT;
     }
     if (rc == -ENOENT)
-        rc = take_volumes(d, of, key, &seed, err);
+        rc = take_volumes(d, of, key, rests, &seed, err);
     if (rc == 0)
         rc = tw_pool_clone(d->r->pool, seed, place, &clone, err);
     if (rc < 0)
@@ -285,8 +319,10 @@ static int clone_volumes(struct deployment *d, const struct tw_docker_container 
     return 0;
 }
 
+/* rests: how it is brought to rest first; NULL: it is not. */
 static int add_volumes(struct deployment *d, const struct tw_docker_container *of,
-                       const char *place, struct tw_instance_spec *to, struct tw_err *err)
+                       const char *place, const struct tw_instance_spec *rests,
+                       struct tw_instance_spec *to, struct tw_err *err)
 {
     bool may = d->r->target.data == TW_DATA_CLONE;
     const char *root = tw_arena_printf(d->a, "%s/%s", d->dir, place);
@@ -295,7 +331,7 @@ static int add_volumes(struct deployment *d, const struct tw_docker_container *o
 
     (void)sources_of(d, of, &n);
     if (n && may)
-        rc = clone_volumes(d, of, place, &root, err);
+        rc = clone_volumes(d, of, place, rests, &root, err);
     for (size_t i = 0; i < of->mounts.count && rc == 0; i++) {
         const struct tw_docker_mount *m = &of->mounts.items[i];
         const char *from;
@@ -510,6 +546,7 @@ static void *begin_neighbour(void *arg)
 {
     struct beginning *b = arg;
     struct tw_instance **to = &b->n->instance[b->network];
+    tw_auto(tw_arena) *a = tw_arena_new(); /* a thread's own */
 
     b->result = tw_instance_open(b->d->r->priv, &b->n->spec[b->network], to, &b->err);
     if (b->result == 0)
@@ -520,10 +557,8 @@ static void *begin_neighbour(void *arg)
     return NULL;
 }
 
-static int start_neighbours(struct deployment *d, struct tw_err *err)
+static int fill_neighbours(struct deployment *d, struct tw_err *err)
 {
-    struct beginning all[NEIGHBOURS * NETWORKS];
-    size_t n = 0;
     int rc = 0;
 
     for (size_t i = 0; i < d->neighbour_count && rc == 0; i++) {
@@ -536,14 +571,28 @@ static int start_neighbours(struct deployment *d, struct tw_err *err)
 
             fill_spec(d, &one->of, &d->beside[i], name, network, one->address,
                       &one->spec[network]);
-            rc = add_volumes(d, &one->of, name, &one->spec[network], err);
-            all[n++] = (struct beginning){.d = d, .n = one, .network = network};
+            rc = add_volumes(d, &one->of, name, &one->spec[network], &one->spec[network],
+                             err);
         }
     }
-    for (size_t i = 0; i < n && rc == 0; i++)
+    return rc;
+}
+
+static int start_neighbours(void *arg, struct tw_err *err)
+{
+    struct deployment *d = arg;
+    struct beginning all[NEIGHBOURS * NETWORKS];
+    size_t n = 0;
+    int rc = 0;
+
+    for (size_t i = 0; i < d->neighbour_count; i++)
+        for (int network = 0; network < NETWORKS; network++)
+            all[n++] =
+                (struct beginning){.d = d, .n = &d->neighbours[i], .network = network};
+    for (size_t i = 0; i < n; i++)
         all[i].threaded =
             pthread_create(&all[i].thread, NULL, begin_neighbour, &all[i]) == 0;
-    for (size_t i = 0; i < n && rc == 0; i++)
+    for (size_t i = 0; i < n; i++)
         if (all[i].threaded)
             (void)pthread_join(all[i].thread, NULL);
         else
@@ -553,7 +602,7 @@ static int start_neighbours(struct deployment *d, struct tw_err *err)
             rc = all[i].result;
             *err = all[i].err;
         }
-    return rc;
+    return rc < 0 ? tw_wrap(err, rc, "what is behind the target") : 0;
 }
 
 static void cut(void *arg, bool away)
@@ -678,7 +727,7 @@ static int fill_sides(struct deployment *d, struct tw_deploy_spec *s, struct tw_
             memcpy(&to->box.mounts, &s->sides[TW_SIDE_NEW].box.mounts,
                    sizeof(to->box.mounts));
         else
-            rc = add_volumes(d, &d->like, places[i].name, to, err);
+            rc = add_volumes(d, &d->like, places[i].name, NULL, to, err);
     }
     new_health(d, &s->sides[TW_SIDE_NEW]);
     return rc;
@@ -709,6 +758,7 @@ static void fill_experiment(struct deployment *d, struct tw_deploy_spec *s)
     s->grace_s = isnan(d->like.stop_grace_s) ? GRACE_S : d->like.stop_grace_s;
     s->seed = r->v.sim->request.seed;
     s->cut = d->neighbour_count ? cut : NULL;
+    s->begin = d->neighbour_count ? start_neighbours : NULL;
     s->arg = d;
     s->cancel = r->options->cancel;
     add_asks(d, s);
@@ -763,10 +813,9 @@ static int try_deployment(struct deployment *d, struct tw_err *err)
         return rc;
     apply_changes(d);
     begun = tw_now_ns();
-    rc = start_neighbours(d, err);
-    run_stage_time(d->r, "deploy: behind it", tw_seconds(tw_now_ns() - begun));
-    rc = rc < 0 ? tw_wrap(err, rc, "what is behind the target")
-                : fill_sides(d, &spec, err);
+    rc = fill_neighbours(d, err);
+    rc = rc < 0 ? rc : fill_sides(d, &spec, err);
+    run_stage_time(d->r, "deploy: volumes", tw_seconds(tw_now_ns() - begun));
     if (rc < 0)
         return rc;
     fill_experiment(d, &spec);

@@ -72,18 +72,26 @@ static void one_round(struct session *s, size_t ask, bool broken[TW_SIDE_COUNT])
     keep_round(s->d, ask, replies);
 }
 
+static bool goes_on(const struct deploy *d)
+{
+    return tw_now_ns() < d->until_ns && !(d->spec->cancel && *d->spec->cancel);
+}
+
 static void *session_main(void *arg)
 {
     struct session *s = arg;
     struct deploy *d = s->d;
 
-    while (tw_now_ns() < d->until_ns && !(d->spec->cancel && *d->spec->cancel)) {
+    while (goes_on(d)) {
         bool broken[TW_SIDE_COUNT] = {false};
+        size_t ask = 0;
 
-        for (size_t ask = 0; ask < d->asks.list.count; ask++) {
+        for (; ask < d->asks.list.count && goes_on(d); ask++) {
             one_round(s, ask, broken);
             tw_sleep_ns(PAUSE_NS);
         }
+        if (ask < d->asks.list.count)
+            break; /* not a whole session */
         (void)pthread_mutex_lock(&d->lock);
         d->sessions++;
         for (int side = 0; side < TW_SIDE_COUNT; side++)

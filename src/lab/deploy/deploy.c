@@ -6,7 +6,7 @@
 #include <string.h>
 
 #define HEALTH_S     3.0
-#define CUT_S        0.7
+#define CUT_S        0.6
 #define BACK_ANSWERS 12
 #define TAIL_BYTES   600
 
@@ -20,6 +20,15 @@ const char *deploy_endpoint(const struct deploy *d, int request)
     return tw_arena_printf(d->a, "%s %s", k->method, k->path);
 }
 
+static void lap(struct deploy *d, const char *name)
+{
+    int64_t now = tw_now_ns();
+
+    TW_PUSH(d->a, &d->ret->stages,
+            (struct tw_stage_time){name, tw_seconds(now - d->lap_ns)});
+    d->lap_ns = now;
+}
+
 /* ---- starting, all at once ---- */
 
 struct starting {
@@ -27,56 +36,84 @@ struct starting {
     const struct tw_instance_spec *spec;
     struct tw_instance **to;
     double patience_s;
-    bool start; /* else it is opened only */
+    void *(*main)(void *);
     pthread_t thread;
     bool threaded;
     struct tw_err err;
     int result;
 };
 
+static void *open_main(void *arg)
+{
+    struct starting *s = arg;
+
+    s->result = tw_instance_open(s->priv, s->spec, s->to, &s->err);
+    return NULL;
+}
+
 static void *start_main(void *arg)
 {
     struct starting *s = arg;
 
-    if (!*s->to)
-        s->result = tw_instance_open(s->priv, s->spec, s->to, &s->err);
-    if (s->result < 0 || !s->start)
-        return NULL;
     s->result = tw_instance_start(*s->to, &s->err);
     if (s->result == 0)
         (void)tw_instance_wait(*s->to, tw_now_ns() + (int64_t)(s->patience_s * 1e9));
     return NULL;
 }
 
-static int start_all(struct deploy *d, struct tw_err *err)
+static void begin_each(struct starting *all, size_t n, void *(*main)(void *))
 {
-    const struct tw_deploy_spec *s = d->spec;
-    struct starting all[TW_SIDE_COUNT + 1];
-    size_t n = TW_SIDE_COUNT + (s->rollback ? 1 : 0);
+    for (size_t i = 0; i < n; i++) {
+        all[i].main = main;
+        all[i].threaded = pthread_create(&all[i].thread, NULL, main, &all[i]) == 0;
+    }
+}
+
+/* A program that is not there is the new version's fault, not ours. */
+static int end_each(const struct deploy *d, struct starting *all, size_t n,
+                    struct tw_err *err)
+{
     int r = 0;
 
-    for (size_t i = 0; i < n; i++) {
-        all[i] = (struct starting){
-            .priv = s->priv,
-            .spec = i < TW_SIDE_COUNT ? &s->sides[i] : &s->back,
-            .to = i < TW_SIDE_COUNT ? &d->side[i] : &d->back,
-            .patience_s = s->start_s,
-            .start = i < TW_SIDE_COUNT,
-        };
-        all[i].threaded = pthread_create(&all[i].thread, NULL, start_main, &all[i]) == 0;
-    }
     for (size_t i = 0; i < n; i++) {
         if (all[i].threaded)
             (void)pthread_join(all[i].thread, NULL);
         else
-            (void)start_main(&all[i]);
-        /* A program that is not there is the new version's fault, not ours. */
+            (void)all[i].main(&all[i]);
         if (all[i].result < 0 && r == 0 && !(i == TW_SIDE_NEW && d->side[i])) {
             r = all[i].result;
             if (err)
                 *err = all[i].err;
         }
     }
+    return r;
+}
+
+/* They are made while what is behind them begins; then they start all at once. */
+static int start_all(struct deploy *d, struct tw_err *err)
+{
+    const struct tw_deploy_spec *s = d->spec;
+    struct starting all[TW_SIDE_COUNT + 1];
+    size_t n = TW_SIDE_COUNT + (s->rollback ? 1 : 0);
+    int r = 0, opened;
+
+    for (size_t i = 0; i < n; i++)
+        all[i] = (struct starting){
+            .priv = s->priv,
+            .spec = i < TW_SIDE_COUNT ? &s->sides[i] : &s->back,
+            .to = i < TW_SIDE_COUNT ? &d->side[i] : &d->back,
+            .patience_s = s->start_s,
+        };
+    begin_each(all, n, open_main);
+    if (s->begin)
+        r = s->begin(s->arg, err);
+    opened = end_each(d, all, n, r < 0 ? NULL : err);
+    r = r < 0 ? r : opened;
+    if (r < 0)
+        return r;
+    lap(d, "open");
+    begin_each(all, TW_SIDE_COUNT, start_main);
+    r = end_each(d, all, TW_SIDE_COUNT, err);
     tw_step("deploy.started");
     return r;
 }
@@ -124,7 +161,8 @@ static bool tells_health(const char *path)
 static bool notices(struct deploy *d, enum tw_side side)
 {
     struct tw_instance *i = d->side[side];
-    bool seen = tw_instance_health(i, d->a, CUT_S, NULL) == 0;
+    tw_auto(tw_arena) *a = tw_arena_new();
+    bool seen = tw_instance_health(i, a, CUT_S, NULL) == 0;
 
     for (size_t k = 0; k < d->asks.list.count && !seen; k++) {
         struct tw_ask ask = d->asks.list.items[k];
@@ -135,16 +173,26 @@ static bool notices(struct deploy *d, enum tw_side side)
             continue;
         ask.within_s = CUT_S;
         tw_wire_init(&line, tw_instance_site(i), 0);
-        tw_wire_ask(&line, d->a, &ask, &reply);
+        tw_wire_ask(&line, a, &ask, &reply);
         tw_wire_done(&line);
         seen = reply.status == 0 || reply.status >= 500;
     }
     return seen;
 }
 
+static void *notice_main(void *arg)
+{
+    struct deploy *d = arg;
+
+    d->cut_seen[TW_SIDE_NEW] = notices(d, TW_SIDE_NEW);
+    return NULL;
+}
+
 static void try_cut(struct deploy *d)
 {
     const struct tw_deploy_spec *s = d->spec;
+    pthread_t thread;
+    bool beside;
 
     for (int side = 0; side < TW_SIDE_COUNT; side++)
         d->healthy[side] = tw_instance_health(d->side[side], d->a, HEALTH_S, NULL);
@@ -152,8 +200,12 @@ static void try_cut(struct deploy *d)
         return;
     s->cut(s->arg, true);
     d->cut_tried = true;
+    beside = pthread_create(&thread, NULL, notice_main, d) == 0;
     d->cut_seen[TW_SIDE_OLD] = notices(d, TW_SIDE_OLD);
-    d->cut_seen[TW_SIDE_NEW] = !d->cut_seen[TW_SIDE_OLD] || notices(d, TW_SIDE_NEW);
+    if (beside)
+        (void)pthread_join(thread, NULL);
+    else
+        (void)notice_main(d);
     s->cut(s->arg, false);
 }
 
@@ -282,15 +334,6 @@ static void close_all(struct deploy *d)
     tw_answers_free(d->answers);
     tw_answers_free(d->back_answers);
     (void)pthread_mutex_destroy(&d->lock);
-}
-
-static void lap(struct deploy *d, const char *name)
-{
-    int64_t now = tw_now_ns();
-
-    TW_PUSH(d->a, &d->ret->stages,
-            (struct tw_stage_time){name, tw_seconds(now - d->lap_ns)});
-    d->lap_ns = now;
 }
 
 static void name_versions(struct deploy *d)
