@@ -18,6 +18,9 @@ struct tw_clone;
 /* How clones are made here: "overlay on reflink XFS", "plain copy" …; cost is one sentence. */
 int tw_pool_open(struct tw_priv *priv, struct tw_pool **ret_pool, struct tw_err *err);
 void tw_pool_close(struct tw_pool *pool);
+/* Whoever measures alone on this host asks for it: what a clone waits for at a flush is then the disk,
+ * not the other writers of the host's file system. Nothing where clones stand on that file system itself. */
+int tw_pool_direct(struct tw_pool *pool, bool direct, struct tw_err *err);
 const char *tw_pool_method(const struct tw_pool *pool);
 const char *tw_pool_cost(const struct tw_pool *pool); /* NULL: none worth telling */
 int64_t tw_pool_free_bytes(const struct tw_pool *pool);

@@ -179,6 +179,10 @@ struct tw_service_kind {
                     struct tw_err *err);
 
     /* -- in a sandbox -- */
+    /* Puts on the disk of a clone what a service has there that has run for days, so that load does not
+     * meet the making of it; while it boots, in a thread, until stop. NULL: nothing. */
+    int (*season)(const struct tw_snapshot *s, const char *root, const volatile bool *stop,
+                  struct tw_err *err);
     int (*layout)(struct tw_arena *a, const struct tw_snapshot *s, const struct tw_plan *plan,
                   const char *root, struct tw_layout *ret, struct tw_err *err);
     /* Writes what the mode needs (hba) below access->runtime and describes the process. */

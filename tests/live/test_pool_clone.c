@@ -234,6 +234,23 @@ Test(pool_clone, a_clone_behaves_as_one_file_system)
     cr_expect_eq(tw_pool_clone_remove(clone, &err), 0);
 }
 
+/* Written directly or not, it is one file system with one content, and it ends when asked to. */
+Test(pool_clone, what_is_written_directly_is_there_afterwards)
+{
+    tw_auto(tw_seed) *seed = make_seed("shop", "before");
+    struct tw_clone *clone = make_clone(seed, "c");
+
+    write_in(tw_clone_root(clone), "buffered", "1");
+    cr_assert_eq(tw_pool_direct(pool, true, &err), 0, "%s", err.text);
+    write_in(tw_clone_root(clone), "direct", "2");
+    expect_in(tw_clone_root(clone), "buffered", "1");
+    cr_assert_eq(tw_pool_direct(pool, false, &err), 0, "%s", err.text);
+    write_in(tw_clone_root(clone), "again", "3");
+    expect_in(tw_clone_root(clone), "direct", "2");
+    expect_in(tw_clone_root(clone), "data", "before");
+    cr_expect_eq(tw_pool_clone_remove(clone, &err), 0);
+}
+
 /* The second process joins the first one's loop device, and sees its seeds. */
 Test(pool_clone, two_processes_share_one_pool)
 {

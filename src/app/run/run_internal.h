@@ -115,7 +115,10 @@ struct run_standin {
 
 /* One arm's files being read into the page cache. */
 struct run_warm {
-    const char *path;
+    const char *path, *root;
+    const struct tw_service_kind *kind;  /* borrowed, as the snapshot */
+    const struct tw_snapshot *snapshot;
+    bool read; /* it may be read whole */
     pthread_t thread;
     bool running;
     volatile bool stop, done;
@@ -179,6 +182,7 @@ struct run {
     pthread_t clear_thread;
     bool clearing;
     int measuring; /* the lock of this state directory's measuring; 0: not held */
+    bool direct;   /* the pool is written directly until the measuring ends */
     struct tw_arena *judge_arena; /* owned: the thread's own */
     struct tw_err judge_err;
     int judge_result;
@@ -316,6 +320,7 @@ void run_warm_end(struct run *r, bool wait);
 void run_variant_done(struct run *r);
 /* One at a time measures: two at once would measure each other. Waits; -ECANCELED. */
 int run_measuring_begin(struct run *r, struct tw_err *err);
+void run_measuring_direct(struct run *r); /* the pool's disk is now the one that is measured */
 void run_measuring_end(struct run *r);
 /* Who connects, tried by a thread of its own; end waits for it. Fine to end twice. */
 int run_clients_begin(struct run *r, struct tw_err *err);

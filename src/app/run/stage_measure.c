@@ -89,6 +89,7 @@ static int64_t on_prewarmed(void *arg)
     /* cancelled meanwhile: the trial sees it too */
     (void)run_measuring_begin(r, NULL);
     pin_arms(r);
+    run_measuring_direct(r);
     begun = tw_now_ns();
     run_stage_time(r, "turn", tw_seconds(begun - ready));
     return begun - ready;

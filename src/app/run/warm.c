@@ -63,36 +63,44 @@ static void read_tree(struct run_warm *w)
         if (e->fts_info == FTS_F && e->fts_statp->st_size >= LEAST_FILE)
             read_file(w, e->fts_accpath, e->fts_statp->st_size);
     (void)fts_close(fts);
-    w->done = !w->stop;
 }
 
 static void *warm_main(void *arg)
 {
-    read_tree(arg);
+    struct run_warm *w = arg;
+
+    if (w->kind->season)
+        (void)w->kind->season(w->snapshot, w->root, &w->stop, NULL);
+    if (w->read)
+        read_tree(w);
+    w->done = !w->stop;
     return NULL;
 }
 
-static void begin(struct run *r, enum run_role role)
+static void begin(struct run *r, enum run_role role, bool read)
 {
     struct run_warm *w = &r->warm[role];
 
     if (w->running || w->done)
         return;
-    *w = (struct run_warm){.path = tw_arena_printf(r->arena, "%s%s",
-                                                   tw_clone_root(r->members[role].clone),
-                                                   r->snapshot.data_dir)};
+    *w = (struct run_warm){.kind = r->kind,
+                           .snapshot = &r->snapshot,
+                           .root = tw_clone_root(r->members[role].clone),
+                           .read = read};
+    w->path = tw_arena_printf(r->arena, "%s%s", w->root, r->snapshot.data_dir);
     w->running = pthread_create(&w->thread, NULL, warm_main, w) == 0;
 }
 
 void run_warm_begin(struct run *r)
 {
     int64_t data = r->snapshot.data_bytes;
+    bool read =
+        data <= MOST_BYTES && (double)data <= MEMORY_SHARE * (double)r->memory_bytes;
 
-    if (!r->snapshot.data_dir || data > MOST_BYTES ||
-        (double)data > MEMORY_SHARE * (double)r->memory_bytes)
+    if (!r->snapshot.data_dir || (!read && !r->kind->season))
         return;
-    begin(r, RUN_BASELINE);
-    begin(r, RUN_CANDIDATE);
+    begin(r, RUN_BASELINE, read);
+    begin(r, RUN_CANDIDATE, read);
 }
 
 void run_warm_end(struct run *r, bool wait)

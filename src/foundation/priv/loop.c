@@ -99,3 +99,49 @@ int priv_loop_open(const char *image, int *ret_fd, char ret_path[32], struct tw_
     *ret_fd = fd;
     return 0;
 }
+
+/* The name of a device in /dev is that of its queue in /sys. */
+static int set_queue(const char *device, const char *name, const char *value)
+{
+    tw_auto_free char *path =
+        tw_strf("/sys/block/%s/queue/%s", device + sizeof "/dev/" - 1, name);
+    tw_auto_close int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+    return fd < 0 || write(fd, value, strlen(value)) < 0 ? -errno : 0;
+}
+
+/* What is given back to the host's file system meanwhile would stop all else on the image until that has
+ * freed it. */
+static void set_discard(const char *device, bool direct)
+{
+    tw_auto_free char *path =
+        tw_strf("/sys/block/%s/queue/discard_max_hw_bytes", device + sizeof "/dev/" - 1);
+    tw_auto_free char *most = NULL;
+
+    if (tw_read_file(AT_FDCWD, path, 64, &most, NULL, NULL) == 0)
+        (void)set_queue(device, "discard_max_bytes", direct ? "0" : most);
+}
+
+int priv_loop_direct(const char *image, bool direct, struct tw_err *err)
+{
+    char device[32];
+    struct stat st;
+    tw_auto_close int fd = -1;
+    int r;
+
+    if (stat(image, &st) < 0)
+        return tw_fail_errno(err, errno, "looking at '%s'", image);
+    fd = join_existing(&st, device);
+    if (fd < 0)
+        return tw_fail(err, -ENODEV, "no loop device has '%s'", image);
+    if (ioctl(fd, LOOP_SET_DIRECT_IO, (unsigned long)direct) < 0)
+        return tw_fail_errno(err, errno, "%s direct writing of '%s'",
+                             direct ? "beginning" : "ending", device);
+    r = set_queue(device, "write_cache", direct ? "write through" : "write back");
+    if (r < 0) {
+        (void)ioctl(fd, LOOP_SET_DIRECT_IO, 0UL);
+        return tw_fail_errno(err, -r, "the write cache of '%s'", device);
+    }
+    set_discard(device, direct);
+    return 0;
+}

@@ -123,6 +123,15 @@ void tw_priv_pool_unmount(struct tw_priv *p)
     tw_step("priv.pool.unmounted");
 }
 
+int tw_priv_pool_direct(struct tw_priv *p, bool direct, struct tw_err *err)
+{
+    tw_auto_free char *image = tw_strf("%s/pool.img", p->state_dir);
+
+    if (!p->mounts)
+        return tw_fail(err, -EPERM, "this process has no image mounted");
+    return priv_loop_direct(image, direct, err);
+}
+
 /* Under a name that nothing has; what is aside already stays where it is. */
 static int put_aside(const char *state_dir, const char *path, struct tw_err *err)
 {

@@ -171,6 +171,11 @@ int tw_pool_open(struct tw_priv *priv, struct tw_pool **ret_pool, struct tw_err 
     return 0;
 }
 
+int tw_pool_direct(struct tw_pool *pool, bool direct, struct tw_err *err)
+{
+    return pool->mounted ? tw_priv_pool_direct(pool->priv, direct, err) : 0;
+}
+
 void tw_pool_close(struct tw_pool *pool)
 {
     if (!pool)

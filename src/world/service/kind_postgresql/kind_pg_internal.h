@@ -174,6 +174,10 @@ int kind_pg_requests(struct tw_arena *a, const struct tw_access *access,
                      struct tw_err *err);
 const char *kind_pg_conninfo(struct tw_arena *a, const struct tw_snapshot *s,
                              const char *dir);
+const char *kind_pg_wal_link(struct tw_arena *a, const char *root,
+                             const char *data_dir); /* NULL: not linked */
+int kind_pg_season(const struct tw_snapshot *s, const char *root, const volatile bool *stop,
+                   struct tw_err *err);
 int kind_pg_layout(struct tw_arena *a, const struct tw_snapshot *s,
                    const struct tw_plan *plan, const char *root, struct tw_layout *ret,
                    struct tw_err *err);

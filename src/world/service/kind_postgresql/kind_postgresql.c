@@ -43,6 +43,7 @@ const struct tw_service_kind kind_postgresql = {
     .requests = kind_pg_requests,
     .certificates = kind_pg_certificates,
     .conninfo = kind_pg_conninfo,
+    .season = kind_pg_season,
     .layout = kind_pg_layout,
     .launch = kind_pg_launch,
     .ready = kind_pg_ready,

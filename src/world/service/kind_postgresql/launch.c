@@ -38,7 +38,7 @@ static const char *parent(struct tw_arena *a, const char *path)
 }
 
 /* Where a linked pg_wal leads in the clone; the link itself came with the copy. */
-static const char *wal_dir(struct tw_arena *a, const char *root, const char *data_dir)
+const char *kind_pg_wal_link(struct tw_arena *a, const char *root, const char *data_dir)
 {
     tw_auto_free char *link = tw_strf("%s%s/pg_wal", root, data_dir);
     char to[4096];
@@ -67,7 +67,7 @@ int kind_pg_layout(struct tw_arena *a, const struct tw_snapshot *s,
 {
     struct tw_layout l = {.runtime_dir = KIND_PG_RUNTIME, .shm_bytes = 0};
     struct kind_pg_outside outside;
-    const char *wal = wal_dir(a, root, s->data_dir);
+    const char *wal = kind_pg_wal_link(a, root, s->data_dir);
 
     TW_PUSH(a, &l.paths, s->data_dir);
     for (size_t i = 0; i < s->tablespaces.count; i++)
