@@ -53,6 +53,7 @@ struct tw_impact_facts {
     bool rules_judged;                    /* rules of a packet filter, for every packet */
     int rules_packets;                    /* real ones that agree with that */
     int access_tried;                     /* clients, where all of the change is who comes in; 0: it is not */
+    bool computed;                        /* no load would show it: what is said of it is arithmetic */
     double detection_sensitivity;         /* 0.7: a failure is told from p >= 1 - this on */
 };
 int tw_impact_make(struct tw_arena *a, const struct tw_impact_facts *facts,

@@ -10,7 +10,7 @@
 #define TRIPS       4.0   /* that a slot has room for at least */
 #define SLOT_MOST_S 0.4
 #define WIDTH       1.25  /* of the bracket, when it is narrow enough */
-#define BUDGET_S    0.9   /* of all properties together */
+#define BUDGET_S    0.7   /* of all properties together */
 #define RATE_SHARE  0.6   /* of the capacity, where nobody says what is asked for */
 #define ERRORS_MOST 0.01
 
@@ -206,13 +206,15 @@ void run_network_search(struct run *r)
 {
     struct run_path *p = r->v.path;
     struct search k = {.r = r, .p = p};
-    int64_t begun = tw_now_ns();
+    int64_t begun;
     int left = 0, rc = 0;
 
     if (!p || !p->shape[TW_CANDIDATE] || p->asked.partition || r->v.trial.candidate_stopped)
         return;
-    k.round_trips = round_trips(r, p);
     k.rate_per_s = rate_of(r, &k.assumed);
+    path_measure(r, fmin(k.rate_per_s, RATE_SHARE * r->v.trial.measured.capacity_per_s[TW_CANDIDATE]));
+    k.round_trips = round_trips(r, p);
+    begun = tw_now_ns();
     for (int i = 0; i < PROPERTIES; i++)
         left += *field(&p->asked, &rows[i]) > 0;
     for (int i = 0; i < PROPERTIES && rc == 0 && k.rate_per_s > 0; i++) {

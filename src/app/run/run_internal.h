@@ -253,6 +253,7 @@ const char *run_own_program(struct run *r);
 /* A change of the path between services: shaped in the candidate's arm, its bounds looked for, taken away. */
 bool run_is_path(const struct run *r);
 bool run_is_path_to_clients(const struct run *r); /* the load has to come over the network */
+bool run_is_path_computed(const struct run *r);   /* it concerns connections at rest alone: no load shows it */
 int run_network(struct run *r, struct tw_err *err);
 void run_network_search(struct run *r); /* with the load still open */
 void run_network_done(struct run *r);

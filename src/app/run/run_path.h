@@ -17,6 +17,8 @@ struct run_path {
 };
 /* These values hold on the path from now on. */
 int path_shape(struct run_path *p, const struct tw_network_request *n, struct tw_err *err);
+/* Pairs of slots at about this rate, with the load open: effects that the trial could not tell. */
+void path_measure(struct run *r, double rate_per_s);
 /* Time-outs of both ends against the new round trip, connections at rest against what forgets them. */
 void path_judge_timeouts(struct run *r, struct run_path *p);
 #endif

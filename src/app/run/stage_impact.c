@@ -257,6 +257,7 @@ int run_impact(struct run *r, struct tw_err *err)
         .detection_sensitivity = RUN_FAILURE_SENSITIVITY};
     int rc;
 
+    f.computed = run_is_path_computed(r);
     f.access_tried = run_is_access(r) && r->v.clients_worked > 0 ? r->v.clients_tried : 0;
     f.candidate_reloaded |= rules || run_deploy_serves(r);
     f.candidate_restarted |= rules || run_deploy_serves(r);

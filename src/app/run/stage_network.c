@@ -31,6 +31,14 @@ bool run_is_path_to_clients(const struct run *r)
     return r->v.path && r->v.path->clients;
 }
 
+bool run_is_path_computed(const struct run *r)
+{
+    const struct tw_network_request *n = r->v.path ? &r->v.path->asked : NULL;
+
+    return n && n->idle_timeout_s > 0 && !n->partition && !n->mtu && !(n->latency_s > 0) && !(n->loss > 0) &&
+           !(n->bandwidth_bps > 0);
+}
+
 /* ---- whom it is between ---- */
 
 static const char *callees(struct run *r, size_t caller)
@@ -247,6 +255,8 @@ int run_network(struct run *r, struct tw_err *err)
         return rc;
     tell_path(r, p);
     path_judge_timeouts(r, p);
+    if (run_is_path_computed(r) && !r->v.not_measured)
+        r->v.not_measured = "the change concerns connections at rest, which a load has none of";
     tw_step("run.path.shaped");
     return 0;
 }

@@ -13,7 +13,7 @@ static const struct {
     [IMPACT_REFUSED] = {0.99,
                         "the service itself refused the change, or did not survive it"},
     [IMPACT_PLAN_TURNED] = {0.97, "a plan turned bad, and its execution was timed"},
-    [IMPACT_ARITHMETIC] = {0.97, "a limit is exceeded by computation"},
+    [IMPACT_ARITHMETIC] = {0.97, "known by computation against limits"},
     [IMPACT_TRIED] =
         {0.93, "the statements were run on a clone of the data under load, and what "
                "they left does not change how the load is answered"},
@@ -97,6 +97,7 @@ enum impact_evidence impact_evidence(const struct tw_impact_facts *f)
     if (!impact_measured(f))
         return impact_ran_sql(f)   ? IMPACT_TRIED
                : f->access_tried > 0 ? IMPACT_ACCESS
+               : f->computed         ? IMPACT_ARITHMETIC
                                      : IMPACT_UNMEASURED;
     return f->decided ? IMPACT_DECIDED : IMPACT_INCONCLUSIVE;
 }
