@@ -37,6 +37,8 @@ struct tw_env_way {
     struct tw_target target;  /* type is that of the service; with its secrets: never stored */
     const struct tw_docker_container *container; /* as the Engine inspects it */
     const char *engine;       /* "unix:///run/docker.sock" */
+    bool by_files;            /* its kind looks at files and processes where it stands; else it is asked
+                                 over its own loopback */
     int pid;                  /* of the process that serves */
     unsigned uid, gid;        /* of it, inside */
     const char *program;      /* of it, inside */

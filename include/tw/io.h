@@ -23,6 +23,10 @@ struct tw_child_result {
 };
 int tw_child_run(const struct tw_child *child, struct tw_child_result *ret, struct tw_err *err);
 void tw_child_result_done(struct tw_child_result *r);
+/* For the calling thread: somebody else runs them from now on (in a container, say); NULL: this host. */
+typedef int tw_child_runner_fn(void *arg, const struct tw_child *child, struct tw_child_result *ret,
+                               struct tw_err *err);
+void tw_child_runner(tw_child_runner_fn *run, void *arg);
 
 /* ---- trees of files ---- */
 

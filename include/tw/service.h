@@ -237,6 +237,9 @@ struct tw_service_kind {
 /* The password that a role has in clones, whatever it has at the target: never one of production. */
 const char *tw_service_clone_password(struct tw_arena *a, const struct tw_snapshot *s,
                                       const char *role);
+/* For the calling thread: "this host" is where that process stands (0: here again), whose processes are the
+ * host's own then. */
+void tw_service_stand_at(int pid);
 extern const struct tw_service_kind *const tw_service_kinds[];
 extern const size_t tw_service_kind_count;
 /* Borrowed, or NULL; nearest (may be NULL) gets the nearest name. */

@@ -4,6 +4,7 @@
 #include "notify.h"
 
 #include "tw/helper.h"
+#include "tw/sandbox.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,6 +41,7 @@ static int make_place(const char *socket_path, struct tw_err *err)
 static int run(struct cmd_args *args, struct tw_err *err)
 {
     struct cmd_config c;
+    int removed = 0;
     struct tw_helper_options o = {.state_dir = args->state_dir,
                                   .program = getenv("TWIN_WORKER"),
                                   .verbs = tw_worker_verbs(),
@@ -66,6 +68,7 @@ static int run(struct cmd_args *args, struct tw_err *err)
     o.policy_path = args->policy ? args->policy : c.api.policy_path;
     o.max_workers = c.api.max_parallel + BESIDE;
     o.memory_bytes = c.api.memory_bytes;
+    (void)tw_sandbox_reap(o.state_dir, &removed, NULL);
     return tw_helper_serve(&o, err);
 }
 
@@ -92,7 +95,7 @@ static int run_child(int argc, char **argv)
     struct tw_err err = {0};
     struct stat st;
     int64_t most;
-    int r;
+    int removed = 0, r;
 
     if (argc < 4 || tw_parse_int64(argv[2], &most, NULL) < 0 ||
         tw_parse_int64(argv[3], &o.memory_bytes, NULL) < 0 || fstat(3, &st) < 0 ||
@@ -103,6 +106,7 @@ static int run_child(int argc, char **argv)
     o.state_dir = argv[1];
     o.max_workers = (int)most + BESIDE;
     o.policy_path = argc > 4 ? argv[4] : NULL;
+    (void)tw_sandbox_reap(o.state_dir, &removed, NULL);
     r = tw_helper_serve(&o, &err);
     if (r < 0)
         tw_log(TW_LOG_ERROR, "sandboxd: %s", err.text);

@@ -147,7 +147,9 @@ struct run {
         struct tw_env_way way;
         struct tw_sandbox_container container;
         const char *backend;      /* of the twins; NULL: the default */
-        int netns;                /* of the container; owned */
+        int netns, pidfd;         /* of the container; owned */
+        struct tw_sandbox *asked; /* of its image, where its programs are asked; owned; NULL: none yet */
+        const char *tmp;          /* on this host: /tmp of asked, and of whoever looks around there */
         bool is;
     } inside;
     const struct tw_service_kind *kind;
@@ -198,6 +200,8 @@ int run_enter(struct run *r, struct tw_err *err);
 void run_inside_done(struct run *r);
 /* Where the target is: in the network of its container, else here. */
 int run_at_target(struct run *r, int (*fn)(void *arg), void *arg, struct tw_err *err);
+/* How a directory of ours is called there; ret_fd keeps it, owned (-1: nothing to keep). */
+const char *run_path_at_target(struct run *r, const char *dir, int *ret_fd);
 /* What a twin of the target is made of. */
 void run_twin_made_of(const struct run *r, struct tw_twin_spec *spec);
 struct run_source run_main_source(struct run *r);

@@ -15,6 +15,7 @@ struct run_clients {
     pthread_t thread;
     bool running;
     struct tw_client_session *session; /* owned */
+    struct tw_sandbox *beside[TW_ARM_COUNT]; /* owned; see open_beside() */
     struct tw_clients cases;
     struct tw_issues issues;
     struct tw_err err;
@@ -46,12 +47,44 @@ static bool has_inside(const struct tw_clients *cases)
     return false;
 }
 
+/* Our program runs in no image but this host's: clients of the same host as the service stand in a
+ * sandbox of ours that shares the network and the sockets of the container. */
+static int open_beside(struct run *r, struct run_clients *k, enum tw_arm arm, struct tw_err *err)
+{
+    struct tw_twin *twin = run_twin_of(r, arm);
+    struct tw_sandbox_spec spec = {.id = r->id,
+                                   .name = arm == TW_BASELINE ? "beside-baseline" : "beside-candidate",
+                                   .uid = r->uid ? r->uid : RUN_NOBODY,
+                                   .gid = r->gid ? r->gid : RUN_NOBODY,
+                                   .hostname = "client",
+                                   .beside = tw_twin_sandbox(twin),
+                                   .seccomp = true};
+    struct tw_sandbox_mount runtime = {tw_twin_runtime_dir(twin), "/tw", true};
+
+    TW_PUSH(k->arena, &spec.mounts, runtime);
+    return tw_sandbox_open(r->priv, &spec, &k->beside[arm], err);
+}
+
+static int inside_of(struct run *r, struct run_clients *k, enum tw_arm arm, struct tw_sandbox **ret,
+                     struct tw_err *err)
+{
+    int rc = 0;
+
+    *ret = tw_twin_sandbox(run_twin_of(r, arm));
+    if (tw_streq(tw_sandbox_backend(*ret), "native"))
+        return 0;
+    rc = open_beside(r, k, arm, err);
+    *ret = k->beside[arm];
+    return rc;
+}
+
 /* Sandboxes are told by one thread only, so this is not the business of the one that tries. */
 static int open_session(struct run *r, struct run_clients *k, struct tw_err *err)
 {
     struct tw_client_session_spec spec = {
         .program = r->options->program ? r->options->program : "/proc/self/exe"};
     bool inside = has_inside(&k->cases);
+    int rc = 0;
 
     if (tw_priv_is_root(r->priv))
         spec.box = r->v.client;
@@ -59,10 +92,10 @@ static int open_session(struct run *r, struct run_clients *k, struct tw_err *err
         spec.way[arm] = way_to(r, k->arena, (enum tw_arm)arm);
         spec.inside_way[arm] = (struct tw_client_way){
             .address = "127.0.0.1", .port = spec.way[arm].port, .socket_dir = "/tw"};
-        if (inside)
-            spec.inside[arm] = tw_twin_sandbox(run_twin_of(r, (enum tw_arm)arm));
+        if (inside && rc == 0)
+            rc = inside_of(r, k, (enum tw_arm)arm, &spec.inside[arm], err);
     }
-    return tw_client_open(&spec, &k->session, err);
+    return rc < 0 ? rc : tw_client_open(&spec, &k->session, err);
 }
 
 /* ---- trying ---- */
@@ -175,6 +208,8 @@ void run_clients_end(struct run *r)
         (void)pthread_join(k->thread, NULL);
     r->v.clients = NULL;
     tw_client_close(k->session);
+    for (int arm = 0; arm < TW_ARM_COUNT; arm++)
+        tw_sandbox_close(k->beside[arm]);
     tw_arena_adopt(r->v.sim->arena, k->arena);
     if (k->running)
         run_stage_time(r, "clients beside", k->seconds);

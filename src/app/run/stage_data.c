@@ -45,7 +45,7 @@ static void choose_uid(struct run *r)
 
 int run_pool(struct run *r, struct tw_err *err)
 {
-    int rc = tw_priv_open(r->state_dir, r->id, &r->priv, err);
+    int rc = r->priv ? 0 : tw_priv_open(r->state_dir, r->id, &r->priv, err);
 
     if (rc == 0)
         rc = tw_pool_open(r->priv, &r->pool, err);
@@ -114,6 +114,7 @@ struct filling {
     struct run *run;
     struct run_source *of;
     struct tw_issues *differences;
+    const char *root;
     struct tw_err *err;
 };
 
@@ -122,16 +123,19 @@ static int fill(void *arg)
     struct filling *f = arg;
 
     return f->of->kind->seed_fill(f->run->arena, &f->of->target, f->of->snapshot,
-                                  tw_seed_root(f->of->seed), f->of->uid, f->of->gid,
-                                  f->differences, f->err);
+                                  f->root, f->of->uid, f->of->gid, f->differences, f->err);
 }
 
 static int fill_seed(struct run *r, struct run_source *of, struct tw_issues *differences,
                      struct tw_err *err)
 {
-    struct filling f = {r, of, differences, err};
+    tw_auto_close int fd = -1;
+    struct filling f = {r, of, differences, tw_seed_root(of->seed), err};
 
-    return of->snapshot == &r->snapshot ? run_at_target(r, fill, &f, err) : fill(&f);
+    if (of->snapshot != &r->snapshot)
+        return fill(&f);
+    f.root = run_path_at_target(r, f.root, &fd);
+    return run_at_target(r, fill, &f, err);
 }
 
 static int make_seed(struct run *r, struct run_source *of, const char *key,
@@ -209,6 +213,7 @@ int run_seed(struct run *r, struct tw_err *err)
 struct refreshing {
     struct run *run;
     enum run_role role;
+    const char *root;
     struct tw_err *err;
 };
 
@@ -220,21 +225,23 @@ static int refresh(void *arg)
 
     return r->kind->refresh(r->arena, &r->target, &r->snapshot,
                             f->role == RUN_BASELINE ? NULL : &r->v.sim->plan,
-                            tw_clone_root(r->members[f->role].clone), r->uid, r->gid,
-                            f->role == RUN_BASELINE ? &r->differences : &known, f->err);
+                            f->root, r->uid, r->gid, f->role == RUN_BASELINE ? &r->differences : &known, f->err);
 }
 
 static int take_clone(struct run *r, enum run_role role, struct tw_err *err)
 {
     struct run_member *m = &r->members[role];
-    struct refreshing f = {r, role, err};
+    tw_auto_close int fd = -1;
+    struct refreshing f = {r, role, NULL, err};
     int rc;
 
     if (m->clone)
         return 0;
     rc = tw_pool_clone(r->pool, r->seed, run_role_names[role], &m->clone, err);
-    if (rc == 0)
+    if (rc == 0) {
+        f.root = run_path_at_target(r, tw_clone_root(m->clone), &fd);
         rc = run_at_target(r, refresh, &f, err);
+    }
     return rc < 0 ? tw_wrap(err, rc, "cloning the %s", run_role_names[role]) : 0;
 }
 

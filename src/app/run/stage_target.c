@@ -75,9 +75,19 @@ int run_snapshot(struct run *r, struct tw_err *err)
     return rc;
 }
 
+static int make_plan(void *arg)
+{
+    struct looking *l = arg;
+    struct tw_simulation *sim = l->run->v.sim;
+
+    return tw_change_plan(sim->arena, &l->run->snapshot, &sim->request, &sim->plan,
+                          &sim->impact.issues, l->err);
+}
+
 int run_plan(struct run *r, struct tw_err *err)
 {
     struct tw_simulation *sim = r->v.sim;
+    struct looking l = {r, err};
     int rc;
 
     sim->target = r->inside.is ? r->inside.declared : r->target;
@@ -88,8 +98,7 @@ int run_plan(struct run *r, struct tw_err *err)
         sim->request.seed = (uint64_t)tw_wall_ns() * UINT64_C(0x9E3779B97F4A7C15) | 1;
     /* A request may have been read before its target was known: its scenario and profile
      * are checked here, before anything is cloned. */
-    rc = tw_change_plan(sim->arena, &r->snapshot, &sim->request, &sim->plan,
-                        &sim->impact.issues, err);
+    rc = run_at_target(r, make_plan, &l, err);
     if (rc < 0)
         return rc;
     if (isnan(sim->plan.budget_s))

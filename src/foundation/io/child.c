@@ -221,8 +221,19 @@ static int parent_side(const struct tw_child *c, struct pipes *p, pid_t pid,
     return 0;
 }
 
-int tw_child_run(const struct tw_child *child, struct tw_child_result *ret,
-                 struct tw_err *err)
+static _Thread_local struct {
+    tw_child_runner_fn *run;
+    void *arg;
+} runner;
+
+void tw_child_runner(tw_child_runner_fn *run, void *arg)
+{
+    runner.run = run;
+    runner.arg = arg;
+}
+
+static int run_here(const struct tw_child *child, struct tw_child_result *ret,
+                    struct tw_err *err)
 {
     size_t max = child->max_output ? child->max_output : DEFAULT_OUTPUT;
     struct tw_child_result result = {0};
@@ -246,6 +257,12 @@ int tw_child_run(const struct tw_child *child, struct tw_child_result *ret,
     }
     *ret = result;
     return 0;
+}
+
+int tw_child_run(const struct tw_child *child, struct tw_child_result *ret,
+                 struct tw_err *err)
+{
+    return runner.run ? runner.run(runner.arg, child, ret, err) : run_here(child, ret, err);
 }
 
 void tw_child_result_done(struct tw_child_result *r)

@@ -153,3 +153,57 @@ int tw_priv_mount_into(struct tw_priv *p, int pidfd, const struct tw_priv_bind *
         tw_step("priv.mounts.placed");
     return r;
 }
+
+/* ---- looking around ---- */
+
+struct visiting {
+    int (*fn)(void *arg);
+    void *arg;
+    const char *tmp;
+    int pidfd, result;
+    struct tw_err *err;
+};
+
+static int put(int tree, const char *place)
+{
+    return (int)syscall(SYS_move_mount, tree, "", AT_FDCWD, place, MOVE_MOUNT_F_EMPTY_PATH);
+}
+
+/* A copy of its mounts, so that nothing we do to them shows there. */
+static int see_as_it_does(const struct visiting *v)
+{
+    tw_auto_close int proc = tree_of(AT_FDCWD, "/proc", AT_RECURSIVE), root = -1;
+    tw_auto_close int tmp = v->tmp ? tree_of(AT_FDCWD, v->tmp, 0) : -1;
+
+    if (proc < 0 || (v->tmp && (tmp < 0 || set_attributes(tmp, MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSUID, 0, 0) < 0)) || unshare(CLONE_FS) < 0 || setns(v->pidfd, CLONE_NEWNS | CLONE_NEWNET) < 0 ||
+        unshare(CLONE_NEWNS) < 0)
+        return -errno;
+    root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (root < 0 ||
+        set_attributes(root, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, 0,
+                       AT_RECURSIVE) < 0 ||
+        put(proc, "/proc") < 0 || (tmp >= 0 && put(tmp, "/tmp") < 0) || chdir("/") < 0)
+        return -errno;
+    return 0;
+}
+
+static void *visit_main(void *arg)
+{
+    struct visiting *v = arg;
+
+    v->result = see_as_it_does(v);
+    v->result = v->result < 0 ? tw_fail_errno(v->err, -v->result, "looking into a container") : v->fn(v->arg);
+    return NULL;
+}
+
+int tw_priv_visit(int pidfd, const char *tmp, int (*fn)(void *arg), void *arg, struct tw_err *err)
+{
+    struct visiting v = {.fn = fn, .arg = arg, .tmp = tmp, .pidfd = pidfd, .err = err};
+    pthread_t thread;
+    int r = pthread_create(&thread, NULL, visit_main, &v);
+
+    if (r != 0)
+        return tw_fail_errno(err, r, "starting a thread to look into a container");
+    (void)pthread_join(thread, NULL);
+    return v.result;
+}

@@ -504,14 +504,17 @@ static int snapshot(struct tw_arena *a, const struct tw_target *t,
 
 /* ---- the way in ---- */
 
-/* What a program is to us. All others are of a kind that only listens. */
-static const struct {
+/* What a program is to us. All others are of a kind that only listens. by_files: looked at from inside. */
+static const struct service_row {
     const char *program, *kind;
+    bool by_files;
     int port;
     const char *user, *password, *database; /* variables of the usual images */
 } services[] = {
-    {"postgres", "postgresql", 5432, "POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"},
+    {"postgres", "postgresql", false, 5432, "POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"},
+    {"nginx", "nginx", true, 0, NULL, NULL, NULL},
 };
+static const struct service_row any_service = {NULL, "generic", true, 0, NULL, NULL, NULL};
 
 static const char *variable(const struct tw_docker_container *c, const char *name)
 {
@@ -540,7 +543,7 @@ static const char *name_of(const char *path)
 #define FAMILY_MAX 64
 
 /* The first of a process and its children whose program we know: what stands before it only began it. */
-static int find_service(struct tw_arena *a, int first, size_t *ret_row)
+static int find_service(struct tw_arena *a, int first, const struct service_row **ret_row)
 {
     int queue[FAMILY_MAX] = {first};
     size_t n = 1;
@@ -553,7 +556,7 @@ static int find_service(struct tw_arena *a, int first, size_t *ret_row)
 
         for (size_t k = 0; k < TW_COUNT_OF(services); k++) {
             if (tw_streq(name, services[k].program)) {
-                *ret_row = k;
+                *ret_row = &services[k];
                 return queue[i];
             }
         }
@@ -563,7 +566,8 @@ static int find_service(struct tw_arena *a, int first, size_t *ret_row)
              word = strtok_r(NULL, " \n", &save))
             queue[n++] = atoi(word);
     }
-    return 0;
+    *ret_row = &any_service;
+    return first;
 }
 
 /* "'it''s'" of a connection string. */
@@ -581,12 +585,13 @@ static const char *quoted(struct tw_arena *a, const char *value)
 }
 
 /* From inside, over its own loopback. */
-static const char *conninfo(struct tw_arena *a, const struct tw_docker_container *c, size_t row)
+static const char *conninfo(struct tw_arena *a, const struct tw_docker_container *c,
+                            const struct service_row *row)
 {
-    const char *user = variable(c, services[row].user);
-    const char *password = variable(c, services[row].password);
-    const char *database = variable(c, services[row].database);
-    const char *text = tw_arena_printf(a, "host=127.0.0.1 port=%d user=%s", services[row].port,
+    const char *user = variable(c, row->user);
+    const char *password = variable(c, row->password);
+    const char *database = variable(c, row->database);
+    const char *text = tw_arena_printf(a, "host=127.0.0.1 port=%d user=%s", row->port,
                                        quoted(a, user ? user : "postgres"));
 
     if (password)
@@ -594,6 +599,32 @@ static const char *conninfo(struct tw_arena *a, const struct tw_docker_container
     if (database || user)
         text = tw_arena_printf(a, "%s dbname=%s", text, quoted(a, database ? database : user));
     return text;
+}
+
+/* Where it serves: what others are told to come to first. */
+static const char *place_of(struct tw_arena *a, const struct tw_docker_container *c)
+{
+    static const int web[] = {80, 8080, 8000, 3000, 5000, 8888};
+
+    for (size_t i = 0; i < c->ports.count; i++) {
+        const struct tw_docker_port *p = &c->ports.items[i];
+        bool http = false;
+
+        for (size_t k = 0; k < TW_COUNT_OF(web); k++)
+            http = http || p->port == web[k];
+        if (tw_streq(p->protocol, "tcp"))
+            return tw_arena_printf(a, "%s127.0.0.1:%d%s", http ? "http://" : "", p->port, http ? "/" : "");
+    }
+    return NULL;
+}
+
+/* What it keeps beside its image: the first of its mounts that it may write to. */
+static const char *data_of(const struct tw_docker_container *c)
+{
+    for (size_t i = 0; i < c->mounts.count; i++)
+        if (c->mounts.items[i].writable && !tw_streq(c->mounts.items[i].type, "tmpfs"))
+            return c->mounts.items[i].destination;
+    return NULL;
 }
 
 static void own_by(struct tw_env_way *way)
@@ -611,20 +642,24 @@ static int enter(struct look *k, const struct tw_target *t, const struct tw_dock
                  struct tw_env_way *ret, struct tw_err *err)
 {
     struct tw_env_way way = {.target = *t, .container = c, .engine = tw_arena_strdup(k->a, tw_docker_host(k->d))};
-    size_t row = TW_COUNT_OF(services);
+    const struct service_row *row;
 
     if (!tw_streq(c->status, "running") || c->pid <= 1)
         return tw_fail(err, -ENOENT, "container '%s' of target '%s' does not run (it is '%s'): start it",
                        c->name, t->name, c->status);
     way.pid = find_service(k->a, c->pid, &row);
-    if (!way.pid)
-        return tw_fail(err, -EOPNOTSUPP,
-                       "container '%s' of target '%s' runs '%s', of which this version can change no "
-                       "setting; a deployment of another image or a change of its size can be simulated",
-                       c->name, t->name, c->argv.count ? c->argv.items[0] : "?");
     way.program = program_of(k->a, way.pid);
-    way.target.type = services[row].kind;
-    way.target.dsn = conninfo(k->a, c, row);
+    way.by_files = row->by_files;
+    way.target.type = row->kind;
+    way.target.dsn = row->port ? conninfo(k->a, c, row) : row == &any_service ? place_of(k->a, c) : NULL;
+    if (row == &any_service) {
+        way.target.data_dir = data_of(c);
+        if (!way.target.dsn)
+            return tw_fail(err, -EOPNOTSUPP,
+                           "container '%s' of target '%s' says of no TCP port that it serves there (EXPOSE): "
+                           "what it does under load cannot be seen",
+                           c->name, t->name);
+    }
     way.target.project = way.target.container = NULL;
     /* its process is on this host, so what is not limited is this host's */
     way.target.memory_bytes = c->memory_bytes ? c->memory_bytes

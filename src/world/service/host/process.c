@@ -32,6 +32,13 @@ static char *text_of(pid_t pid, const char *what, size_t *ret_len)
                                                                                  : text;
 }
 
+static _Thread_local pid_t home; /* 0: ourselves */
+
+void tw_service_stand_at(int pid)
+{
+    home = (pid_t)pid;
+}
+
 /* A twin's service is no service of this host, and neither is one of a container: what its files
  * are called here is not what it calls them. */
 static bool is_ours(struct tw_arena *a, pid_t pid)
@@ -40,7 +47,7 @@ static bool is_ours(struct tw_arena *a, pid_t pid)
     static const char *const spaces[] = {"ns/net", "ns/pid"};
 
     for (size_t i = 0; i < TW_COUNT_OF(spaces); i++)
-        if (!tw_streq(link_of(a, pid, spaces[i]), link_of(a, getpid(), spaces[i])))
+        if (!tw_streq(link_of(a, pid, spaces[i]), link_of(a, home ? home : getpid(), spaces[i])))
             return false;
     return true;
 }
@@ -198,8 +205,8 @@ static void read_sockets(struct tw_arena *a, struct host_process *p)
 
     own_sockets(a, p->pid, &own);
     for (int pass = 0; pass < 2; pass++) {
-        read_tcp(a, "/proc/net/tcp", &own, pass == 0, p);
-        read_tcp(a, "/proc/net/tcp6", &own, pass == 0, p);
+        read_tcp(a, "/proc/thread-self/net/tcp", &own, pass == 0, p);
+        read_tcp(a, "/proc/thread-self/net/tcp6", &own, pass == 0, p);
     }
 }
 
@@ -280,12 +287,12 @@ static unsigned long listener_of(const char *path, int port)
 
 bool host_process_listening(struct tw_arena *a, int port, struct host_process *ret)
 {
-    unsigned long inode = port ? listener_of("/proc/net/tcp", port) : 0;
+    unsigned long inode = port ? listener_of("/proc/thread-self/net/tcp", port) : 0;
     DIR *dir;
     bool found = false;
 
     if (!inode && port)
-        inode = listener_of("/proc/net/tcp6", port);
+        inode = listener_of("/proc/thread-self/net/tcp6", port);
     dir = inode ? opendir("/proc") : NULL;
     for (struct dirent *e; dir && !found && (e = readdir(dir));) {
         pid_t pid = isdigit((unsigned char)*e->d_name) ? atoi(e->d_name) : 0;
