@@ -30,7 +30,7 @@ Test(decide_policy, the_built_in_policy_is_that_of_the_specification)
               p.margin_p95 == 0.5 && p.margin_p99 == 0.5 && p.margin_effect == 0.05);
     cr_expect(p.confidence_threshold == 0.85);
     cr_expect(p.min_pairs == 10 && p.min_requests == 5000);
-    cr_expect(p.rules.count > 5 && p.cases.count == 3);
+    cr_expect(p.rules.count > 5 && p.cases.count == 4);
     cr_expect_str_eq(p.name, "default");
     cr_expect_str_eq(p.origin, "built in");
 }
@@ -56,7 +56,7 @@ Test(decide_policy, a_policy_says_only_what_is_different)
                         &p, &err) == 0,
               "%s", err.text);
     cr_expect(p.margin_p95 == 0.2 && p.margin_p50 == 0.25);
-    cr_expect(p.rules.count == 1 && p.cases.count == 3);
+    cr_expect(p.rules.count == 1 && p.cases.count == 4);
     cr_expect_str_eq(p.name, "strict");
 }
 

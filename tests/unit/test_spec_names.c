@@ -16,7 +16,7 @@ Test(spec_names, every_table_is_full)
         {tw_severity_names, TW_SEVERITY_COUNT, "critical"},
         {tw_verdict_names, TW_VERDICT_COUNT, "block"},
         {tw_arm_names, TW_ARM_COUNT, "candidate"},
-        {tw_step_kind_names, TW_STEP_KIND_COUNT, "smoke"},
+        {tw_step_kind_names, TW_STEP_KIND_COUNT, "path"},
     };
 
     for (size_t i = 0; i < TW_COUNT_OF(rows); i++) {
