@@ -167,6 +167,11 @@ struct tw_flow_rule_findings {
 /* Rules that decide nothing, over all paths. */
 int tw_flow_useless(struct tw_flow_space *s, struct tw_arena *a, const struct tw_flow_rules *r,
                     struct tw_flow_rule_findings *ret, struct tw_err *err);
+/* The same for large sets: only rules all of whose packets are among those that a change from or to the other
+ * set touches. The space is for both. */
+int tw_flow_useless_touched(struct tw_flow_space *s, struct tw_arena *a, const struct tw_flow_rules *other,
+                            const struct tw_flow_rules *r, struct tw_flow_rule_findings *ret,
+                            struct tw_err *err);
 
 /* ---- what a change means to people ---- */
 

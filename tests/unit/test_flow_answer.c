@@ -144,6 +144,24 @@ Test(flow_answer, shadowed_redundant_and_never_matched_are_told_with_who_decides
     end(&f);
 }
 
+Test(flow_answer, of_what_a_change_touches_the_useless_rules_are_told_alone)
+{
+    struct fixture f;
+    struct tw_flow_rule_findings found;
+
+    begin(&f,
+          USUAL RULE(4, DPORT("{\"range\": [1, 1023]}") DROP) RULE(7, DPORT("9000") DROP) "]}",
+          USUAL RULE(4, DPORT("{\"range\": [1, 1023]}") DROP) RULE(5, DPORT("80") ACCEPT)
+              RULE(7, DPORT("9000") DROP) RULE(8, DPORT("9001") DROP) "]}");
+    cr_assert_eq(tw_flow_useless_touched(f.s, f.a, f.r[0], f.r[1], &found, &f.err), 0);
+    cr_assert_eq(found.list.count, 2);
+    cr_expect(strstr(found.list.items[0].place, "handle 5") && found.list.items[0].kind == TW_FLOW_SHADOWED);
+    cr_expect(strstr(found.list.items[1].place, "handle 8") && found.list.items[1].kind == TW_FLOW_REDUNDANT);
+    cr_assert_eq(tw_flow_useless_touched(f.s, f.a, f.r[1], f.r[1], &found, &f.err), 0);
+    cr_expect_eq(found.list.count, 0);
+    end(&f);
+}
+
 Test(flow_answer, lock_outs_are_found)
 {
     struct fixture f;

@@ -276,11 +276,14 @@ static void *find_useless(void *arg)
 
     /* the candidate's first: where it has none, nobody asks which of them are new */
     for (int arm = TW_CANDIDATE; arm >= TW_BASELINE; arm--) {
-        const struct tw_flow_rules *one = rules->side[arm].rules;
-        tw_auto(tw_flow_space) *s = tw_flow_space_new(&one, 1, 0);
+        const struct tw_flow_rules *both[] = {rules->side[arm].rules, rules->side[!arm].rules};
+        bool all = tw_flow_rule_count(both[0]) <= USELESS_RULES_MAX;
+        tw_auto(tw_flow_space) *s = tw_flow_space_new(both, all ? 1 : 2, 0);
 
         rules->useless_known[arm] =
-            tw_flow_useless(s, rules->useless_arena, one, &rules->useless[arm], NULL) == 0;
+            (all ? tw_flow_useless(s, rules->useless_arena, both[0], &rules->useless[arm], NULL)
+                 : tw_flow_useless_touched(s, rules->useless_arena, both[1], both[0], &rules->useless[arm],
+                                           NULL)) == 0;
         if (!rules->useless[arm].list.count)
             break;
     }
@@ -362,9 +365,7 @@ int run_flows(struct run *r, struct tw_err *err)
     tw_auto(tw_flow_space) *s = tw_flow_space_new(sets, TW_ARM_COUNT, 0);
 
     rules->useless_arena = tw_arena_new();
-    if (tw_flow_rule_count(sets[TW_CANDIDATE]) <= USELESS_RULES_MAX)
-        rules->useless_running =
-            pthread_create(&rules->useless_thread, NULL, find_useless, rules) == 0;
+    rules->useless_running = pthread_create(&rules->useless_thread, NULL, find_useless, rules) == 0;
     rc = compare(r, s, err);
     if (rc == 0) {
         tell_changes(r);
@@ -513,6 +514,8 @@ void run_rules_facts(struct run *r, struct tw_impact_facts *f)
             "interfaces are virtual ones of the names that the rules use; routing and neighbours are not judged");
     if (tw_flow_rule_count(r->v.rules->side[TW_BASELINE].rules) > USELESS_RULES_MAX)
         TW_PUSH(a, &f->twin_differences,
-                tw_arena_printf(a, "rules that never decide anything were not looked for: more than %d rules",
+                tw_arena_printf(a,
+                                "rules that never decide anything were looked for only among those that match "
+                                "nothing but packets that the change touches: more than %d rules",
                                 USELESS_RULES_MAX));
 }

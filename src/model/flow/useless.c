@@ -16,6 +16,7 @@ struct search {
     uint32_t *matched, *entered; /* owned: by rule id, by chain */
     struct tw_flow_rule_findings *ret;
     int64_t looks; /* left */
+    uint32_t region; /* 1: all packets; else only these, and only rules that match nothing else */
 };
 
 /* The one action of a rule that only asks and then acts; NULL for all others. */
@@ -106,6 +107,15 @@ static void by(struct search *q, struct tw_flow_rule_finding *f, const char *pla
         TW_PUSH(q->a, &f->by, place);
 }
 
+/* All that it matches has been looked at. */
+static bool is_inside(struct search *q, const struct flow_rule *rule)
+{
+    size_t step;
+
+    return q->region == 1 ||
+           flow_dd_minus(q->s->dd, flow_rule_pair(q->s, rule, 0, &step).hi, q->region) == 0;
+}
+
 static void never_given(struct search *q, const struct flow_chain *c, size_t at)
 {
     const struct flow_rule *rule = c->rules.items[at];
@@ -158,7 +168,8 @@ static void name_later(struct search *q, const struct flow_chain *c, size_t at, 
 static void same_without(struct search *q, const struct flow_chain *c)
 {
     struct flow_dd *d = q->s->dd;
-    uint32_t will[2] = {c->base && c->policy == FLOW_DROP, c->base && c->policy == FLOW_ACCEPT};
+    uint32_t will[2] = {c->base && c->policy == FLOW_DROP ? q->region : 0,
+                        c->base && c->policy == FLOW_ACCEPT ? q->region : 0};
 
     for (size_t i = c->rules.count; i-- > 0 && !flow_dd_full(d);) {
         const struct flow_rule *rule = c->rules.items[i];
@@ -166,13 +177,16 @@ static void same_without(struct search *q, const struct flow_chain *c)
         uint32_t given = q->matched[rule->id];
         size_t step;
         struct flow_pair p = flow_rule_pair(q->s, rule, 0, &step);
+        bool inside = q->region == 1 || flow_dd_minus(d, p.hi, q->region) == 0;
 
-        if (act && act->kind == FLOW_CONTINUE)
+        p.lo = flow_dd_and(d, p.lo, q->region);
+        p.hi = flow_dd_and(d, p.hi, q->region);
+        if ((act && act->kind == FLOW_CONTINUE) || !p.hi)
             continue;
         if (decides(rule)) {
             int kind = act->kind == FLOW_ACCEPT;
 
-            if (given && !rule->logs && flow_dd_minus(d, given, will[kind]) == 0)
+            if (given && inside && !rule->logs && flow_dd_minus(d, given, will[kind]) == 0)
                 name_later(q, c, i, given);
             will[kind] = flow_dd_or(d, will[kind], p.lo);
             will[!kind] = flow_dd_minus(d, will[!kind], p.hi);
@@ -205,7 +219,7 @@ static void walk_path(struct search *q, enum tw_flow_path path)
         flow_pin(q->s, &q->matched[i]);
     for (size_t i = 0; i < chains; i++)
         flow_pin(q->s, &q->entered[i]);
-    flow_walk(q->s, q->r, path, 1, &record, &o);
+    flow_walk(q->s, q->r, path, q->region, &record, &o);
     flow_unpin(q->s, rules + chains);
     take(q->s, q->matched, record.matched, rules, flow_world(q->s, path, rewritten));
     take(q->s, q->entered, record.entered, chains, flow_world(q->s, path, rewritten));
@@ -214,26 +228,44 @@ static void walk_path(struct search *q, enum tw_flow_path path)
     free(record.entered);
 }
 
-int tw_flow_useless(struct tw_flow_space *s, struct tw_arena *a, const struct tw_flow_rules *r,
-                    struct tw_flow_rule_findings *ret, struct tw_err *err)
+static int look(struct tw_flow_space *s, struct tw_arena *a, const struct tw_flow_rules *r, uint32_t region,
+                struct tw_flow_rule_findings *ret, struct tw_err *err)
 {
-    struct search q = {s, a, r, NULL, NULL, ret, LOOKS_MAX};
+    struct search q = {s, a, r, NULL, NULL, ret, LOOKS_MAX, region};
 
     *ret = (struct tw_flow_rule_findings){0};
+    if (!region)
+        return 0;
     q.matched = tw_alloc(((size_t)r->rule_count + 1) * sizeof *q.matched);
     q.entered = tw_alloc((r->chains.count + 1) * sizeof *q.entered);
+    flow_pin(s, &q.region);
     for (int path = 0; path < TW_FLOW_PATH_COUNT; path++)
         walk_path(&q, (enum tw_flow_path)path);
     for (size_t i = 0; i < r->chains.count && !flow_dd_full(s->dd); i++) {
         const struct flow_chain *c = r->chains.items[i];
 
         for (size_t k = 0; k < c->rules.count; k++)
-            if (!q.matched[c->rules.items[k]->id] && worth_saying(c->rules.items[k]))
+            if (!q.matched[c->rules.items[k]->id] && worth_saying(c->rules.items[k]) &&
+                is_inside(&q, c->rules.items[k]))
                 never_given(&q, c, k);
         if (!r->written && q.entered[c->order])
             same_without(&q, c);
     }
+    flow_unpin(s, 1);
     free(q.matched);
     free(q.entered);
     return flow_full(s, err);
+}
+
+int tw_flow_useless(struct tw_flow_space *s, struct tw_arena *a, const struct tw_flow_rules *r,
+                    struct tw_flow_rule_findings *ret, struct tw_err *err)
+{
+    return look(s, a, r, 1, ret, err);
+}
+
+int tw_flow_useless_touched(struct tw_flow_space *s, struct tw_arena *a, const struct tw_flow_rules *other,
+                            const struct tw_flow_rules *r, struct tw_flow_rule_findings *ret,
+                            struct tw_err *err)
+{
+    return look(s, a, r, flow_concerned(s, other, r), ret, err);
 }
