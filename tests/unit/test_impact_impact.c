@@ -212,6 +212,22 @@ Test(impact_impact, an_interval_across_the_margin_is_risk_without_a_finding)
     tw_arena_free(w->arena);
 }
 
+Test(impact_impact, models_of_one_slot_pair_claim_no_effect)
+{
+    struct world *w = make();
+
+    w->facts.decided = false;
+    w->measured.pairs = 1;
+    w->forecast[TW_CANDIDATE].p50_s.value *= 20;
+    w->forecast[TW_CANDIDATE].p50_s.low *= 20;
+    w->forecast[TW_CANDIDATE].p50_s.high *= 20;
+    judge(w);
+    cr_expect_eq(w->impact.issues.list.count, 0);
+    cr_expect_str_eq(impact_row(&w->impact, "p50_ms")->verdict, "inconclusive");
+    cr_expect_lt(w->impact.risk_score, 80);
+    tw_arena_free(w->arena);
+}
+
 Test(impact_impact, a_refused_start_is_certain_and_critical)
 {
     struct world *w = make();

@@ -48,6 +48,9 @@ static double scale_of(const struct tw_impact_facts *f, const struct row *row)
     return isnan(row->scale) ? 24 / f->plan->hours : row->scale;
 }
 
+/* The fewest slot pairs that say how much one differs from the next. */
+#define PAIRS_LEAST 5
+
 static void by_forecasts(const struct tw_impact_facts *f, const struct row *row,
                          struct tw_effect *e)
 {
@@ -57,6 +60,12 @@ static void by_forecasts(const struct tw_impact_facts *f, const struct row *row,
     e->before = before.value * scale_of(f, row);
     e->after = after.value * scale_of(f, row);
     e->ratio = impact_ratio(&before, &after, "forecasts of both arms");
+    /* What two models of a few slots know of each other is less than their own intervals say: how
+     * slots of one arm differ is not in them. */
+    if (row->effect && f->measured && f->measured->pairs < PAIRS_LEAST) {
+        e->ratio.low = 0;
+        e->ratio.high = INFINITY;
+    }
     e->verdict = impact_verdict(&e->ratio, row->higher_is_better, f->margins.effect);
 }
 
