@@ -1,6 +1,7 @@
 # make            build/twin          make check       unit, data and theory tests under sanitizers
 # make check-live tests on real services (root)        make bench, accuracy, corpus   the figures
 # make deployments planted regressions in containers: found, blamed (root, a private Docker Engine)
+# make fuzz       1,000,000 mutated inputs (CASES, SEED)
 # make CC=clang   the other compiler  make top, deps   what to read again; which room includes which
 CC       ?= gcc
 ifeq ($(origin CC),default)
@@ -32,12 +33,14 @@ INIT     := src/lab/sandbox/twin_init.c
 OBJ      := $(patsubst %.c,$(VARIANT)/%.o,$(filter-out $(MAIN) $(INIT),$(SRC)))
 MAINOBJ  := $(patsubst %.c,$(VARIANT)/%.o,$(MAIN))
 TESTS    := unit theory live
+CASES    ?= 1000000
+SEED     ?= 1
 BENCHSRC := $(wildcard tests/bench/*.c)
 test_obj  = $(patsubst %.c,$(VARIANT)/%.o,$(sort $(wildcard tests/$(1)/*.c)))
 ROOMTAGS  = -Isrc -Isrc/foundation -Isrc/world -Isrc/lab -Isrc/model -Isrc/app
 
 .DEFAULT_GOAL := all
-.PHONY: all check check-live bench kills accuracy corpus format top deps clean tests install deployments
+.PHONY: all check check-live fuzz bench kills accuracy corpus format top deps clean tests install deployments
 all: build/twin
 
 build/twin: $(VARIANT)/twin
@@ -70,9 +73,15 @@ $(VARIANT)/bench/%: $(VARIANT)/tests/bench/%.o $(VARIANT)/libtwin.a
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 .PRECIOUS: $(VARIANT)/tests/bench/%.o
 
+$(VARIANT)/fuzz: $(call test_obj,fuzz) $(VARIANT)/libtwin.a
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
 tests: $(foreach t,$(TESTS),$(VARIANT)/tests/$(t).bin)
 check:
-	scripts/run-tests unit theory
+	scripts/run-tests unit theory fuzz
+fuzz:
+	$(MAKE) -s SAN=asan build/asan/fuzz
+	build/asan/fuzz --cases $(CASES) --seed $(SEED)
 check-live: all
 	scripts/run-tests live
 bench: all $(patsubst tests/bench/%.c,$(VARIANT)/bench/%,$(BENCHSRC))
@@ -93,4 +102,4 @@ deps:
 	@scripts/deps
 clean:
 	rm -rf build
--include $(OBJ:.o=.d) $(MAINOBJ:.o=.d) $(foreach t,$(TESTS),$(patsubst %.o,%.d,$(call test_obj,$(t))))
+-include $(OBJ:.o=.d) $(MAINOBJ:.o=.d) $(foreach t,$(TESTS) fuzz,$(patsubst %.o,%.d,$(call test_obj,$(t))))

@@ -25,6 +25,23 @@ extern const size_t tw_scenario_count;
 int tw_profile_make(struct tw_arena *a, const char *scenario, double peak_per_s, double hours,
                     const char *csv, struct tw_profile *ret_profile, struct tw_err *err);
 
+/* A further one is the load that was recorded of the target itself. Points of any step up to five minutes. */
+#define TW_SCENARIO_RECORDED "recorded"
+struct tw_recorded {
+    int64_t at_wall_ns;
+    double rate_per_s;
+};
+struct tw_recorded_profile {
+    const char *csv;        /* lines of "hour,rate_per_s", as tw_profile_make() takes them */
+    double peak_per_s;
+    double recorded_hours;  /* it was made from */
+    bool weekly;            /* weekdays are told apart: a whole week was recorded */
+};
+/* -EINVAL: too little is recorded; how much, and how much it takes. */
+int tw_profile_recorded(struct tw_arena *a, const struct tw_recorded *points, size_t n,
+                        int64_t begin_wall_ns, double hours, struct tw_recorded_profile *ret,
+                        struct tw_err *err);
+
 /* ---- the horizon ---- */
 struct tw_predict_spec {
     const struct tw_model *model;

@@ -87,3 +87,18 @@ Test(io_yaml, an_empty_file_is_an_empty_list)
     cr_assert(tw_yaml_read(a, "# nothing\n", "f", &y, NULL) == 0);
     cr_expect(y.list.count == 0);
 }
+
+Test(io_yaml, empty_lines_without_end_are_refused_at_once)
+{
+    tw_auto(tw_arena) *a = tw_arena_new();
+    tw_auto_buf text = {0};
+    struct tw_yaml yaml;
+    struct tw_err err = {0};
+
+    tw_buf_init(&text, 1 << 20);
+    tw_buf_puts(&text, "a: |\n  text\n");
+    for (int i = 0; i < 100000; i++)
+        tw_buf_puts(&text, " \n");
+    cr_assert_eq(tw_yaml_read(a, tw_buf_text(&text), "x.yaml", &yaml, &err), -EINVAL);
+    cr_expect(strstr(err.text, "empty lines"), "%s", err.text);
+}

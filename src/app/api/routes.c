@@ -124,7 +124,7 @@ const struct api_property api_properties[] = {
     {"Request", "environment", "string", "where the target's name is not enough"},
     {"Request", "duration_hours", "number", "the horizon, up to 720"},
     {"Request", "load_scenario", "string",
-     "steady, diurnal, peak_traffic or flash_crowd"},
+     "steady, diurnal, peak_traffic, flash_crowd, or recorded: the target's own"},
     {"Request", "risk_level", "string",
      "low, medium, high or critical; by tier if missing"},
     {"Request", "metadata", "object", "given back as it is"},

@@ -1,6 +1,7 @@
-#include "cmd_internal.h"
+#include "remote.h"
 
 #include "tw/env.h"
+#include "tw/store.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -75,12 +76,116 @@ static int add(struct cmd_args *args, struct tw_err *err)
     return r;
 }
 
+/* ---- at a daemon ---- */
+
+static const char *text_at(const json_t *json, const char *key)
+{
+    const char *text = json_string_value(json_object_get(json, key));
+
+    return text ? text : "";
+}
+
+static int list_there(struct cmd_args *args, struct tw_err *err)
+{
+    json_auto_t *json = NULL;
+    json_t *environment, *service;
+    size_t i, k;
+    int r = cmd_ask(args, "GET", "/api/v1/environments", NULL, &json, err);
+
+    if (r < 0 || cmd_is_json(args))
+        return r < 0 ? r : cmd_write_json(args, json_object_get(json, "items"), err);
+    printf("%-20s %-12s %-10s %-11s %-9s %-9s %s\n", "TARGET", "ENVIRONMENT", "TIER",
+           "TYPE", "DATA", "FOLLOWED", "SYNCED");
+    json_array_foreach (json_object_get(json, "items"), i, environment)
+        json_array_foreach (json_object_get(environment, "services"), k, service)
+            printf("%-20s %-12s %-10s %-11s %-9s %-9s %s\n", text_at(service, "name"),
+                   text_at(environment, "name"), text_at(environment, "tier"),
+                   text_at(service, "type"), text_at(service, "data"),
+                   json_is_true(json_object_get(service, "followed")) ? "yes" : "no",
+                   text_at(service, "synced_at"));
+    return 0;
+}
+
+/* What is kept of one target; also what the daemon knows of its changes. */
+static int show_there(struct cmd_args *args, struct tw_err *err)
+{
+    json_auto_t *json = NULL;
+    json_t *environment, *service;
+    size_t i, k;
+    int r = need_name(args, err);
+
+    if (r == 0)
+        r = cmd_ask(args, "GET", "/api/v1/environments", NULL, &json, err);
+    if (r < 0)
+        return r;
+    json_array_foreach (json_object_get(json, "items"), i, environment)
+        json_array_foreach (json_object_get(environment, "services"), k, service) {
+            tw_auto_free char *words = NULL;
+
+            if (!tw_streq(text_at(service, "name"), args->rest.items[1]) ||
+                (args->environment &&
+                 !tw_streq(text_at(environment, "name"), args->environment)))
+                continue;
+            if (cmd_is_json(args))
+                return cmd_write_json(args, service, err);
+            words = tw_env_drift_text(json_object_get(service, "last_drift"), 8);
+            printf("%s: %s in %s, synced %s\n", text_at(service, "name"),
+                   text_at(service, "type"), text_at(environment, "name"),
+                   *text_at(service, "synced_at") ? text_at(service, "synced_at")
+                                                  : "never");
+            printf("  followed  %s%s\n",
+                   json_is_true(json_object_get(service, "followed")) ? "yes" : "no",
+                   text_at(service, "not_followed_because"));
+            if (*words)
+                printf("  changed   %s  %s\n", text_at(service, "drifted_at"), words);
+            return 0;
+        }
+    return tw_fail(err, -ENOENT,
+                   "the daemon knows no target '%s'; twin env list --server",
+                   args->rest.items[1]);
+}
+
+static int sync_there(struct cmd_args *args, struct tw_err *err)
+{
+    json_auto_t *json = NULL;
+    json_t *row;
+    size_t i;
+    int r = need_name(args, err);
+
+    if (r == 0)
+        r = cmd_ask(args, "POST", "/api/v1/environments/sync",
+                    json_pack("{s:s, s:s*}", "target", args->rest.items[1], "environment",
+                              args->environment),
+                    &json, err);
+    if (r < 0)
+        return r;
+    if (cmd_is_json(args))
+        return cmd_write_json(args, json, err);
+    json_array_foreach (json_object_get(json, "syncs"), i, row) {
+        const json_t *cost = json_object_get(row, "cost");
+
+        printf("%s: %s%s%s\n", text_at(row, "target"), text_at(row, "status"),
+               *text_at(row, "error") ? ", " : "", text_at(row, "error"));
+        if (cost)
+            printf("  it cost   %lld statements, %s, %s\n",
+                   (long long)json_integer_value(json_object_get(cost, "statements")),
+                   tw_show_bytes(args->arena,
+                                 json_number_value(json_object_get(cost, "bytes"))),
+                   tw_show_seconds(args->arena,
+                                   json_number_value(json_object_get(cost, "seconds"))));
+    }
+    return tw_streq(text_at(json, "status"), "success") ? 0 : CMD_NO_ANSWER;
+}
+
 static int list(struct cmd_args *args, struct tw_err *err)
 {
     struct tw_env_list all;
     json_auto_t *json = json_array();
-    int r = tw_env_load(args->arena, args->state_dir, &all, err);
+    int r;
 
+    if (cmd_server(args))
+        return list_there(args, err);
+    r = tw_env_load(args->arena, args->state_dir, &all, err);
     if (r < 0)
         return r;
     if (cmd_is_json(args)) {
@@ -204,12 +309,50 @@ static void print_snapshot(struct cmd_args *args, const struct tw_snapshot *s)
            tw_show_seconds(args->arena, s->cost.seconds));
 }
 
+/* What the target is now against what was stored of it last, and the newest change that was stored. */
+static void print_drift(struct cmd_args *args, const struct tw_target *t,
+                        const struct tw_snapshot *now)
+{
+    struct tw_store_snapshots last = {0}, drifted = {0};
+    json_auto_t *json = tw_snapshot_to_json(now), *before = NULL, *drift = NULL;
+    struct tw_store *store = NULL;
+
+    if (tw_store_open(args->state_dir, &store, NULL) < 0)
+        return;
+    (void)tw_store_snapshot_list(store, args->arena, t->environment, t->name, 1, &last,
+                                 NULL);
+    (void)tw_store_drift_list(store, args->arena, t->environment, t->name, 1, &drifted,
+                              NULL);
+    tw_store_close(store);
+    if (drifted.list.count) {
+        const struct tw_store_snapshot *d = &drifted.list.items[0];
+        json_auto_t *seen = json_loads(d->drift, 0, NULL);
+        tw_auto_free char *words = tw_env_drift_text(seen, 8);
+
+        printf("  changed   %s  %s\n", tw_iso_time(args->arena, d->taken_wall_ns), words);
+    }
+    if (!last.list.count)
+        return;
+    before = json_loads(last.list.items[0].body, 0, NULL);
+    drift = tw_env_drift(before, json);
+    if (json_array_size(drift)) {
+        tw_auto_free char *words = tw_env_drift_text(drift, 8);
+
+        printf("  drift     since %s  %s\n",
+               tw_iso_time(args->arena, last.list.items[0].taken_wall_ns), words);
+    }
+}
+
 static int show(struct cmd_args *args, struct tw_err *err)
 {
     struct tw_target t;
     struct tw_snapshot s;
     json_auto_t *json = NULL;
-    int r = find(args, &t, err);
+    int r;
+
+    if (cmd_server(args))
+        return show_there(args, err);
+    r = find(args, &t, err);
 
     if (r == 0)
         r = tw_env_snapshot(args->arena, &t, &s, err);
@@ -220,6 +363,84 @@ static int show(struct cmd_args *args, struct tw_err *err)
         return cmd_write_json(args, json, err);
     }
     print_snapshot(args, &s);
+    print_drift(args, &t, &s);
+    return 0;
+}
+
+/* ---- metrics ---- */
+
+static int metrics_here(struct cmd_args *args, double from, double step, json_t **ret,
+                        struct tw_err *err)
+{
+    struct tw_store_points points = {0};
+    struct tw_store *store = NULL;
+    struct tw_target t;
+    int r = find(args, &t, err);
+
+    if (r == 0)
+        r = tw_store_open(args->state_dir, &store, err);
+    if (r == 0)
+        r = tw_store_point_list(store, args->arena, t.environment, t.name, args->metric,
+                                (int64_t)(from * 1e9), tw_wall_ns() + 1,
+                                (int64_t)(step * 1e9), &points, err);
+    if (store)
+        tw_store_close(store);
+    if (r < 0)
+        return r;
+    *ret = json_pack("{s:s, s:[]}", "environment", t.environment, "points");
+    for (size_t i = 0; i < points.list.count; i++) {
+        const struct tw_store_point *p = &points.list.items[i];
+
+        (void)json_array_append_new(
+            json_object_get(*ret, "points"),
+            json_pack("{s:s, s:s, s:s, s:o, s:I}", "target", p->target, "metric",
+                      p->metric, "at", tw_iso_time(args->arena, p->at_wall_ns), "value",
+                      tw_json_real(p->value), "n", (json_int_t)p->n));
+    }
+    return 0;
+}
+
+static int metrics_there(struct cmd_args *args, double from, double step, json_t **ret,
+                         struct tw_err *err)
+{
+    const char *environment = args->environment ? args->environment : "default";
+
+    return cmd_ask(
+        args, "GET",
+        tw_arena_printf(args->arena,
+                        "/api/v1/environments/%s/metrics?target=%s&from=%.3f&step=%g%s%s",
+                        environment, args->rest.items[1], from, step,
+                        args->metric ? "&metric=" : "", args->metric ? args->metric : ""),
+        NULL, ret, err);
+}
+
+static int metrics(struct cmd_args *args, struct tw_err *err)
+{
+    double hours = isnan(args->hours) ? 24 : args->hours;
+    double step = isnan(args->step) ? 3600 : args->step;
+    double from = (double)tw_wall_ns() / 1e9 - hours * 3600;
+    json_auto_t *json = NULL;
+    json_t *p;
+    size_t i;
+    int r = need_name(args, err);
+
+    if (r == 0 && (!(hours > 0 && hours <= 87600) || !(step >= 1 && step <= 1e7)))
+        r = tw_fail(err, -EINVAL,
+                    "--hours %g --step %g: expected more than 0 hours and steps of 1 "
+                    "second or more",
+                    hours, step);
+    if (r == 0)
+        r = cmd_server(args) ? metrics_there(args, from, step, &json, err)
+                             : metrics_here(args, from, step, &json, err);
+    if (r < 0 || cmd_is_json(args))
+        return r < 0 ? r : cmd_write_json(args, json, err);
+    if (!json_array_size(json_object_get(json, "points")))
+        printf("nothing is kept of '%s' in these %g hours; the daemon records it: twin "
+               "serve\n",
+               args->rest.items[1], hours);
+    json_array_foreach (json_object_get(json, "points"), i, p)
+        printf("%-21s %-26s %.6g\n", text_at(p, "at"), text_at(p, "metric"),
+               json_number_value(json_object_get(p, "value")));
     return 0;
 }
 
@@ -227,9 +448,12 @@ static int sync_target(struct cmd_args *args, struct tw_err *err)
 {
     struct tw_run_options options = {
         .state_dir = args->state_dir, .data = args->data, .cancel = &cmd_cancelled};
-    struct tw_simulation *sim = tw_simulation_new();
+    struct tw_simulation *sim;
     int r = need_name(args, err);
 
+    if (cmd_server(args))
+        return sync_there(args, err);
+    sim = tw_simulation_new();
     if (r == 0) {
         cmd_catch_signals();
         tw_id_make(sim->id);
@@ -262,8 +486,8 @@ static int rm(struct cmd_args *args, struct tw_err *err)
 static const struct {
     const char *name;
     int (*run)(struct cmd_args *args, struct tw_err *err);
-} verbs[] = {
-    {"add", add}, {"list", list}, {"show", show}, {"sync", sync_target}, {"rm", rm}};
+} verbs[] = {{"add", add},          {"list", list},       {"show", show},
+             {"sync", sync_target}, {"metrics", metrics}, {"rm", rm}};
 
 static int run(struct cmd_args *args, struct tw_err *err)
 {
@@ -279,7 +503,7 @@ static int run(struct cmd_args *args, struct tw_err *err)
     }
     near = tw_nearest(args->rest.items[0], names, TW_COUNT_OF(verbs));
     return tw_fail(err, -EINVAL,
-                   "twin env '%s': expected add, list, show, sync or rm%s%s%s",
+                   "twin env '%s': expected add, list, show, sync, metrics or rm%s%s%s",
                    args->rest.items[0], near ? "; did you mean '" : "", near ? near : "",
                    near ? "'?" : "");
 }
@@ -287,10 +511,10 @@ static int run(struct cmd_args *args, struct tw_err *err)
 extern const struct cmd cmd_env;
 const struct cmd cmd_env = {
     .name = "env",
-    .usage = "env add|list|show|sync|rm [NAME] [options]",
+    .usage = "env add|list|show|sync|metrics|rm [NAME] [options]",
     .summary = "the targets: declare, look at, take their data",
     .options = " env type tier data data-dir dsn config file project container memory "
-               "cpus refresh-data output out ",
+               "cpus refresh-data metric hours step output out server token-file ",
     .examples = "examples\n"
                 "  twin env add pg-main --type postgresql --data clone --data-dir "
                 "/var/lib/postgresql/15/main\n"
@@ -298,6 +522,7 @@ const struct cmd cmd_env = {
                 "'host=/run/postgresql dbname=app' --tier production\n"
                 "  twin env add shop --type docker --project shop\n"
                 "  twin env show shop/web\n"
-                "  twin env sync pg-main\n",
+                "  twin env sync pg-main\n"
+                "  twin env metrics pg-main --metric load_per_s --hours 48 --step 3600\n",
     .run = run,
 };

@@ -37,7 +37,8 @@ struct cmd_args {
     double cpus;
     const char *listen, *server, *token_file, *person, *roles, *environments, *types, *note,
         *comment, *plan;
-    double days;
+    const char *metric;
+    double days, step;
     bool automaton, applied, not_applied, async;
     TW_ARRAY(const char *) rest; /* what is not an option */
 };

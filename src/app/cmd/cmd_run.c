@@ -84,7 +84,7 @@ static int check_words(const struct cmd_args *args, struct tw_err *err)
         r = check_word("--backend", args->backend, backends, TW_COUNT_OF(backends), err);
     if (r == 0)
         r = check_word("--data", args->data, tw_data_mode_names, TW_DATA_COUNT, err);
-    if (r == 0)
+    if (r == 0 && !tw_streq(args->scenario, TW_SCENARIO_RECORDED))
         r = check_word("--scenario", args->scenario, tw_scenario_names, tw_scenario_count,
                        err);
     if (r == 0 && !isnan(args->hours) && !(args->hours > 0 && args->hours <= 720))

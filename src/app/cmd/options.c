@@ -42,7 +42,7 @@ static const struct option_row rows[] = {
      "of a scaling: real instances to run at most, 2 by default"},
     {"hours", 0, REAL, AT(hours), "N", "the horizon in hours, 24 by default, up to 720"},
     {"scenario", 0, TEXT, AT(scenario), "S",
-     "steady, diurnal, peak_traffic or flash_crowd: the load over the horizon"},
+     "steady, diurnal, peak_traffic, flash_crowd, or recorded by the daemon"},
     {"profile", 0, TEXT, AT(profile), "FILE", "the load as CSV: hour,rate_per_s"},
     {"rate", 0, REAL, AT(rate), "N", "peak of the load in requests per second"},
     {"client", 0, MANY, AT(clients), "WORDS",
@@ -102,6 +102,8 @@ static const struct option_row rows[] = {
      "only for changes of these types; all if missing"},
     {"automaton", 0, FLAG, AT(automaton), NULL, "of a program: never approves"},
     {"days", 0, REAL, AT(days), "N", "until it expires, 90 by default"},
+    {"metric", 0, TEXT, AT(metric), "M", "one metric; else all"},
+    {"step", 0, REAL, AT(step), "S", "seconds that a point is the mean of; else an hour"},
     {"note", 0, TEXT, AT(note), "TEXT", "a remark kept with it"},
     {"comment", 0, TEXT, AT(comment), "TEXT", "why"},
     {"plan", 0, TEXT, AT(plan), "SHA256", "decide only on exactly this plan"},
@@ -216,7 +218,7 @@ int cmd_parse(const struct cmd *cmd, int argc, char **argv, struct cmd_args *ret
     int c;
     int r = 0;
 
-    ret->hours = ret->rate = ret->budget = ret->days = NAN;
+    ret->hours = ret->rate = ret->budget = ret->days = ret->step = NAN;
     make_tables(cmd, &t);
     opterr = 0;
     optind = 1;

@@ -175,6 +175,8 @@ struct run {
     TW_ARRAY(const char *) missing; /* what a sandbox could not be given here */
     int64_t memory_bytes;                   /* limit of one twin */
 
+    const char *load_csv; /* recorded of the target; NULL: the scenario is another */
+
     struct run_variant v;
 
     struct run_warm warm[RUN_ROLE_COUNT]; /* baseline and candidate only */
@@ -195,6 +197,7 @@ struct run {
 int run_target(struct run *r, struct tw_err *err);
 int run_snapshot(struct run *r, struct tw_err *err);
 int run_plan(struct run *r, struct tw_err *err);
+int run_recorded(struct run *r, struct tw_err *err); /* of a plan that wants it */
 /* The target of a container: from here on its service is the target. */
 int run_enter(struct run *r, struct tw_err *err);
 void run_inside_done(struct run *r);

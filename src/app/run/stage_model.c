@@ -131,7 +131,7 @@ static int read_profile(struct run *r, const char **ret_csv, struct tw_err *err)
     tw_auto_free char *text = NULL;
     int rc;
 
-    *ret_csv = NULL;
+    *ret_csv = path ? NULL : r->load_csv;
     if (!path)
         return 0;
     rc = tw_read_file(AT_FDCWD, path, PROFILE_MAX, &text, NULL, err);

@@ -109,5 +109,5 @@ int run_plan(struct run *r, struct tw_err *err)
         sim->plan.min_pairs = r->policy.min_pairs;
     if (r->policy.min_requests > 0)
         sim->plan.min_requests = r->policy.min_requests;
-    return 0;
+    return run_recorded(r, err);
 }

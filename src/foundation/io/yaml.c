@@ -8,7 +8,8 @@
 
 #define MAX_BYTES   ((size_t)1 << 20)
 #define MAX_DEPTH   64
-#define MAX_ENTRIES 100000
+#define MAX_ENTRIES 10000 /* keys of one mapping are compared with each other */
+#define MAX_EMPTY   100   /* libfyaml's time grows with their square */
 
 /* A container being read. key: the entry that waits for its value, of a mapping. */
 struct level {
@@ -45,7 +46,7 @@ static int add(struct reader *rd, const char *value, const struct fy_mark *mark,
                                   .quoted = quoted};
 
     if (rd->yaml->list.count >= MAX_ENTRIES)
-        return fail_at(rd, mark, "more than 100000 entries");
+        return fail_at(rd, mark, "more than 10000 entries");
     if (at) {
         struct tw_yaml_entry *parent = &rd->yaml->list.items[at->entry];
 
@@ -155,6 +156,22 @@ static int read_events(struct reader *rd, struct fy_parser *parser, struct fy_di
     return r == 0 && fy_parser_get_stream_error(parser) ? stream_error(rd, diag) : r;
 }
 
+static int check_lines(const char *text, const char *origin, struct tw_err *err)
+{
+    int line = 1, empty = 0;
+
+    for (; *text; line++) {
+        size_t n = strcspn(text, "\n");
+
+        empty = strspn(text, " \t\r") >= n ? empty + 1 : 0;
+        if (empty > MAX_EMPTY)
+            return tw_fail(err, -EINVAL, "%s, line %d: more than %d empty lines in a row",
+                           origin, line, MAX_EMPTY);
+        text += n + (text[n] == '\n');
+    }
+    return 0;
+}
+
 int tw_yaml_read(struct tw_arena *a, const char *text, const char *origin,
                  struct tw_yaml *ret, struct tw_err *err)
 {
@@ -169,6 +186,9 @@ int tw_yaml_read(struct tw_arena *a, const char *text, const char *origin,
     *rd = (struct reader){.a = a, .yaml = &yaml, .origin = origin, .err = err};
     if (strlen(text) > MAX_BYTES)
         return tw_fail(err, -EFBIG, "%s is larger than %zu bytes", origin, MAX_BYTES);
+    r = check_lines(text, origin, err);
+    if (r < 0)
+        return r;
     fy_diag_cfg_default(&quiet);
     quiet.fp = NULL;
     config.diag = diag = fy_diag_create(&quiet);

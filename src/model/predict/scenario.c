@@ -121,7 +121,7 @@ static int from_shape(struct tw_arena *a, const char *scenario, double peak_per_
 
         return tw_fail_at(err, -EINVAL, "/load_scenario",
                           "unknown scenario '%s'%s%s%s, expected "
-                          "steady, diurnal, peak_traffic, flash_crowd or a profile",
+                          "steady, diurnal, peak_traffic, flash_crowd, recorded or a profile",
                           scenario, near ? ", did you mean '" : "", near ? near : "",
                           near ? "'" : "");
     }

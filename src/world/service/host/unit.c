@@ -80,7 +80,7 @@ static const char *next_word(struct tw_arena *a, const char **at)
 {
     tw_auto_buf word = {0};
     char quote = 0;
-    const char *p = *at + strspn(*at, " \t");
+    const char *p = *at + strspn(*at, " \t\r\v\f");
 
     if (!*p)
         return NULL;

@@ -19,7 +19,7 @@ static const char *const section_names[] = {
 /* Quotes, backslashes and comments as haproxy takes them; NULL at the end of the line. */
 static const char *next_word(struct tw_arena *a, const char **at)
 {
-    const char *p = *at + strspn(*at, " \t");
+    const char *p = *at + strspn(*at, " \t\r\v\f");
     char *out = tw_arena_alloc(a, strlen(p) + 1), *end = out, quote = 0;
 
     if (!*p || *p == '#')

@@ -62,14 +62,14 @@ static bool read_line(struct tw_arena *a, const char *text, struct redis_line *r
 {
     const char *word;
 
-    text += strspn(text, " \t\r");
+    text += strspn(text, " \t\r\v\f");
     if (!*text || *text == '#')
         return false;
     text = take_word(a, text, &word);
     ret->name = word;
     for (char *c = (char *)word; *c; c++)
         *c = (char)tolower((unsigned char)*c);
-    text += strspn(text, " \t\r");
+    text += strspn(text, " \t\r\v\f");
     ret->value = tw_arena_strdup(a, text);
     for (char *end = (char *)ret->value + strlen(ret->value);
          end > ret->value && isspace((unsigned char)end[-1]);)
@@ -77,7 +77,7 @@ static bool read_line(struct tw_arena *a, const char *text, struct redis_line *r
     while (*text) {
         text = take_word(a, text, &word);
         TW_PUSH(a, &ret->args, word);
-        text += strspn(text, " \t\r");
+        text += strspn(text, " \t\r\v\f");
     }
     return true;
 }
