@@ -50,6 +50,7 @@ struct tw_impact_facts {
     struct tw_trial_margins_view {
         double throughput, p50, p95, p99, effect;
     } margins;
+    bool modelled;                        /* sizes computed from one and few that were measured */
     bool rules_judged;                    /* rules of a packet filter, for every packet */
     int rules_packets;                    /* real ones that agree with that */
     int access_tried;                     /* clients, where all of the change is who comes in; 0: it is not */

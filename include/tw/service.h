@@ -230,6 +230,16 @@ struct tw_service_kind {
     /* What it holds now, for a comparison across a restart. NULL: it holds nothing. */
     int (*holdings)(struct tw_arena *a, const struct tw_access *access, struct tw_holdings *ret,
                     struct tw_err *err);
+    /* How it spreads requests for what listens at this port: false where it does not. ret_today: over
+     * how many servers; with access and n > 0 also the file at ret_path, ret_text with those servers
+     * replaced by n at these ports, as its operator would write them. NULL: it balances nothing. */
+    bool (*spread)(struct tw_arena *a, const struct tw_snapshot *s, const struct tw_access *access,
+                   int port, const int *ports, size_t n, int *ret_today, const char **ret_path,
+                   const char **ret_text);
+    /* Has a clone that is not started yet listen at another port, wherever its own words name it.
+     * -ENODATA: they do not. NULL: there cannot be two of it in one network. */
+    int (*move_port)(struct tw_arena *a, const struct tw_access *access, int from, int to,
+                     struct tw_err *err);
     /* Certificates that the configuration below access->root names. NULL: none known. */
     void (*certificates)(struct tw_arena *a, const struct tw_access *access,
                          struct tw_certificates *ret);

@@ -301,6 +301,7 @@ static int open_peer(struct run *r, struct run_peer *p, size_t number, enum tw_a
         .uid = p->of.uid,
         .gid = p->of.gid,
         .memory_bytes = r->memory_bytes,
+        .cpus = run_scale_peer_quota(r, p),
         .cpuset = r->all_cpus,
         .beside = tw_priv_is_root(r->priv) ? tw_twin_sandbox(run_twin_of(r, arm)) : NULL};
     struct tw_issues known = {0};
@@ -314,6 +315,8 @@ static int open_peer(struct run *r, struct run_peer *p, size_t number, enum tw_a
         spec.clone_root = tw_clone_root(m->clone);
         rc = tw_twin_open(r->priv, &spec, &m->twin, err);
     }
+    if (rc == 0)
+        rc = run_scale_front(r, p, arm, err);
     return rc < 0 ? rc : tw_twin_start_begin(m->twin, TW_START_LOAD, err);
 }
 
@@ -363,7 +366,7 @@ size_t run_peer_boxes(const struct run *r, enum tw_arm arm, struct tw_sandbox **
     for (size_t far = 0; far < 2 && n < room; far++)
         if (r->standins[arm][far].box)
             ret[n++] = r->standins[arm][far].box;
-    return n;
+    return n + run_scale_boxes(r, arm, ret + n, room - n);
 }
 
 int run_peers(struct run *r, struct tw_err *err)

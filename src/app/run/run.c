@@ -50,7 +50,8 @@ static const struct stage taking[] = {
 static const struct stage trying[] = {
     {"clone", run_clone, false, false},    {"sandbox", run_sandbox, false, false},
     {"peers", run_peers, false, false},
-    {"start", run_start, false, false},    {"fronts", run_fronts, false, true},
+    {"start", run_start, false, false},    {"instances", run_scale_instances, false, true},
+    {"fronts", run_fronts, false, true},
     {"standing", run_standing, false, false},
     {"access", run_access, false, false},
     {"mix", run_mix, false, true},         {"schema", run_schema, false, false},
@@ -58,7 +59,9 @@ static const struct stage trying[] = {
     {"clients", run_clients, false, false},
     {"plans", run_plans, false, true},     {"trial", run_trial, false, true},
     {"judge", run_judge, false, false},    {"calibrate", run_calibrate, false, true},
-    {"predict", run_predict, false, true}, {"laws", run_laws, false, false},
+    {"predict", run_predict, false, true},
+    {"scale", run_scale_answer, false, true},
+    {"laws", run_laws, false, false},
     {"impact", run_impact, false, false},
     {"decide", run_decide, false, false},
 };

@@ -78,6 +78,8 @@ struct run_variant {
     struct tw_deployed *deployed; /* of a deployment; NULL: it is none */
     struct run_path *path;   /* of a change of the path (stage_network.c); NULL: it is none */
     struct rules *rules;     /* of a change of rules (run_rules.h); NULL: it is none */
+    struct tw_scale scale_answer; /* instances 0: none */
+    struct run_scale *scale; /* of a scaling change (run_scale.h); NULL: it is none */
     struct run_clients *clients; /* while they are tried; NULL: not */
     int clients_tried, clients_worked; /* how many, and how many of them are served today */
     /* Requests as the arms count them, now and the time before; -1 unknown. */
@@ -221,7 +223,7 @@ int run_peers(struct run *r, struct tw_err *err);
 /* Those in front of the target, once it serves. */
 int run_fronts(struct run *r, struct tw_err *err);
 /* Sandboxes of one arm beside the target's: they stand still when it does. */
-#define RUN_BOXES (RUN_PEERS + 2)
+#define RUN_BOXES (RUN_PEERS + 2 + 64)
 size_t run_peer_boxes(const struct run *r, enum tw_arm arm, struct tw_sandbox **ret, size_t room);
 void run_peers_pin(struct run *r, const char *cpus);
 void run_peers_done(struct run *r);
@@ -271,6 +273,30 @@ const struct tw_snapshot *run_member_snapshot(const struct run *r, size_t i);
 const struct tw_target *run_member_target(const struct run *r, size_t i);
 /* How caller names callee in its configuration; NULL: it does not call it. */
 const struct tw_neighbour *run_member_calls(const struct run *r, size_t caller, size_t callee);
+/* A change of sizes: limits of the arms' instances, further instances behind their balancer, what one
+ * and few of them tell of many. All of them do nothing for other changes. */
+bool run_is_scaling(const struct run *r);
+void run_scale_begin(struct run *r);
+int64_t run_scale_memory(const struct run *r, enum tw_arm arm, int64_t otherwise);
+double run_scale_quota(const struct run *r, enum tw_arm arm, double otherwise);
+double run_scale_cores(const struct run *r, enum tw_arm arm); /* that an instance runs with */
+double run_scale_peer_quota(const struct run *r, const struct run_peer *p);
+int run_scale_front(struct run *r, const struct run_peer *p, enum tw_arm arm, struct tw_err *err);
+int run_scale_instances(struct run *r, struct tw_err *err); /* a stage */
+int run_scale_answer(struct run *r, struct tw_err *err);    /* a stage */
+bool run_scale_is_own(const struct run *r); /* measured by run_scale_trial, not in pairs */
+int run_scale_trial(struct run *r, struct tw_err *err);
+void run_scale_after(struct run *r);        /* demands and kills, while the arms still stand */
+void run_scale_calibrate(struct run *r, enum tw_arm arm);
+const struct tw_profile *run_scale_profile(struct run *r, struct tw_arena *a, enum tw_arm arm);
+void run_scale_forecast(const struct run *r, enum tw_arm arm, struct tw_forecast *f);
+double run_scale_effective(const struct run *r, enum tw_arm arm);
+bool run_scale_is_wide(const struct run *r);
+size_t run_scale_boxes(const struct run *r, enum tw_arm arm, struct tw_sandbox **ret, size_t room);
+void run_scale_pin(struct run *r, const char *cpus);
+void run_scale_judge(struct run *r);
+void run_scale_facts(struct run *r, struct tw_impact_facts *f);
+void run_scale_done(struct run *r);
 /* A change of rules: both rule sets loaded; compared and judged; real packets sent at both. */
 bool run_is_rules(const struct run *r);
 int run_rules(struct run *r, struct tw_err *err);

@@ -122,7 +122,8 @@ static void add_shares(struct run *r, struct tw_impact_facts *f, int arm)
         throttled += isnan(s->throttled_s) ? 0 : s->throttled_s;
         seconds += tw_seconds(s->length_ns);
     }
-    f->cpu_share[arm] = seconds > 0 ? cpu / seconds / r->cpus : NAN;
+    f->cpu_share[arm] =
+        seconds > 0 ? cpu / seconds / run_scale_cores(r, (enum tw_arm)arm) : NAN;
     f->throttled_share[arm] = seconds > 0 ? throttled / seconds : NAN;
     f->temp_bytes_per_request[arm] = done > 0 ? temp / done : NAN;
     if (isnan(f->temp_bytes_per_request[arm])) {
@@ -283,10 +284,12 @@ int run_impact(struct run *r, struct tw_err *err)
         run_deploy_facts(r, &f);
     else
         add_differences(r, &f);
+    run_scale_facts(r, &f);
     sim->measured.host = describe_host(r);
     if (!sim->measured.stopped_because)
         sim->measured.stopped_because = r->v.not_measured;
     rc = tw_impact_make(sim->arena, &f, &sim->impact, err);
+    sim->impact.scale = r->v.scale_answer;
     sim->impact.safer = r->v.safer ? r->v.safer : sim->impact.safer;
     if (rules && rc == 0)
         run_rules_apply(r);

@@ -65,11 +65,15 @@ static void on_progress(void *arg, const struct tw_trial_progress *p)
  * no cpuset the noise floor shows it. */
 static void pin_arms(struct run *r)
 {
+    if (run_scale_is_wide(r))
+        return;
     for (int arm = 0; arm < TW_ARM_COUNT && r->twin_cpus; arm++)
         (void)tw_sandbox_pin(tw_twin_sandbox(run_twin_of(r, (enum tw_arm)arm)),
                              r->twin_cpus, NULL);
     if (r->twin_cpus)
         run_peers_pin(r, r->twin_cpus);
+    if (r->twin_cpus)
+        run_scale_pin(r, r->twin_cpus);
 }
 
 /* The page cache is filled while sessions open and buffers are read; then it is this simulation's turn,
@@ -237,11 +241,16 @@ int run_trial(struct run *r, struct tw_err *err)
     run_stage_time(r, "connect", tw_seconds(tw_now_ns() - begun));
     spec.load = r->v.load;
     begun = tw_now_ns();
-    if (rc == 0)
+    if (rc == 0 && run_scale_is_own(r)) {
+        (void)on_prewarmed(r);
+        rc = run_scale_trial(r, &why);
+    } else if (rc == 0)
         rc = tw_trial_run(sim->arena, &spec, &r->v.trial, &why);
     run_stage_time(r, "slots", tw_seconds(tw_now_ns() - begun));
     if (rc == 0)
         run_network_search(r);
+    if (rc == 0)
+        run_scale_after(r);
     if (rc == 0)
         run_standing_after(r);
     if (rc == -ENODATA) {

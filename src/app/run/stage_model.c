@@ -42,8 +42,9 @@ static double memory_base(const struct run *r, int arm)
 static struct tw_calib_facts facts_of(const struct run *r, int arm)
 {
     const struct tw_service_limits *l = &r->v.limits[arm];
+    double cores = run_scale_cores(r, (enum tw_arm)arm);
 
-    return (struct tw_calib_facts){.servers = r->cpus >= 1 ? (int)r->cpus : 1,
+    return (struct tw_calib_facts){.servers = cores >= 1 ? (int)cores : 1,
                                    .pool = connections_of(r),
                                    .checkpoint_s = l->checkpoint_s,
                                    .wal_pages = l->written_pages,
@@ -80,6 +81,8 @@ static int learn(struct run *r, enum tw_arm arm, struct tw_arena *a, struct tw_e
                      r->v.sim->plan.seed, &r->v.model[arm], &why) == 0;
     if (r->v.has_model[arm])
         resample(r, (int)arm, &facts);
+    if (r->v.has_model[arm])
+        run_scale_calibrate(r, arm);
     else
         tw_log(TW_LOG_DEBUG, "no model of the %s: %s", tw_arm_names[arm], why.text);
     return 0;
@@ -121,7 +124,8 @@ static int choose_peak(struct run *r, const char *csv, struct tw_err *err)
         return rc;
     }
     r->v.peak_assumed = true;
-    r->v.peak_per_s = PEAK_OF_CAPACITY * r->v.model[TW_BASELINE].capacity_per_s;
+    r->v.peak_per_s = PEAK_OF_CAPACITY * r->v.model[TW_BASELINE].capacity_per_s *
+                      run_scale_effective(r, TW_BASELINE);
     return 0;
 }
 
@@ -149,7 +153,7 @@ static int simulate(struct run *r, enum tw_arm arm, struct tw_arena *a,
     struct tw_predict_spec spec = {.model = &r->v.model[arm],
                                    .resampled = r->v.resampled[arm],
                                    .resampled_count = r->v.resampled_count[arm],
-                                   .profile = &r->v.profile,
+                                   .profile = run_scale_profile(r, a, arm),
                                    .engine = sim->plan.engine,
                                    .seed = sim->plan.seed,
                                    .checkpoint_s = r->v.limits[arm].checkpoint_s,
@@ -165,6 +169,7 @@ static int simulate(struct run *r, enum tw_arm arm, struct tw_arena *a,
         return 0;
     if (rc < 0)
         return rc;
+    run_scale_forecast(r, arm, f);
     f->engine_seconds = run_thread_cpu_s() - begun;
     f->acceleration = sim->plan.hours * 3600 / f->engine_seconds;
     r->v.has_forecast[arm] = true;

@@ -23,7 +23,7 @@ bool run_is_path(const struct run *r)
 
 bool run_needs(const struct run *r, enum run_role role)
 {
-    return role != RUN_JUDGE || !run_is_path(r);
+    return role != RUN_JUDGE || !(run_is_path(r) || run_is_scaling(r));
 }
 
 bool run_is_path_to_clients(const struct run *r)

@@ -44,17 +44,18 @@ static int64_t host_memory(void)
 static int open_twin(struct run *r, enum run_role role, struct tw_err *err)
 {
     struct run_member *m = &r->members[role];
+    enum tw_arm arm = role == RUN_BASELINE ? TW_BASELINE : TW_CANDIDATE;
     struct tw_twin_spec spec = {.id = r->id,
                                 .name = run_role_names[role],
-                                .arm = role == RUN_BASELINE ? TW_BASELINE : TW_CANDIDATE,
+                                .arm = arm,
                                 .kind = r->kind,
                                 .snapshot = &r->snapshot,
-                                .clone_root = tw_clone_root(m->clone),
+                                .clone_root = m->clone ? tw_clone_root(m->clone) : NULL,
                                 .plan = role == RUN_BASELINE ? NULL : &r->v.sim->plan,
                                 .uid = r->uid,
                                 .gid = r->gid,
-                                .memory_bytes = r->memory_bytes,
-                                .cpus = quota(r),
+                                .memory_bytes = run_scale_memory(r, arm, r->memory_bytes),
+                                .cpus = run_scale_quota(r, arm, quota(r)),
                                 .cpuset = r->all_cpus,
                                 .address =
                                     tw_priv_is_root(r->priv) ? RUN_TWIN_ADDRESS : NULL,
@@ -123,6 +124,7 @@ int run_sandbox(struct run *r, struct tw_err *err)
     int rc = 0;
 
     share_cores(r);
+    run_scale_begin(r);
     r->memory_bytes = r->snapshot.memory_bytes;
     if (r->memory_bytes <= 0 || r->memory_bytes > host_memory())
         r->memory_bytes = host_memory();
@@ -135,8 +137,8 @@ int run_sandbox(struct run *r, struct tw_err *err)
         note_missing(r);
     if (rc == 0)
         run_warm_begin(r);
-    r->v.sim->plan.twin_memory_bytes = r->memory_bytes;
-    r->v.sim->plan.twin_cpus = r->cpus;
+    r->v.sim->plan.twin_memory_bytes = run_scale_memory(r, TW_CANDIDATE, r->memory_bytes);
+    r->v.sim->plan.twin_cpus = run_scale_cores(r, TW_CANDIDATE);
     return rc;
 }
 
@@ -207,7 +209,7 @@ static int finish(struct run *r, enum run_role role, struct tw_err *err)
  * it on. */
 static int begin_third(struct run *r, struct tw_err *err)
 {
-    if (!run_is_live(r))
+    if (!run_is_live(r) && !run_is_scaling(r))
         return judge_begin(r, err);
     r->v.judged = (struct tw_judged){.baseline_started = true,
                                      .reloaded = true,
@@ -244,6 +246,8 @@ int run_start(struct run *r, struct tw_err *err)
         return tw_fail(err, -EIO,
                        "the unchanged service does not start in a twin on this host: %s",
                        words_of(r, RUN_BASELINE));
+    if (run_is_scaling(r))
+        run_scale_judge(r);
     if (!cand->started.ready)
         r->v.not_measured = "the service does not start with the change";
     if (r->kind->complete)
@@ -265,7 +269,7 @@ int run_judge(struct run *r, struct tw_err *err)
             r->v.judged.issues.list.count ? r->v.judged.issues.list.items[0].evidence
                                           : "it says nothing");
     run_add_issues(r, &r->v.judged.issues);
-    if (!r->members[RUN_CANDIDATE].started.ready && r->v.judged.restarted)
+    if (!r->members[RUN_CANDIDATE].started.ready && r->v.judged.restarted && !run_is_scaling(r))
         return tw_fail(
             err, -EIO,
             "the service starts with the change on its own files, but not with the "
@@ -310,6 +314,7 @@ void run_variant_done(struct run *r)
 {
     run_measuring_end(r);
     run_clear_end(r);
+    run_scale_done(r);
     run_peers_done(r);
     run_warm_end(r, false);
     (void)run_judge_join(r, NULL);

@@ -123,11 +123,12 @@ static int finish_init(struct native *n, pid_t pid, const struct native_plan *pl
     return r;
 }
 
-static void open_netns(struct native *n, pid_t pid)
+/* Beside another it enters that one's in its own time: until then it shows that of its parent. */
+static void open_netns(struct native *n, pid_t pid, int beside)
 {
     tw_auto_free char *path = tw_strf("/proc/%d/ns/net", (int)pid);
 
-    n->netns = open(path, O_RDONLY | O_CLOEXEC);
+    n->netns = beside >= 0 ? fcntl(beside, F_DUPFD_CLOEXEC, 3) : open(path, O_RDONLY | O_CLOEXEC);
 }
 
 static int make_init(struct native *n, const struct tw_sandbox_spec *spec,
@@ -169,7 +170,7 @@ static int make_init(struct native *n, const struct tw_sandbox_spec *spec,
     /* from here on the only other end is init's, and its death is seen */
     (void)close(tw_take_fd(&init_end));
     if (r == 0) {
-        open_netns(n, pid);
+        open_netns(n, pid, plan.netns);
         r = finish_init(n, pid, &plan, spec, err);
     }
     return r;

@@ -20,6 +20,9 @@ static const struct {
     [IMPACT_ACCESS] = {0.93, "the change is about who comes in, and every known client was tried with and "
                              "without it"},
     [IMPACT_EXACT] = {0.97, "every packet was considered, and the kernel loads both rule sets"},
+    [IMPACT_MODELLED] = {0.87,
+                         "one and few instances were measured, more of them are computed from "
+                         "the CPU that each request needs"},
     [IMPACT_DECIDED] = {0.90,
                         "measured in alternating pairs until it was certain enough"},
     [IMPACT_INCONCLUSIVE] = {0.60,
@@ -99,6 +102,8 @@ enum impact_evidence impact_evidence(const struct tw_impact_facts *f)
                : f->access_tried > 0 ? IMPACT_ACCESS
                : f->computed         ? IMPACT_ARITHMETIC
                                      : IMPACT_UNMEASURED;
+    if (f->modelled)
+        return IMPACT_MODELLED;
     return f->decided ? IMPACT_DECIDED : IMPACT_INCONCLUSIVE;
 }
 

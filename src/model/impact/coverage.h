@@ -14,6 +14,7 @@
     X(IMPACT_ARITHMETIC, 0, 0)                                                           \
     X(IMPACT_ACCESS, 0, 0)                                                               \
     X(IMPACT_EXACT, 0, 0)                                                                \
+    X(IMPACT_MODELLED, 0, 0)                                                             \
     X(IMPACT_DECIDED, 0, 0)                                                              \
     X(IMPACT_INCONCLUSIVE, 0, 0)                                                         \
     X(IMPACT_UNMEASURED, 0, 0)

@@ -58,6 +58,7 @@ enum impact_evidence {
     IMPACT_TRIED,        /* SQL run on a clone under load, and no plan of the load turned bad */
     IMPACT_ACCESS,       /* who comes in, each known client tried; nothing else changes */
     IMPACT_EXACT,        /* rules as sets of packets: all of them considered */
+    IMPACT_MODELLED,     /* sizes computed from one and few that were measured */
     IMPACT_DECIDED,      /* effects measured until certain */
     IMPACT_INCONCLUSIVE, /* measured, and the budget ended first */
     IMPACT_UNMEASURED,   /* nothing was measured */

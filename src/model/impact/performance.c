@@ -93,6 +93,17 @@ static void by_ratio(const struct tw_impact_facts *f, const struct row *row,
     e->tail_share = measured->tail_share;
 }
 
+/* What is overloaded today and then no more can only get faster, by as much as nobody can tell. */
+static void by_relief(const struct tw_impact_facts *f, const struct row *row,
+                      struct tw_effect *e)
+{
+    by_forecasts(f, row, e);
+    if (!isnan(e->before) || isnan(e->after) || row->higher_is_better)
+        return;
+    e->ratio = (struct tw_estimate){NAN, 0, 1, 0.9, 0, "today's peak is beyond what it serves"};
+    e->verdict = "better";
+}
+
 static struct tw_effect make_row(const struct impact *i, const struct row *row)
 {
     const struct tw_impact_facts *f = i->facts;
@@ -113,6 +124,8 @@ static struct tw_effect make_row(const struct impact *i, const struct row *row)
         by_overload(f, row, &e);
     else if (measured && measured->ratio.value > 0)
         by_ratio(f, row, measured, &e);
+    else if (impact_overloaded(f->forecast[TW_BASELINE]))
+        by_relief(f, row, &e);
     else
         by_forecasts(f, row, &e);
     return e;

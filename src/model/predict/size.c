@@ -10,8 +10,8 @@
 
 #define MOST_STATIONS 24
 #define MOST_JOBS     1024
-#define ROUNDS        12 /* of demand against load: each halves what is left, at least */
-#define DRAWS         64
+#define ROUNDS        8  /* of demand against load: each halves what is left, at least */
+#define DRAWS         40
 
 /* A part of a core is one server that much slower; several cores are as many servers. */
 static struct tw_sim_closed_station queue_of(const struct tw_size_station *s, double demand_s,

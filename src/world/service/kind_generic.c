@@ -6,6 +6,7 @@
 #include "tw/io.h"
 #include "tw/redact.h"
 
+#include <ctype.h>
 #include <limits.h>
 #include <math.h>
 #include <signal.h>
@@ -199,6 +200,74 @@ static void take_env(struct tw_arena *a, const struct found *f, struct tw_snapsh
     }
 }
 
+/* ---- whom it calls, as its words and its environment name them ---- */
+
+static void add_neighbour(struct tw_arena *a, struct tw_snapshot *s, const char *protocol,
+                          const char *host, const char *port)
+{
+    struct tw_neighbour n = {.protocol = protocol, .address = host, .port = atoi(port)};
+
+    if (n.port <= 0 || n.port > 65535 || !*host)
+        return;
+    if (tw_streq(host, "localhost") || strspn(host, "0123456789.") == strlen(host))
+        n.resolved = tw_streq(host, "localhost") ? "127.0.0.1" : host;
+    for (size_t i = 0; i < s->neighbours.count; i++)
+        if (s->neighbours.items[i].port == n.port &&
+            tw_streq(s->neighbours.items[i].address, host))
+            return;
+    TW_PUSH(a, &s->neighbours, n);
+}
+
+/* "postgresql://user:word@host:5432/shop": what stands between the last @ and the path. */
+static void url_in(struct tw_arena *a, struct tw_snapshot *s, const char *text)
+{
+    const char *mark = strstr(text, "://"), *from, *end, *at, *colon, *scheme;
+
+    if (!mark)
+        return;
+    for (scheme = mark; scheme > text && (isalnum((unsigned char)scheme[-1]) ||
+                                          strchr("+.-", scheme[-1]));)
+        scheme--;
+    from = mark + 3;
+    end = from + strcspn(from, "/?# \t");
+    at = memrchr(from, '@', (size_t)(end - from));
+    from = at ? at + 1 : from;
+    colon = memrchr(from, ':', (size_t)(end - from));
+    if (colon)
+        add_neighbour(a, s,
+                      tw_arena_strndup(a, scheme, (size_t)(mark - scheme)),
+                      tw_arena_strndup(a, from, (size_t)(colon - from)),
+                      tw_arena_strndup(a, colon + 1, (size_t)(end - colon - 1)));
+}
+
+/* "host=db port=5432 dbname=shop", as libpq takes it. */
+static void conninfo_in(struct tw_arena *a, struct tw_snapshot *s, const char *text)
+{
+    const char *host = strstr(text, "host="), *port = strstr(text, "port=");
+
+    if (!host || strchr(text, '/') == host + 5)
+        return;
+    host += strlen("host=");
+    add_neighbour(a, s, "postgresql", tw_arena_strndup(a, host, strcspn(host, " \t'")),
+                  port ? port + strlen("port=") : "5432");
+}
+
+static void take_neighbours(struct tw_arena *a, const struct found *f, struct tw_snapshot *s)
+{
+    const char *const *words =
+        f->has_process ? f->process.argv.items : f->unit.argv.items;
+    size_t n = f->has_process ? f->process.argv.count : f->unit.argv.count;
+    const char *const *env = f->has_process ? f->process.env.items : f->unit.env.items;
+    size_t m = f->has_process ? f->process.env.count : f->unit.env.count;
+
+    for (size_t i = 0; i < n + m; i++) {
+        const char *text = i < n ? words[i] : env[i - n];
+
+        url_in(a, s, text);
+        conninfo_in(a, s, text);
+    }
+}
+
 static int snapshot(struct tw_arena *a, const struct tw_target *t,
                     struct tw_snapshot *ret, struct tw_err *err)
 {
@@ -221,6 +290,7 @@ static int snapshot(struct tw_arena *a, const struct tw_target *t,
                       ret, err);
     take_words(a, &f, ret);
     take_env(a, &f, ret);
+    take_neighbours(a, &f, ret);
     if (t->config)
         take_file(a, ret, t->config);
     ret->program = f.has_process ? f.process.exe : f.unit.argv.items[0];
@@ -495,6 +565,64 @@ static int apply(struct tw_arena *a, const struct tw_access *x,
     return host_put_file(x->root, COMMAND, text, 0600, uid, gid, err);
 }
 
+/* ---- at another port ---- */
+
+static bool is_number_at(const char *text, const char *at, size_t len)
+{
+    bool before = at == text || !strchr("0123456789.", at[-1]);
+
+    return before && !strchr("0123456789.", at[len] ? at[len] : ' ');
+}
+
+/* The number wherever it stands alone, "--port=8080", "PORT=8080", "127.0.0.1:8080"; count grows. */
+static const char *with_number(struct tw_arena *a, const char *text, const char *from,
+                               const char *to, int *count)
+{
+    size_t len = strlen(from);
+    struct tw_buf b;
+    const char *out;
+
+    tw_buf_init(&b, (size_t)64 << 20);
+    for (const char *at; (at = strstr(text, from)); text = at + len) {
+        bool alone = is_number_at(text, at, len);
+
+        tw_buf_add(&b, text, (size_t)(at - text));
+        tw_buf_puts(&b, alone ? to : from);
+        *count += alone;
+    }
+    tw_buf_puts(&b, text);
+    out = tw_arena_strdup(a, tw_buf_text(&b));
+    tw_buf_done(&b);
+    return out;
+}
+
+static int move_port(struct tw_arena *a, const struct tw_access *x, int from, int to,
+                     struct tw_err *err)
+{
+    const char *was = tw_arena_printf(a, "%d", from), *is = tw_arena_printf(a, "%d", to);
+    const struct tw_snapshot *s = x->snapshot;
+    unsigned uid = 0, gid = 0;
+    int count = 0, r = host_owner(x, &uid, &gid, err);
+    const char *text;
+
+    if (r < 0)
+        return r;
+    text = with_number(a, host_text(a, x->root, COMMAND), was, is, &count);
+    r = host_put_file(x->root, COMMAND, text, 0600, uid, gid, err);
+    for (size_t i = 0; i < s->files.count && r == 0 && !count; i++) {
+        text = with_number(a, host_text(a, x->root, s->files.items[i].path), was, is, &count);
+        if (count)
+            r = host_put_file(x->root, s->files.items[i].path, text, s->files.items[i].mode, uid,
+                              gid, err);
+    }
+    if (r < 0 || count)
+        return r;
+    return tw_fail(err, -ENODATA,
+                   "port %d of '%s' stands neither in its command line nor in its environment or "
+                   "files, so a second one cannot stand beside it",
+                   from, s->target);
+}
+
 /* ---- judged ---- */
 
 /* Words that mean the same whoever says them: of the C library's errors. */
@@ -609,6 +737,7 @@ const struct tw_service_kind kind_generic = {
     .launch = launch,
     .ready = ready,
     .apply = apply,
+    .move_port = move_port,
     .tell_setting = tell_setting,
     .tell_effect = tell_effect,
     .judge_start = judge_start,

@@ -107,17 +107,23 @@ static int make_parents(const char *root, const char *path, unsigned uid, unsign
     return 0;
 }
 
-int host_put_file(const char *root, const char *path, const char *text, unsigned mode,
-                  unsigned uid, unsigned gid, struct tw_err *err)
+static int put_bytes(const char *root, const char *path, const char *text, size_t len,
+                     unsigned mode, unsigned uid, unsigned gid, struct tw_err *err)
 {
     tw_auto_free char *host = tw_strf("%s%s", root, path);
     int r = make_parents(root, path, uid, gid, err);
 
     if (r == 0)
-        r = tw_write_file(host, text, strlen(text), mode, err);
+        r = tw_write_file(host, text, len, mode, err);
     if (r == 0 && geteuid() == 0 && lchown(host, uid, gid) < 0)
         r = tw_fail_errno(err, errno, "chown '%s'", host);
     return r;
+}
+
+int host_put_file(const char *root, const char *path, const char *text, unsigned mode,
+                  unsigned uid, unsigned gid, struct tw_err *err)
+{
+    return put_bytes(root, path, text, strlen(text), mode, uid, gid, err);
 }
 
 int host_copy_file(const char *root, const char *path, unsigned uid, unsigned gid,
@@ -125,15 +131,15 @@ int host_copy_file(const char *root, const char *path, unsigned uid, unsigned gi
 {
     tw_auto_free char *text = NULL;
     struct stat st;
+    size_t len = 0;
     int r;
 
     if (stat(path, &st) < 0)
         return errno == ENOENT ? 0 : tw_fail_errno(err, errno, "'%s'", path);
-    r = tw_read_file(AT_FDCWD, path, FILE_MAX, &text, NULL, err);
+    r = tw_read_file(AT_FDCWD, path, FILE_MAX, &text, &len, err); /* a program is no text */
     /* In a clone all belongs to one user, who has to be able to read what the group could. */
     return r < 0 ? r
-                 : host_put_file(root, path, text, (st.st_mode & 07777) | 0400, uid, gid,
-                                 err);
+                 : put_bytes(root, path, text, len, (st.st_mode & 07777) | 0400, uid, gid, err);
 }
 
 int host_make_dir(const char *root, const char *path, const struct tw_snapshot *s,

@@ -43,6 +43,7 @@ const struct tw_service_kind kind_haproxy = {
     .launch = haproxy_launch,
     .ready = haproxy_ready,
     .apply = haproxy_apply,
+    .spread = haproxy_spread,
     .tell_setting = tell_setting,
     .tell_effect = tell_effect,
     .judge_start = haproxy_judge_start,

@@ -114,4 +114,11 @@ void haproxy_judge_log(struct tw_arena *a, const struct tw_access *access, size_
 void haproxy_judge_certificates(struct tw_arena *a, const struct tw_access *access,
                                 struct tw_certificates *ret);
 
+/* See struct tw_service_kind; the text alone: n 0 only counts. */
+bool haproxy_spread(struct tw_arena *a, const struct tw_snapshot *s, const struct tw_access *x, int port,
+                const int *ports, size_t n, int *ret_today, const char **ret_path,
+                const char **ret_text);
+const char *haproxy_spread_text(struct tw_arena *a, const char *text, int port, const int *ports,
+                            size_t n, int *ret_today);
+
 #endif

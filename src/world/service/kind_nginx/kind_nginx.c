@@ -45,6 +45,7 @@ const struct tw_service_kind kind_nginx = {
     .launch = nginx_launch,
     .ready = nginx_ready,
     .apply = nginx_apply,
+    .spread = nginx_spread,
     .tell_setting = tell_setting,
     .tell_effect = tell_effect,
     .judge_start = nginx_judge_start,
