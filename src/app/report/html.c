@@ -493,6 +493,11 @@ static void body(struct tw_buf *b, const struct report_view *v)
     facts_section(b, "The plan", &v->plan);
     findings(b, v);
     schema(b, v);
+    if (v->scale.list.count) {
+        open_section(b, "What each size carries");
+        facts(b, &v->scale);
+        tw_buf_puts(b, "</section>\n");
+    }
     metrics(b, v->a, "Before and after", v->performance.items, v->performance.count);
     the_day(b, v);
     statements(b, v);

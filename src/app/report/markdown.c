@@ -249,6 +249,8 @@ int report_write_markdown(const struct tw_simulation *s,
     facts(out, "The plan", &v->plan);
     issues(out, v);
     schema(out, v);
+    if (v->scale.list.count)
+        facts(out, "What each size carries", &v->scale);
     metrics(out, "Before and after", v->performance.items, v->performance.count);
     metrics(out, "Resources", v->resources.items, v->resources.count);
     statements(out, v);

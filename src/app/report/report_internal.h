@@ -105,6 +105,7 @@ struct report_view {
     TW_ARRAY(struct report_ddl) ddl;              /* of a schema change, in its order */
     TW_ARRAY(struct report_ddl) safer_ddl;        /* the same, as tried in a safer form */
     struct report_facts ddl_beside;               /* beside open transactions; what was left */
+    struct report_facts scale;                    /* what each size carries */
     struct report_texts safer_forms;
     struct report_day day;
     struct report_facts apply, bottleneck, experience, confidence, measured, cost;
@@ -140,6 +141,7 @@ void report_fact(struct tw_arena *a, struct report_facts *facts, const char *lab
 void report_view_facts(struct report_view *v);
 void report_view_schema(struct report_view *v);
 void report_view_deployment(struct report_view *v);
+void report_view_scale(struct report_view *v);
 void report_view_day(struct report_view *v);
 void report_view_checks(struct report_view *v);
 /* Escapes for XML and HTML text and attributes. */

@@ -658,6 +658,9 @@ static void write_sheet(struct sheet *s, const struct report_view *v)
     titled_facts(s, "The plan", &v->plan);
     issues(s, v);
     schema(s, v);
+    if (v->scale.list.count)
+        heading(s, "What each size carries");
+    facts(s, &v->scale);
     figures(s, v);
     statements(s, v);
     the_day(s, v);

@@ -518,6 +518,7 @@ struct report_view *report_view_new(const struct tw_simulation *s)
     report_view_facts(v);
     report_view_schema(v);
     report_view_deployment(v);
+    report_view_scale(v);
     report_view_checks(v);
     return v;
 }
