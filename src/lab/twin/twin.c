@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <math.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,6 +14,7 @@
 #define POLL_NS    (2 * TW_MSEC_NS)
 #define CONNECT_NS (5 * TW_SEC_NS)
 #define KILL_NS    (2 * TW_SEC_NS)
+#define STILLBORN  (127 << 8) /* as a shell tells it */
 
 /* A file that the service logs to. */
 struct source {
@@ -33,6 +35,7 @@ struct tw_twin {
     TW_ARRAY(struct source) sources;
     char *asked;             /* owned */
     int handle;              /* of the running service; -1: none */
+    bool stillborn;          /* its program could not even be started; its log says why */
     struct tw_launch launch; /* of what runs */
     int64_t started_ns;
     size_t log_from;
@@ -285,6 +288,7 @@ static int run_launch(struct tw_twin *t, const struct tw_launch *launch, int out
 int tw_twin_start_begin(struct tw_twin *t, enum tw_start_mode mode, struct tw_err *err)
 {
     tw_auto_close int log = open_log(t->log_path, O_APPEND, err);
+    struct tw_err why = {0};
     int r;
 
     if (log < 0)
@@ -294,9 +298,19 @@ int tw_twin_start_begin(struct tw_twin *t, enum tw_start_mode mode, struct tw_er
     if (r < 0)
         return r;
     t->started_ns = tw_now_ns();
-    r = run_launch(t, &t->launch, log, log, &t->handle, err);
-    if (r < 0) {
+    t->stillborn = false;
+    r = run_launch(t, &t->launch, log, log, &t->handle, &why);
+    if (r < 0)
         t->handle = -1;
+    /* a program that is not there is the service's fault, not ours: it is told as its death would be */
+    if (r == -ENOENT || r == -EACCES || r == -ENOEXEC) {
+        t->stillborn = true;
+        (void)!dprintf(log, "%s\n", why.text);
+        return 0;
+    }
+    if (r < 0) {
+        if (err)
+            *err = why;
         return tw_wrap(err, r, "starting the service");
     }
     tw_step("twin.service.started");
@@ -316,6 +330,11 @@ int tw_twin_start_finish(struct tw_twin *t, int64_t deadline_ns, struct tw_start
 {
     struct tw_started s = {.log_from = t->log_from};
 
+    if (t->stillborn) {
+        s.wait_status = STILLBORN;
+        *ret = s;
+        return 0;
+    }
     if (t->handle < 0)
         return tw_fail(err, -ECHILD, "the service was not started");
     while (!s.ready && !s.timed_out) {
