@@ -15,6 +15,10 @@ struct tw_policy_rule {
 /* Overrides for one kind of request; NULL fits every one. */
 struct tw_policy_case {
     const char *tier, *type, *risk_level;
+    const char *settings;  /* every setting changed is among these: "log_*, cluster_name"; and nothing else */
+    const char *simulation; /* "required" or "exempt"; NULL: says nothing of it */
+    const char *because;
+    const char *approvers; /* roles: "approver, admin" */
     TW_ARRAY(struct {
         int field; /* row of the table in policy.c */
         double value;
@@ -43,6 +47,14 @@ int tw_policy_load(struct tw_arena *a, const char *path, struct tw_policy *ret,
  * high). */
 void tw_policy_narrow(struct tw_policy *p, enum tw_tier tier, const char *type,
                       const char *risk_level);
+/* Whether it has to be simulated at all, and who may approve it: the last case that fits and says so. */
+struct tw_requirement {
+    bool simulation;
+    const char *because;   /* a sentence */
+    const char *approvers; /* roles between commas */
+};
+struct tw_requirement tw_policy_require(const struct tw_policy *p, enum tw_tier tier,
+                                        const struct tw_request *request);
 /* Decides, and brings impact->risk_score, risk_level and risk_parts to agree with the verdict: below
  * 50 proceed, 50..79 review, 80..100 block. impact->performance, issues, failures, statements and
  * confidence are read; measured->pairs 0 means that nothing was measured. */

@@ -103,8 +103,8 @@ Test(decide_policy, the_risk_level_sets_the_depth_and_the_tier_sets_the_risk_lev
         const char *risk_level;
         double budget_s;
     } rows[] = {
-        {TW_TIER_DEV, NULL, 1.5},       {TW_TIER_STAGING, NULL, 5},
-        {TW_TIER_PRODUCTION, NULL, 8},  {TW_TIER_DEV, "critical", 12},
+        {TW_TIER_DEV, NULL, 1.5},         {TW_TIER_STAGING, NULL, 5},
+        {TW_TIER_PRODUCTION, NULL, 8},    {TW_TIER_DEV, "critical", 12},
         {TW_TIER_PRODUCTION, "low", 1.5},
     };
 
@@ -115,5 +115,77 @@ Test(decide_policy, the_risk_level_sets_the_depth_and_the_tier_sets_the_risk_lev
         cr_assert(tw_policy_load(a, NULL, &p, NULL) == 0);
         tw_policy_narrow(&p, rows[i].tier, "config_change", rows[i].risk_level);
         cr_expect(p.budget_s == rows[i].budget_s, "row %zu: %g", i, p.budget_s);
+    }
+}
+
+static struct tw_requirement required(const char *text, enum tw_tier tier,
+                                      const char *change)
+{
+    tw_auto(tw_arena) *a = tw_arena_new();
+    json_auto_t *json = json_loads(change, 0, NULL);
+    static char because[256], approvers[64];
+    struct tw_request request;
+    struct tw_requirement got;
+    struct tw_policy p;
+    struct tw_err err = {0};
+
+    cr_assert(load_text(a, text, &p, &err) == 0, "%s", err.text);
+    cr_assert(tw_request_from_json(a, json, &request, &err) == 0, "%s", err.text);
+    got = tw_policy_require(&p, tier, &request);
+    (void)snprintf(because, sizeof(because), "%s", got.because);
+    (void)snprintf(approvers, sizeof(approvers), "%s", got.approvers);
+    got.because = because;
+    got.approvers = approvers;
+    return got;
+}
+
+static const char exempting[] =
+    "cases:\n"
+    "  - {type: config_change, settings: \"log_*, cluster_name\", simulation: exempt, "
+    "because: logging}\n"
+    "  - {tier: production, simulation: required, approvers: admin}\n";
+#define CHANGE(settings)                                                                 \
+    "{\"type\": \"config_change\", \"target\": \"pg\", \"change\": " settings "}"
+
+Test(decide_policy, only_what_is_all_listed_is_exempt)
+{
+    struct tw_requirement got =
+        required(exempting, TW_TIER_DEV, CHANGE("{\"log_duration\": \"on\"}"));
+
+    cr_expect_not(got.simulation);
+    cr_expect_str_eq(got.because, "logging");
+    cr_expect(
+        required(exempting, TW_TIER_DEV, CHANGE("{\"work_mem\": \"8MB\"}")).simulation);
+    cr_expect(required(exempting, TW_TIER_DEV,
+                       CHANGE("{\"log_duration\": \"on\", \"work_mem\": \"8MB\"}"))
+                  .simulation);
+    cr_expect(required(exempting, TW_TIER_DEV, CHANGE("{\"cluster_names\": \"x\"}"))
+                  .simulation);
+}
+
+Test(decide_policy, the_last_case_that_says_so_holds_and_names_who_approves)
+{
+    struct tw_requirement got =
+        required(exempting, TW_TIER_PRODUCTION, CHANGE("{\"log_duration\": \"on\"}"));
+
+    cr_expect(got.simulation);
+    cr_expect_str_eq(got.approvers, "admin");
+    cr_expect_str_eq(
+        required("name: x\n", TW_TIER_DEV, CHANGE("{\"a\": \"b\"}")).approvers,
+        "approver, admin");
+}
+
+Test(decide_policy, an_exemption_says_why_and_is_no_override)
+{
+    static const char *const bad[] = {
+        "cases:\n  - {tier: dev, simulation: exempt}\n",
+        "cases:\n  - {tier: dev, simulation: never, because: x}\n",
+        "cases:\n  - {settings: log_*, margins: {p95: 10 %}}\n"};
+
+    for (size_t i = 0; i < TW_COUNT_OF(bad); i++) {
+        tw_auto(tw_arena) *a = tw_arena_new();
+        struct tw_policy p;
+
+        cr_expect_eq(load_text(a, bad[i], &p, NULL), -EINVAL, "%s", bad[i]);
     }
 }

@@ -170,12 +170,29 @@ static int read_pem(const char *path, char **ret, struct tw_err *err)
     return path ? tw_read_file(AT_FDCWD, path, 1 << 20, ret, NULL, err) : 0;
 }
 
+/* Roles are words of gate, which the policy's reader does not know. */
+static int check_approvers(const struct tw_policy *p, struct tw_err *err)
+{
+    for (size_t i = 0; i < p->cases.count; i++) {
+        const char *list = p->cases.items[i].approvers;
+        tw_auto_free char *plain = list ? api_without_blanks(list) : NULL;
+        unsigned roles;
+        int r = plain ? tw_gate_roles_parse(plain, &roles, err) : 0;
+
+        if (r < 0)
+            return tw_wrap(err, r, "policy '%s', approvers of case %zu", p->origin, i + 1);
+    }
+    return 0;
+}
+
 static int read_config(struct tw_api *api, struct tw_err *err)
 {
     const struct tw_api_options *o = api->o;
     unsigned roles = 0;
     int r = tw_policy_load(api->arena, o->policy_path, &api->policy, err);
 
+    if (r == 0)
+        r = check_approvers(&api->policy, err);
     if (r == 0 && !tw_streq(o->anonymous, "none"))
         r = tw_gate_roles_parse(o->anonymous, &roles, err);
     if (r == 0 && (roles & ~((1u << TW_VIEWER) | (1u << TW_OPERATOR))))

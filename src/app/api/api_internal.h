@@ -193,6 +193,9 @@ void api_follow_ended(struct tw_api *api, const struct tw_job_end *end);
 json_t *api_follow_state(struct tw_api *api, const char *environment, const char *target);
 void api_follow_done(struct tw_api *api);
 
+/* ---- gate.c ---- */
+char *api_without_blanks(const char *list); /* "a, b" -> "a,b"; owned */
+
 /* ---- stream.c ---- */
 void api_stream_event(struct tw_api *api, const struct tw_job *job, const json_t *event);
 /* The state of a body as a message: created, queued, final. */

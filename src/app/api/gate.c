@@ -5,6 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+char *api_without_blanks(const char *list)
+{
+    char *plain = strdup(list), *to = plain;
+
+    for (const char *from = list; *from; from++)
+        if (*from != ' ')
+            *to++ = *from;
+    *to = '\0';
+    return plain;
+}
+
 /* ---- approvals ---- */
 
 static json_t *approval_to_json(struct tw_arena *a, struct tw_store_approval *p)
@@ -76,13 +87,44 @@ int api_approval_get(struct api_call *c, struct tw_err *err)
     return r;
 }
 
+/* Of those who may approve at all, the policy may let only some approve this one. */
+static int check_approver(struct api_call *c, const struct tw_store_approval *p,
+                          const char *body, struct tw_err *err)
+{
+    struct tw_simulation *sim = NULL;
+    struct tw_requirement need;
+    tw_auto_free char *plain = NULL;
+    unsigned roles = 0;
+    int r = tw_simulation_from_json(body, &sim, err);
+
+    if (r == 0) {
+        need = tw_policy_require(&c->api->policy, sim->target.tier, &sim->request);
+        plain = api_without_blanks(need.approvers);
+        r = tw_gate_roles_parse(plain, &roles, err);
+        if (r == 0 && !(roles & c->actor.roles))
+            r = tw_fail(
+                err, -EACCES,
+                "the policy lets only the role %s approve a change of '%s' in '%s'",
+                need.approvers, p->target, p->environment);
+    }
+    tw_simulation_free(sim);
+    return r;
+}
+
 static int decide_work(struct api_call *c, struct tw_store *s, struct tw_err *err)
 {
     struct tw_store_approval *p = c->data;
     bool approve = tw_streq(api_text(c, "decision"), "approve");
-    int r = tw_gate_approval_decide(s, c->arena, c->id, approve, &c->actor,
-                                    api_text(c, "plan_sha256"), api_text(c, "comment"), p,
-                                    err);
+    struct tw_store_simulation row = {0};
+    int r = tw_store_find(s, c->arena, p->simulation, &row, err);
+
+    if (r == 0)
+        r = check_approver(c, p, row.body, err);
+    if (r < 0)
+        return r;
+    r = tw_gate_approval_decide(s, c->arena, c->id, approve, &c->actor,
+                                api_text(c, "plan_sha256"), api_text(c, "comment"), p,
+                                err);
 
     if (r < 0)
         return r;
@@ -203,6 +245,21 @@ int api_policy_list(struct api_call *c, struct tw_err *err)
     return 0;
 }
 
+/* "approver, admin" */
+static json_t *words_of(const char *list)
+{
+    json_t *words = json_array();
+    size_t n;
+
+    for (; *list; list += n) {
+        list += strspn(list, ", ");
+        n = strcspn(list, ", ");
+        if (n)
+            (void)json_array_append_new(words, json_stringn(list, n));
+    }
+    return words;
+}
+
 /* Which simulation, how deep, and who approves: from the policy alone. */
 int api_policy_check(struct api_call *c, struct tw_err *err)
 {
@@ -210,23 +267,24 @@ int api_policy_check(struct api_call *c, struct tw_err *err)
     struct tw_policy p = c->api->policy;
     struct tw_request request;
     struct tw_target target;
+    struct tw_requirement need;
     const char *level;
     int r = api_read_request(c, c->arena, &request, &target, err);
 
     if (r < 0)
         return r;
+    need = tw_policy_require(&p, target.tier, &request);
     tw_policy_narrow(&p, target.tier, request.type, request.risk_level);
     level = request.risk_level ? request.risk_level : levels[target.tier];
     api_answer_json(
         c, 200,
-        json_pack(
-            "{s:b, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:{s:s, s:[s,s], s:s, s:f}, s:n}",
-            "simulation_required", 1, "why",
-            "no policy exempts a change from being simulated", "environment",
-            target.environment, "target", target.name, "tier", tw_tier_names[target.tier],
-            "type", request.type, "risk_level", level, "policy", policy_to_json(&p),
-            "approval", "needed_for", "review", "roles", "approver", "admin", "not_by",
-            c->actor.person, "expires_hours", c->api->o->approval_hours, "error"));
+        json_pack("{s:b, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:{s:s, s:o, s:s, s:f}, s:n}",
+                  "simulation_required", need.simulation, "why", need.because,
+                  "environment", target.environment, "target", target.name, "tier",
+                  tw_tier_names[target.tier], "type", request.type, "risk_level", level,
+                  "policy", policy_to_json(&p), "approval", "needed_for", "review",
+                  "roles", words_of(need.approvers), "not_by", c->actor.person,
+                  "expires_hours", c->api->o->approval_hours, "error"));
     return 0;
 }
 

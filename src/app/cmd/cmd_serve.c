@@ -76,6 +76,7 @@ struct serving {
 };
 
 #define MOST_THREADS 512
+#define REACH_NS     (10 * TW_SEC_NS)
 
 static bool is_low(const char *listen)
 {
@@ -120,6 +121,21 @@ static void on_lost(void *arg)
     (void)kill(getpid(), SIGTERM);
 }
 
+/* Both may have been started at once, or the helper is just coming back. */
+static int reach_helper(const char *path, struct tw_helper **ret, struct tw_err *err)
+{
+    int64_t until = tw_now_ns() + REACH_NS;
+    int r;
+
+    do {
+        r = tw_helper_connect(path, ret, err);
+        if (r == 0 || (r != -ECONNREFUSED && r != -ENOENT && r != -ECONNRESET))
+            return r;
+        tw_sleep_ns(50 * TW_MSEC_NS);
+    } while (tw_now_ns() < until);
+    return r;
+}
+
 /* One that runs already (two units), or else one of our own. */
 static int open_helper(struct cmd_config *c, struct tw_err *err)
 {
@@ -130,7 +146,7 @@ static int open_helper(struct cmd_config *c, struct tw_err *err)
 
     c->api.reconnect = c->helper_socket;
     return c->helper_socket
-               ? tw_helper_connect(c->helper_socket, &c->api.helper, err)
+               ? reach_helper(c->helper_socket, &c->api.helper, err)
                : tw_helper_start("/proc/self/exe", argv, &c->api.helper, err);
 }
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -53,6 +54,9 @@ static void reap_main(const char *state_dir)
     static const int64_t waits[] = {0, 200, 500, 1000, 2000};
     int removed;
 
+    /* neither the lock nor the socket lives on in it, and the next helper clears up itself */
+    (void)close_range(3, ~0U, 0);
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     for (size_t i = 0; i < TW_COUNT_OF(waits); i++) {
         tw_sleep_ns(waits[i] * TW_MSEC_NS);
         (void)tw_priv_reap(state_dir, &removed, NULL);

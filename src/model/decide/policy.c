@@ -40,8 +40,10 @@ static const struct field {
 /* What may stand in the file besides: containers and texts. */
 static const char *const other_paths[] = {"/name",    "/summary", "/margins", "/schema",
                                           "/measure", "/rules",   "/cases"};
-static const char *const case_words[] = {"/tier", "/type", "/risk_level", "/margins",
-                                         "/schema", "/measure"};
+static const char *const case_words[] = {
+    "/tier",    "/type",      "/risk_level", "/settings", "/simulation",
+    "/because", "/approvers", "/margins",    "/schema",   "/measure"};
+static const char *const simulation_words[] = {"required", "exempt"};
 static const char *const rule_words[] = {"/code", "/at_least"};
 static const char *const risk_levels[] = {"low", "medium", "high", "critical"};
 
@@ -167,6 +169,14 @@ static int read_case_word(const struct reading *rd, entry_t *e, struct tw_policy
          "expected a change type"},
         {"/risk_level", offsetof(struct tw_policy_case, risk_level), risk_levels,
          TW_COUNT_OF(risk_levels), "expected 'low', 'medium', 'high' or 'critical'"},
+        {"/settings", offsetof(struct tw_policy_case, settings), NULL, 0,
+         "expected names between commas, which may end in '*'"},
+        {"/simulation", offsetof(struct tw_policy_case, simulation), simulation_words,
+         TW_COUNT_OF(simulation_words), "expected 'required' or 'exempt'"},
+        {"/because", offsetof(struct tw_policy_case, because), NULL, 0,
+         "expected a sentence"},
+        {"/approvers", offsetof(struct tw_policy_case, approvers), NULL, 0,
+         "expected roles between commas: 'approver, admin'"},
     };
 
     for (size_t i = 0; i < TW_COUNT_OF(rows); i++) {
@@ -242,6 +252,23 @@ static int read_entry(const struct reading *rd, entry_t *e)
     return 0;
 }
 
+/* An exemption says why; a case by settings is about being simulated and approved alone, since the
+ * figures are those of a request as a whole. */
+static int check_case(const struct reading *rd, const struct tw_policy_case *c, size_t i)
+{
+    if (tw_streq(c->simulation, "exempt") && !c->because)
+        return tw_fail(rd->err, -EINVAL,
+                       "%s: case %zu exempts from simulation; say why in 'because'",
+                       rd->origin, i + 1);
+    if (c->settings && c->set.count)
+        return tw_fail(
+            rd->err, -EINVAL,
+            "%s: case %zu is chosen by 'settings', which go with 'simulation' and "
+            "'approvers' only",
+            rd->origin, i + 1);
+    return 0;
+}
+
 static int read_policy(const struct reading *rd, const char *text)
 {
     struct tw_yaml yaml = {0};
@@ -252,6 +279,8 @@ static int read_policy(const struct reading *rd, const char *text)
     for (size_t i = 0; r == 0 && i < rd->policy->rules.count; i++)
         if (!rd->policy->rules.items[i].code)
             r = tw_fail(rd->err, -EINVAL, "%s: rule %zu has no code", rd->origin, i + 1);
+    for (size_t i = 0; r == 0 && i < rd->policy->cases.count; i++)
+        r = check_case(rd, &rd->policy->cases.items[i], i);
     return r;
 }
 
@@ -294,18 +323,73 @@ static bool fits(const char *wanted, const char *found)
     return !wanted || tw_streq(wanted, found);
 }
 
-void tw_policy_narrow(struct tw_policy *p, enum tw_tier tier, const char *type,
-                      const char *risk_level)
+static bool fits_place(const struct tw_policy_case *c, enum tw_tier tier,
+                       const char *type, const char *risk_level)
 {
     static const char *const by_tier[TW_TIER_COUNT] = {"low", "medium", "high"};
 
-    if (!risk_level)
-        risk_level = by_tier[tier];
+    return fits(c->tier, tw_tier_names[tier]) && fits(c->type, type) &&
+           fits(c->risk_level, risk_level ? risk_level : by_tier[tier]);
+}
+
+/* "log_*, cluster_name" */
+static bool is_listed(const char *list, const char *name)
+{
+    size_t n;
+
+    for (; *list; list += n) {
+        list += strspn(list, ", ");
+        n = strcspn(list, ", ");
+        if (n && (list[n - 1] == '*' ? strncmp(list, name, n - 1) == 0
+                                     : strlen(name) == n && strncmp(list, name, n) == 0))
+            return true;
+    }
+    return false;
+}
+
+/* Nothing but settings, and each of them listed: what is not known to be harmless is not. */
+static bool fits_settings(const struct tw_policy_case *c, const struct tw_request *r)
+{
+    if (!c->settings)
+        return true;
+    if (!r->settings.count || r->files.count || r->sql.count)
+        return false;
+    for (size_t i = 0; i < r->settings.count; i++)
+        if (!is_listed(c->settings, r->settings.items[i].name))
+            return false;
+    return true;
+}
+
+struct tw_requirement tw_policy_require(const struct tw_policy *p, enum tw_tier tier,
+                                        const struct tw_request *request)
+{
+    struct tw_requirement ret = {.simulation = true,
+                                 .because = "no policy exempts it from being simulated",
+                                 .approvers = "approver, admin"};
+
     for (size_t i = 0; i < p->cases.count; i++) {
         const struct tw_policy_case *c = &p->cases.items[i];
 
-        if (!fits(c->tier, tw_tier_names[tier]) || !fits(c->type, type) ||
-            !fits(c->risk_level, risk_level))
+        if (!fits_place(c, tier, request->type, request->risk_level) ||
+            !fits_settings(c, request))
+            continue;
+        if (c->approvers)
+            ret.approvers = c->approvers;
+        if (!c->simulation)
+            continue;
+        ret.simulation = tw_streq(c->simulation, "required");
+        ret.because = c->because ? c->because : "the policy requires it";
+    }
+    return ret;
+}
+
+void tw_policy_narrow(struct tw_policy *p, enum tw_tier tier, const char *type,
+                      const char *risk_level)
+{
+    for (size_t i = 0; i < p->cases.count; i++) {
+        const struct tw_policy_case *c = &p->cases.items[i];
+
+        if (!fits_place(c, tier, type, risk_level))
             continue;
         for (size_t k = 0; k < c->set.count; k++)
             set_field(p, &fields[c->set.items[k].field], c->set.items[k].value);
