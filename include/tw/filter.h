@@ -41,6 +41,17 @@ struct tw_filter_commands {
 int tw_filter_edit(struct tw_filter_box *b, struct tw_arena *a, const char *action, const json_t *keys,
                    struct tw_filter_commands *ret, struct tw_err *err);
 
+/* What the kernel tracks where the caller stands: each connection as its first packet was sent. -EPERM: not
+ * root. */
+struct tw_filter_connection {
+    int proto, port;       /* of its destination; 0: the protocol has none */
+    const char *from, *to; /* addresses */
+};
+struct tw_filter_connections {
+    TW_ARRAY(struct tw_filter_connection) list;
+};
+int tw_filter_tracked(struct tw_arena *a, size_t most, struct tw_filter_connections *ret, struct tw_err *err);
+
 /* ---- packets ---- */
 
 struct tw_filter_probe {

@@ -3,12 +3,10 @@
 #include "run_rules.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
-#define CONNECTIONS_MAX 512
+#define CONNECTIONS_MAX 4096
 #define LINES_MAX       10
 
 /* ---- the packet that begins a connection ---- */
@@ -128,22 +126,6 @@ static size_t lost_listeners(struct run *r, struct tw_buf *lines)
 
 /* ---- tracked connections ---- */
 
-static const char *word_after(const char *line, const char *key, char *ret, size_t size)
-{
-    const char *at = strstr(line, key);
-    size_t len;
-
-    if (!at)
-        return NULL;
-    at += strlen(key);
-    len = strcspn(at, " \n");
-    if (len >= size)
-        return NULL;
-    memcpy(ret, at, len);
-    ret[len] = '\0';
-    return ret;
-}
-
 static bool is_own(const struct run *r, const char *address)
 {
     for (size_t i = 0; i < r->snapshot.settings.count; i++) {
@@ -155,37 +137,41 @@ static bool is_own(const struct run *r, const char *address)
     return false;
 }
 
-/* Would a connection as tracked in this line be refused when it is made again? */
-static bool lost_connection(struct run *r, const char *line, struct tw_flow_packet *p)
+/* Would it be refused when it is made again? */
+static bool lost_connection(struct run *r, const struct tw_filter_connection *c, struct tw_flow_packet *p)
 {
-    char from[64], to[64], port[8];
-    int proto = strstr(line, " tcp ") ? 6 : strstr(line, " udp ") ? 17 : 0;
-    int64_t number;
-
-    if (!proto || !word_after(line, " src=", from, sizeof from) || !word_after(line, " dst=", to, sizeof to) ||
-        !word_after(line, " dport=", port, sizeof port) || tw_parse_int64(port, &number, NULL) < 0 ||
-        !is_own(r, to) || rules_is_loopback(to) || !begin(p, proto, from, to, (int)number))
+    if ((c->proto != 6 && c->proto != 17) || !is_own(r, c->to) || rules_is_loopback(c->to) ||
+        !begin(p, c->proto, c->from, c->to, c->port))
         return false;
-    set_interface(r, p, to);
+    set_interface(r, p, c->to);
     return is_lost(r->v.rules, p);
 }
 
-/* The kernel shows its table only where it was built to; elsewhere nothing is known of connections. */
+static bool was_told(const struct tw_filter_connections *all, size_t at)
+{
+    const struct tw_filter_connection *c = &all->list.items[at];
+
+    for (size_t i = 0; i < at; i++)
+        if (all->list.items[i].proto == c->proto && all->list.items[i].port == c->port &&
+            tw_streq(all->list.items[i].from, c->from) && tw_streq(all->list.items[i].to, c->to))
+            return true;
+    return false;
+}
+
+/* Where the kernel tracks nothing, or we may not ask, nothing is known of connections. */
 static size_t lost_connections(struct run *r, struct tw_buf *lines)
 {
-    tw_auto_free char *text = NULL;
-    size_t n = 0, seen = 0;
-    char *save = NULL;
+    struct tw_filter_connections all;
+    struct tw_arena *a = r->v.sim->arena;
+    size_t n = 0;
 
-    if (tw_read_file(AT_FDCWD, "/proc/net/nf_conntrack", 4 << 20, &text, NULL, NULL) < 0)
+    if (tw_filter_tracked(a, CONNECTIONS_MAX, &all, NULL) < 0)
         return 0;
-    for (char *line = strtok_r(text, "\n", &save); line && seen < CONNECTIONS_MAX;
-         line = strtok_r(NULL, "\n", &save), seen++) {
+    for (size_t i = 0; i < all.list.count; i++) {
         struct tw_flow_packet p;
 
-        if (lost_connection(r, line, &p) && n++ < LINES_MAX)
-            tw_buf_printf(lines, "%sin use now: %s", lines->len ? "\n" : "",
-                          tw_flow_packet_text(r->v.sim->arena, &p));
+        if (lost_connection(r, &all.list.items[i], &p) && !was_told(&all, i) && n++ < LINES_MAX)
+            tw_buf_printf(lines, "%sin use now: %s", lines->len ? "\n" : "", tw_flow_packet_text(a, &p));
     }
     return n;
 }
