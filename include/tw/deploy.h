@@ -44,7 +44,8 @@ double tw_instance_start_s(const struct tw_instance *i); /* NaN: it does not ans
 int tw_instance_exit(const struct tw_instance *i);       /* as in tw_stopped; -1: it runs */
 double tw_instance_memory(struct tw_instance *i);        /* bytes of its own; NaN */
 int64_t tw_instance_log_bytes(const struct tw_instance *i);
-const char *tw_instance_log_tail(struct tw_instance *i, struct tw_arena *a, size_t most);
+/* What it printed; of more than most bytes the begin and the end. */
+const char *tw_instance_log_ends(struct tw_instance *i, struct tw_arena *a, size_t most);
 const struct tw_site *tw_instance_site(const struct tw_instance *i);
 struct tw_sandbox *tw_instance_box(struct tw_instance *i);
 

@@ -78,7 +78,7 @@ int64_t tw_share_requests(double share, double probability);
 
 /* ---- times ---- */
 
-/* Quantile q of new over that of old, paired by index (one request each at about the same time);
+/* Quantile q of new over that of both runs of old, paired by index (one request each at about the same time);
  * 90 %. noise: |log| of old over again. NaN where there are fewer than 20. */
 struct tw_estimate tw_version_ratio(const double *old, const double *again, const double *now, size_t n,
                                     double q, uint64_t seed, double *ret_noise);

@@ -310,8 +310,9 @@ static void misbehave(struct answer *a)
     if (bugs[LATENCY])
         usleep((useconds_t)(bugs[LATENCY] * 1000));
     if (bugs[LEAK]) {
-        char *kept = malloc((size_t)bugs[LEAK]);
+        static char *volatile kept; /* seen from outside, or the compiler leaves it out */
 
+        kept = malloc((size_t)bugs[LEAK]);
         if (kept)
             memset(kept, 1, (size_t)bugs[LEAK]);
     }

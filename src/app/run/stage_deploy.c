@@ -553,7 +553,7 @@ static void *begin_neighbour(void *arg)
         b->result = tw_instance_start(*to, &b->err);
     if (b->result == 0 && !tw_instance_wait(*to, tw_now_ns() + (int64_t)(START_S * 1e9)))
         b->result = tw_fail(&b->err, -ENOEXEC, "the clone of '%s' does not serve: %s",
-                            b->n->of.name, tw_instance_log_tail(*to, b->d->a, 300));
+                            b->n->of.name, tw_instance_log_ends(*to, a, 300));
     return NULL;
 }
 
@@ -751,7 +751,7 @@ static void fill_experiment(struct deployment *d, struct tw_deploy_spec *s)
     s->start_s = START_S;
     s->stop_s = STOP_S;
     s->seconds_least = ASK_LEAST_S;
-    s->seconds_most = ASK_MOST_S;
+    s->seconds_most = fmax(ASK_MOST_S, r->v.sim->plan.most_s);
     s->memory_limit_bytes = (double)r->snapshot.memory_bytes;
     s->rate_per_s = isnan(r->v.sim->plan.rate_per_s) ? r->snapshot.rate_per_s
                                                      : r->v.sim->plan.rate_per_s;

@@ -8,7 +8,7 @@
 #define HEALTH_S     3.0
 #define CUT_S        0.6
 #define BACK_ANSWERS 12
-#define TAIL_BYTES   600
+#define LOG_BYTES    900
 
 const char *deploy_endpoint(const struct deploy *d, int request)
 {
@@ -93,21 +93,18 @@ static int end_each(const struct deploy *d, struct starting *all, size_t n,
 static int start_all(struct deploy *d, struct tw_err *err)
 {
     const struct tw_deploy_spec *s = d->spec;
-    struct starting all[TW_SIDE_COUNT + 1];
-    size_t n = TW_SIDE_COUNT + (s->rollback ? 1 : 0);
+    struct starting all[TW_SIDE_COUNT];
     int r = 0, opened;
 
-    for (size_t i = 0; i < n; i++)
-        all[i] = (struct starting){
-            .priv = s->priv,
-            .spec = i < TW_SIDE_COUNT ? &s->sides[i] : &s->back,
-            .to = i < TW_SIDE_COUNT ? &d->side[i] : &d->back,
-            .patience_s = s->start_s,
-        };
-    begin_each(all, n, open_main);
+    for (size_t i = 0; i < TW_SIDE_COUNT; i++)
+        all[i] = (struct starting){.priv = s->priv,
+                                   .spec = &s->sides[i],
+                                   .to = &d->side[i],
+                                   .patience_s = s->start_s};
+    begin_each(all, TW_SIDE_COUNT, open_main);
     if (s->begin)
         r = s->begin(s->arg, err);
-    opened = end_each(d, all, n, r < 0 ? NULL : err);
+    opened = end_each(d, all, TW_SIDE_COUNT, r < 0 ? NULL : err);
     r = r < 0 ? r : opened;
     if (r < 0)
         return r;
@@ -301,7 +298,7 @@ static int take_back(struct deploy *d, struct tw_err *err)
                                        ? tw_arena_printf(d->a, "it ended with status %d",
                                                          tw_instance_exit(d->back))
                                        : "it does not answer",
-                                   tw_instance_log_tail(d->back, d->a, TAIL_BYTES));
+                                   tw_instance_log_ends(d->back, d->a, LOG_BYTES));
     }
     deploy_judge_back(d, no_start, no_smoke, &differences);
     tw_step("deploy.back");
@@ -349,6 +346,7 @@ static void name_versions(struct deploy *d)
 static int try_both(struct deploy *d, struct tw_err *err)
 {
     const struct tw_deploy_spec *s = d->spec;
+    struct starting back = {.priv = s->priv, .spec = &s->back, .to = &d->back};
     int r = 0;
 
     run_smoke(d);
@@ -361,12 +359,16 @@ static int try_both(struct deploy *d, struct tw_err *err)
     lap(d, "ask");
     tw_answers_compare(d->a, d->answers, &d->differences);
     lap(d, "compare");
+    if (s->rollback) /* nothing is measured any more: it is made beside the rest */
+        begin_each(&back, 1, open_main);
     try_cut(d);
     lap(d, "health");
     stop_both(d);
     lap(d, "stop");
     deploy_judge(d);
     if (s->rollback)
+        r = end_each(d, &back, 1, err);
+    if (s->rollback && r == 0)
         r = take_back(d, err);
     lap(d, "rollback");
     return r;
@@ -418,7 +420,7 @@ int tw_deploy_try(struct tw_arena *a, const struct tw_deploy_spec *spec,
             fmax(tw_instance_start_s(old), tw_instance_start_s(d.side[TW_SIDE_AGAIN]));
         ret->of.start_after_s = tw_instance_start_s(d.side[TW_SIDE_NEW]);
         if (!ret->old_started)
-            ret->no_start = tw_instance_log_tail(old, a, TAIL_BYTES);
+            ret->no_start = tw_instance_log_ends(old, a, LOG_BYTES);
         else if (!ret->new_started)
             deploy_judge(&d);
         else

@@ -284,17 +284,27 @@ int64_t tw_instance_log_bytes(const struct tw_instance *i)
     return fstat(i->log_fd, &st) == 0 ? st.st_size : 0;
 }
 
-const char *tw_instance_log_tail(struct tw_instance *i, struct tw_arena *a, size_t most)
+static char *log_part(const struct tw_instance *i, struct tw_arena *a, int64_t from,
+                      size_t len)
 {
-    int64_t len = tw_instance_log_bytes(i),
-            from = len > (int64_t)most ? len - (int64_t)most : 0;
-    char *text = tw_arena_alloc(a, most + 1);
-    ssize_t n = pread(i->log_fd, text, most, from);
+    char *text = tw_arena_alloc(a, len + 1);
+    ssize_t n = pread(i->log_fd, text, len, from);
 
     text[n > 0 ? n : 0] = '\0';
     while (n > 0 && isspace((unsigned char)text[n - 1]))
         text[--n] = '\0';
     return text;
+}
+
+const char *tw_instance_log_ends(struct tw_instance *i, struct tw_arena *a, size_t most)
+{
+    int64_t len = tw_instance_log_bytes(i);
+    size_t begin = most / 3;
+
+    if (len <= (int64_t)most)
+        return log_part(i, a, 0, most);
+    return tw_arena_printf(a, "%s\n…\n%s", log_part(i, a, 0, begin),
+                           log_part(i, a, len - (int64_t)(most - begin), most - begin));
 }
 
 const struct tw_site *tw_instance_site(const struct tw_instance *i)

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TAIL_BYTES   600
+#define LOG_BYTES    900
 #define SLOW_START_S 1.0 /* more than twice as long, and by so much */
 #define SLOW_START   2.0
 #define FLOOD        3.0 /* times as much log, and so many bytes more for each request */
@@ -179,7 +179,7 @@ static void judge_start(struct deploy *d)
 
     if (!d->ret->new_started) {
         const char *tail =
-            now ? tw_instance_log_tail(now, d->a, TAIL_BYTES) : "it cannot be started";
+            now ? tw_instance_log_ends(now, d->a, LOG_BYTES) : "it cannot be started";
         int status = now ? tw_instance_exit(now) : -1;
 
         (void)tell(d, TW_CRITICAL, TW_BLOCK, "deploy.start",
@@ -309,7 +309,7 @@ static void judge_log(struct deploy *d)
                                    "it logs %.0f bytes for each request, %.0f before",
                                    per[TW_SIDE_NEW], per[TW_SIDE_OLD]),
                    tw_arena_printf(d->a, "'%s'",
-                                   tw_instance_log_tail(d->side[TW_SIDE_NEW], d->a, 160)),
+                                   tw_instance_log_ends(d->side[TW_SIDE_NEW], d->a, 160)),
                    "lower the log level, or make sure that logs are rotated");
 }
 

@@ -21,12 +21,23 @@ static double quantile_of(const double *x, const size_t *pick, size_t n, double 
     return tw_quantile(scratch, n, q);
 }
 
+/* Of both runs of the old version together. */
+static double quantile_of_both(const double *old, const double *again, const size_t *pick,
+                               size_t n, double q, double *scratch)
+{
+    for (size_t i = 0; i < n; i++) {
+        scratch[2 * i] = old[pick ? pick[i] : i];
+        scratch[2 * i + 1] = again[pick ? pick[i] : i];
+    }
+    return tw_quantile(scratch, 2 * n, q);
+}
+
 /* Rounds are drawn whole: what a busy moment does to one side it does to the others. */
 struct tw_estimate tw_version_ratio(const double *old, const double *again,
                                     const double *now, size_t n, double q, uint64_t seed,
                                     double *ret_noise)
 {
-    tw_auto_free double *scratch = tw_alloc((n + 1) * sizeof(double));
+    tw_auto_free double *scratch = tw_alloc((2 * n + 1) * sizeof(double));
     tw_auto_free size_t *pick = tw_alloc((n + 1) * sizeof(size_t));
     double ratios[ROUNDS], before;
     struct tw_estimate e = tw_unknown;
@@ -35,8 +46,9 @@ struct tw_estimate tw_version_ratio(const double *old, const double *again,
     *ret_noise = NAN;
     if (n < LEAST)
         return e;
-    before = quantile_of(old, NULL, n, q, scratch);
-    *ret_noise = fabs(log(before / quantile_of(again, NULL, n, q, scratch)));
+    before = quantile_of_both(old, again, NULL, n, q, scratch);
+    *ret_noise = fabs(log(quantile_of(old, NULL, n, q, scratch) /
+                          quantile_of(again, NULL, n, q, scratch)));
     e.value = quantile_of(now, NULL, n, q, scratch) / before;
     tw_rng_seed(&rng, seed, 17);
     for (size_t k = 0; k < ROUNDS; k++) {
