@@ -696,8 +696,8 @@ struct tw_effect {              /* one metric before and after */
     bool higher_is_better;
     const char *verdict;        /* "better" "worse" "equivalent" "inconclusive" "at least N times" */
     double noise_floor;         /* |log ratio| that baseline against baseline shows; NaN */
-    double tail_share;          /* the policy's milliseconds for a tail, as a share of what was measured
-                                   before; 0: none */
+    double tail_share;          /* milliseconds that nobody notices (the policy's for a tail), as a share of
+                                   what was measured before; 0: none */
 };
 struct tw_failure {
     const char *kind;           /* "start", "oom", "disk_full", "overload", "connections", … */

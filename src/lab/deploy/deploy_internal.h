@@ -28,6 +28,7 @@ struct deploy {
     int64_t until_ns, lap_ns;
     struct deploy_times *times; /* by ask */
     struct deploy_times total;
+    size_t weighed_from;        /* rounds before it do not count for the times */
     struct deploy_samples memory[TW_SIDE_COUNT];
     int64_t asked[TW_SIDE_COUNT], sessions, broken[TW_SIDE_COUNT];
     int64_t log_from[TW_SIDE_COUNT];

@@ -84,13 +84,12 @@ static void judge_plans(struct decision *d)
 static const struct margin {
     const char *metric, *word;
     size_t offset;
-    bool tail; /* judged by milliseconds too */
 } margins[] = {
 #define AT(member) offsetof(struct tw_policy, member)
-    {"throughput_per_s", "throughput", AT(margin_throughput), false},
-    {"p50_ms", "p50", AT(margin_p50), false},
-    {"p95_ms", "p95", AT(margin_p95), true},
-    {"p99_ms", "p99", AT(margin_p99), true},
+    {"throughput_per_s", "throughput", AT(margin_throughput)},
+    {"p50_ms", "p50", AT(margin_p50)},
+    {"p95_ms", "p95", AT(margin_p95)},
+    {"p99_ms", "p99", AT(margin_p99)},
 };
 
 /* How much worse, as a share of the baseline: 0.5 is half as much again, or half as much less. */
@@ -138,7 +137,7 @@ static void judge_effect(struct decision *d, const struct tw_effect *e,
                          const struct margin *m)
 {
     double share = *(const double *)(const void *)((const char *)d->policy + m->offset);
-    double margin = m->tail ? fmax(share, e->tail_share) : share;
+    double margin = fmax(share, e->tail_share); /* milliseconds that nobody notices */
     double bad = loss(e, e->higher_is_better ? e->ratio.low : e->ratio.high);
     double good = loss(e, e->higher_is_better ? e->ratio.high : e->ratio.low);
     double block = d->policy->margin_block * margin;

@@ -87,7 +87,7 @@ enum impact_standing impact_standing(const struct tw_impact_facts *f,
         const char *metric;
         double margin;
     } margins[] = {{"throughput_per_s", f->margins.throughput},
-                   {"p50_ms", f->margins.p50},
+                   {"p50_ms", fmax(f->margins.p50, tail)},
                    {"p95_ms", fmax(f->margins.p95, tail)},
                    {"p99_ms", fmax(f->margins.p99, tail)}};
     const struct tw_estimate *r = &row->ratio;
