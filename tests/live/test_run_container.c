@@ -24,7 +24,7 @@ static const char image_script[] =
     "$r/tmp $r/etc/nginx $r/run $r/var/log/nginx $r/var/lib/nginx $r/proc $r/dev $r/sys $r/data; chmod 1777 $r/tmp $r/data $r/run; "
     "for n in bin sbin lib lib64; do ln -s usr/$n $r/$n; done; "
     "for p in $bin/postgres $bin/initdb $bin/pg_controldata $(ls $bin/../lib/*.so) /usr/sbin/nginx /bin/dash; do "
-    "echo $p; ldd $p 2>/dev/null | grep -o '/[^ ]*'; done | sort -u | while read f; do "
+    "echo $p; ldd $p 2>/dev/null | grep -o '/[^ ]*' || true; done | sort -u | while read f; do "
     "t=$r$(readlink -f $(dirname $f))/$(basename $f); mkdir -p $(dirname $t); cp -L $f $t; done; "
     "mkdir -p $r/usr/share; cp -r /usr/share/postgresql $r/usr/share/; "
     "cp -r --parents /usr/share/zoneinfo/UTC /usr/share/zoneinfo/Etc $r 2>/dev/null || true; ln -s dash $r/usr/bin/sh; "
@@ -78,8 +78,8 @@ static void await_file(const char *container, const char *path)
 
 static void twin(struct live_answer *got, const char *const *args)
 {
-    const char *argv[24] = {"build/twin", "--state-dir", state_dir};
-    size_t n = 3;
+    const char *argv[24] = {"build/twin"};
+    size_t n = 1;
 
     while (*args)
         argv[n++] = *args++;
@@ -107,6 +107,7 @@ static void set_up(void)
     cr_assert_not_null(mkdtemp(top));
     (void)chmod(top, 0755);
     state_dir = tw_strf("%s/state", top);
+    (void)setenv("TWIN_STATE_DIR", state_dir, 1);
     line = tw_strf("scripts/dockerd start %s/e", top);
     (void)snprintf(host, sizeof host, "unix://%s/e/s.sock", top);
     sh(line);

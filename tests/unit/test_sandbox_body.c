@@ -155,9 +155,9 @@ Test(sandbox_body, what_is_left_out_is_told)
         like(a, "{\"Privileged\":true,\"CapAdd\":[\"SYS_ADMIN\",\"SYS_NICE\"],\"Sysctls\":{\"kernel.panic\":\"1\"}}",
              "[{\"Type\":\"volume\",\"Destination\":\"/data\",\"RW\":true}]");
     struct box_words left_out = {0};
-    json_auto_t *body = body_of(a, &c, "{\"Id\":\"sha256:aa\"}", &left_out);
     static const char *const wanted[] = {"'/data'", "is privileged", "'SYS_ADMIN'", "'kernel.panic'"};
 
+    json_decref(body_of(a, &c, "{\"Id\":\"sha256:aa\"}", &left_out));
     for (size_t i = 0; i < TW_COUNT_OF(wanted); i++) {
         bool found = false;
 
