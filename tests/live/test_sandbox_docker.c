@@ -86,6 +86,7 @@ static void set_up(void)
 
 static void tear_down(void)
 {
+    tw_priv_close(priv); /* of a test that stopped in the middle */
     tw_docker_free(d);
     if (host[0])
         engine("stop");
