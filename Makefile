@@ -40,7 +40,7 @@ test_obj  = $(patsubst %.c,$(VARIANT)/%.o,$(sort $(wildcard tests/$(1)/*.c)))
 ROOMTAGS  = -Isrc -Isrc/foundation -Isrc/world -Isrc/lab -Isrc/model -Isrc/app
 
 .DEFAULT_GOAL := all
-.PHONY: all check check-live fuzz bench kills accuracy corpus format top deps clean tests install deployments
+.PHONY: all check check-live fuzz bench bench-scaling kills accuracy corpus format top deps clean tests install deployments
 all: build/twin
 
 build/twin: $(VARIANT)/twin
@@ -88,6 +88,10 @@ bench: all $(patsubst tests/bench/%.c,$(VARIANT)/bench/%,$(BENCHSRC))
 	scripts/bench
 kills: all # 300 times kill -9 of the daemon or its helper (root)
 	@top=$$(mktemp -d) && tests/live/kill_daemon.py build/twin $$top 300; code=$$?; rm -rf $$top; exit $$code
+# capacity of many instances, predicted from one and two, against real ones (root)
+bench-scaling: all
+	scripts/bench-scaling
+
 accuracy: all $(VARIANT)/bench/accuracy
 	scripts/accuracy
 corpus: all
