@@ -634,7 +634,7 @@ struct tw_scale {
     int64_t memory_bytes[TW_ARM_COUNT];
     const char *balancer;             /* the target in front of them; NULL: none */
     double peak_per_s;                /* of the load that is judged */
-    int clients;                      /* closed loop that the capacities are for */
+    int clients;                      /* of a closed loop for each instance: what capacities are for */
     double contention;                /* what a second instance costs each: 0: nothing */
     bool modelled[TW_ARM_COUNT];      /* bigger than what this host could run */
     int smallest;                     /* instances that hold the objective; 0: none does */

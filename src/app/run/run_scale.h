@@ -6,6 +6,7 @@
 
 #define SCALE_INSTANCES 64 /* that really run, of one arm */
 #define SCALE_STATIONS  (RUN_PEERS + 1)
+#define SCALE_EACH      8  /* clients of a closed loop for each instance, of capacities told */
 #define SCALE_SLOTS     16 /* closed ones of one experiment */
 
 /* Closed loops that tell CPU per request: with one instance, with few, and with the limit moved from

@@ -270,8 +270,7 @@ static const char *limit_name(const struct answer *w, int instances)
     struct tw_size_model m = w->s->model[TW_CANDIDATE];
     size_t limit;
 
-    if (m.clients < 8 * instances)
-        m.clients = 8 * instances;
+    m.clients = SCALE_EACH * instances;
     (void)tw_size_capacity(&m, instances, &limit);
     return limit < m.count ? m.stations[limit].name : "something that is no CPU";
 }
@@ -282,8 +281,7 @@ static struct tw_scale_point point_of(const struct answer *w, int instances)
     double peak = w->r->v.peak_per_s;
     struct tw_scale_point p = {.instances = instances, .limit = limit_name(w, instances)};
 
-    if (m.clients < 8 * instances)
-        m.clients = 8 * instances;
+    m.clients = SCALE_EACH * instances;
     p.capacity_per_s = tw_size_estimate(&m, instances, w->r->v.sim->plan.seed);
     p.utilisation = peak / p.capacity_per_s.value;
     p.p50_s = latency_at(&w->curve, p.utilisation, 0);
@@ -528,7 +526,7 @@ static void fill_sizes(const struct answer *w)
     }
     to->balancer = s->balancer ? s->balancer->of.target.name : NULL;
     to->peak_per_s = w->r->v.peak_per_s;
-    to->clients = s->clients;
+    to->clients = SCALE_EACH;
     to->contention = s->model[TW_CANDIDATE].contention;
     to->breaks_at_per_s = to->breaks_at_hours = NAN;
     for (size_t i = 0; i < s->change->objectives.count; i++)

@@ -131,16 +131,17 @@ static void slot_done(struct tw_slot *s)
     free((void *)(uintptr_t)s->starts_ns);
 }
 
-static void remember(struct scale_seen *seen, const struct tw_slot *s,
+/* From the first request to the last answer: at the end of a slot all that is under way may be nearly
+ * done or hardly begun, and is a good part of a short one. */
+static void remember(struct scale_seen *seen, const struct tw_slot *s, double seconds,
                      const double cpu[SCALE_STATIONS])
 {
     int k = seen->slots;
 
     if (k == SCALE_SLOTS || s->done <= 0)
         return;
-    seen->seconds[k] = tw_seconds(s->length_ns);
-    /* those that were on their way when it ended were half done */
-    seen->rate_per_s[k] = ((double)s->done - 0.5 * s->clients) / seen->seconds[k];
+    seen->seconds[k] = seconds;
+    seen->rate_per_s[k] = (double)s->done / seconds;
     for (size_t i = 0; i < SCALE_STATIONS; i++) {
         seen->cpu_s[i][k] = cpu[i];
         seen->demand_s[i][k] = cpu[i] / (double)s->done;
@@ -162,10 +163,10 @@ static void keep(struct run *r, struct tw_slot *s, int pair)
 static int clients_for(const struct run *r, enum scale_experiment which, enum tw_arm arm)
 {
     const struct run_scale *s = r->v.scale;
-    int n = (which >= SCALE_LIFTED ? EACH_LIFTED : EACH) * s->running[arm], most = run_connections(r);
+    int each = which >= SCALE_LIFTED ? EACH_LIFTED : s->running[arm] > 2 ? SCALE_EACH : EACH;
+    int n = each * s->running[arm], most = run_connections(r);
 
-    /* where many run they are there to be compared with what was computed for all clients */
-    return s->running[arm] > 2 || n > most ? most : n;
+    return n > most ? most : n;
 }
 
 /* A closed slot, from the state in which a saturated service is for good. */
@@ -175,6 +176,7 @@ static int closed(struct run *r, enum scale_experiment which, enum tw_arm arm, d
     struct order o = {arm, NAN, SOAK_S, NAN, clients_for(r, which, arm), 11 + (uint64_t)which};
     double cpu[SCALE_STATIONS];
     struct tw_slot s;
+    int64_t begun;
     int rc = 0;
 
     freeze_other(r, arm);
@@ -184,11 +186,12 @@ static int closed(struct run *r, enum scale_experiment which, enum tw_arm arm, d
         slot_done(&s);
     o.seconds = seconds;
     o.seed += 100 + (uint64_t)r->v.scale->seen[which].slots;
+    begun = tw_now_ns();
     if (rc == 0)
         rc = slot(r, &o, &s, cpu, err);
     if (rc < 0)
         return rc;
-    remember(&r->v.scale->seen[which], &s, cpu);
+    remember(&r->v.scale->seen[which], &s, tw_seconds(tw_now_ns() - begun), cpu);
     if (keep_it)
         keep(r, &s, -1);
     else
@@ -477,8 +480,7 @@ double scale_capacity(const struct run_scale *s, enum tw_arm arm, int instances)
 
     if (!s->has_model)
         return NAN;
-    if (m.clients < 8 * instances)
-        m.clients = 8 * instances;
+    m.clients = SCALE_EACH * instances;
     return tw_size_capacity(&m, instances, NULL);
 }
 
