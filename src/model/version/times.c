@@ -9,6 +9,7 @@
 #define ROUNDS     300
 #define LEVEL      0.9
 #define LEAST      20
+#define BLOCKS     20 /* stretches of time that are drawn as a whole */
 #define LEAK_LEAST 12
 
 /* ---- times ---- */
@@ -32,7 +33,21 @@ static double quantile_of_both(const double *old, const double *again, const siz
     return tw_quantile(scratch, 2 * n, q);
 }
 
-/* Rounds are drawn whole: what a busy moment does to one side it does to the others. */
+/* Whole stretches of rounds, wrapped around the end: a busy moment lasts for many of them. */
+static void draw(struct tw_rng *rng, size_t *pick, size_t n)
+{
+    size_t stretch = n / BLOCKS ? n / BLOCKS : 1, from = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        if (i % stretch == 0)
+            from = tw_rng_below(rng, n);
+        pick[i] = (from + i % stretch) % n;
+    }
+}
+
+/* Rounds are drawn with all their sides (circular block bootstrap; Politis, Romano 1992): what a busy
+ * moment does to one side it does to the others. By as much as the old version differs from itself the
+ * bounds are wider. */
 struct tw_estimate tw_version_ratio(const double *old, const double *again,
                                     const double *now, size_t n, double q, uint64_t seed,
                                     double *ret_noise)
@@ -52,16 +67,15 @@ struct tw_estimate tw_version_ratio(const double *old, const double *again,
     e.value = quantile_of(now, NULL, n, q, scratch) / before;
     tw_rng_seed(&rng, seed, 17);
     for (size_t k = 0; k < ROUNDS; k++) {
-        for (size_t i = 0; i < n; i++)
-            pick[i] = tw_rng_below(&rng, n);
-        ratios[k] =
-            quantile_of(now, pick, n, q, scratch) / quantile_of(old, pick, n, q, scratch);
+        draw(&rng, pick, n);
+        ratios[k] = quantile_of(now, pick, n, q, scratch) /
+                    quantile_of_both(old, again, pick, n, q, scratch);
     }
-    e.low = tw_quantile(ratios, ROUNDS, (1 - LEVEL) / 2);
-    e.high = tw_quantile(ratios, ROUNDS, (1 + LEVEL) / 2);
+    e.low = tw_quantile(ratios, ROUNDS, (1 - LEVEL) / 2) * exp(-*ret_noise);
+    e.high = tw_quantile(ratios, ROUNDS, (1 + LEVEL) / 2) * exp(*ret_noise);
     e.level = LEVEL;
     e.n = (int64_t)n;
-    e.method = "the same requests to both in turn, bootstrap of rounds";
+    e.method = "the same requests to both in turn, bootstrap of stretches, wider by the noise of old";
     return e;
 }
 
