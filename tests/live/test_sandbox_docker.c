@@ -10,11 +10,13 @@ static char dir[] = "/tmp/twin-engine-XXXXXX";
 static char host[64];
 static struct tw_docker *d;
 
-static int contract_open(const struct tw_sandbox_spec *spec, struct tw_sandbox **ret, struct tw_err *why)
+static int contract_open(const struct tw_sandbox_spec *spec, struct tw_sandbox **ret,
+                         struct tw_err *why)
 {
-    static const struct tw_sandbox_mount base[] = {{"/usr", "/usr", false},
-                                                   {"/etc/alternatives", "/etc/alternatives", false},
-                                                   {"/etc/ld.so.cache", "/etc/ld.so.cache", false}};
+    static const struct tw_sandbox_mount base[] = {
+        {"/usr", "/usr", false},
+        {"/etc/alternatives", "/etc/alternatives", false},
+        {"/etc/ld.so.cache", "/etc/ld.so.cache", false}};
     struct tw_sandbox_container c = {.engine = host, .image = "contract:1"};
     struct tw_sandbox_mount all[8];
     struct tw_sandbox_spec own = *spec;
@@ -36,7 +38,8 @@ static int contract_open(const struct tw_sandbox_spec *spec, struct tw_sandbox *
 
 static void run(const char *what, const char *const *argv)
 {
-    struct tw_child child = {.argv = argv, .uid = (unsigned)-1, .gid = (unsigned)-1, .deadline_ns = 0};
+    struct tw_child child = {
+        .argv = argv, .uid = (unsigned)-1, .gid = (unsigned)-1, .deadline_ns = 0};
     struct tw_child_result result;
 
     cr_assert(tw_child_run(&child, &result, &err) == 0, "%s: %s", what, err.text);
@@ -52,18 +55,22 @@ static void engine(const char *verb)
 static void make_image(void)
 {
     tw_auto_free char *tar = tw_strf("%s.tar", dir);
-    tw_auto_free char *script = tw_strf(
-        "set -e; r=%s.image; mkdir -p $r/usr $r/tmp $r/etc $r/proc $r/dev $r/sys; chmod 1777 $r/tmp; "
-        "for n in bin sbin lib lib32 lib64; do ln -s usr/$n $r/$n; done; "
-        "printf 'root:x:0:0::/:/bin/sh\\npostgres:x:23456:23456::/:/bin/sh\\nn:x:65534:65534::/:/bin/sh\\n' "
-        ">$r/etc/passwd; tar -C $r -cf %s .; rm -rf $r",
-        dir, tar);
+    tw_auto_free char *script =
+        tw_strf("set -e; r=%s.image; mkdir -p $r/usr $r/tmp $r/etc $r/proc $r/dev "
+                "$r/sys; chmod 1777 $r/tmp; "
+                "for n in bin sbin lib lib32 lib64; do ln -s usr/$n $r/$n; done; "
+                "printf "
+                "'root:x:0:0::/:/bin/sh\\npostgres:x:23456:23456::/:/bin/"
+                "sh\\nn:x:65534:65534::/:/bin/sh\\n' "
+                ">$r/etc/passwd; tar -C $r -cf %s .; rm -rf $r",
+                dir, tar);
 
     run("making an image", (const char *const[]){"sh", "-c", script, NULL});
     cr_assert(tw_docker_image_import(
                   d, tar, "contract:1",
-                  (const char *const[]){"ENTRYPOINT [\"sh\",\"-c\"]", "CMD [\"echo $GREETING; exit 3\"]",
-                                        "ENV GREETING=hello", "ENV PATH=/usr/bin:/bin", NULL},
+                  (const char *const[]){
+                      "ENTRYPOINT [\"sh\",\"-c\"]", "CMD [\"echo $GREETING; exit 3\"]",
+                      "ENV GREETING=hello", "ENV PATH=/usr/bin:/bin", NULL},
                   &err) == 0,
               "%s", err.text);
     (void)unlink(tar);
@@ -145,7 +152,8 @@ static struct tw_sandbox *open_like(struct tw_sandbox_container *c, const char *
 
 static void the_entrypoint_is_pid_1(void)
 {
-    const char *argv[] = {"sh", "-c", "trap 'exit 5' TERM; echo up; while :; do sleep 0.05; done"};
+    const char *argv[] = {"sh", "-c",
+                          "trap 'exit 5' TERM; echo up; while :; do sleep 0.05; done"};
     struct tw_sandbox_container plain = {0}, own = {.argv = {argv, 3}};
     struct tw_sandbox *box = open_like(&plain, "plain");
     struct pollfd fd = {tw_sandbox_event_fd(box), POLLIN, 0};
@@ -179,11 +187,13 @@ static void the_entrypoint_is_pid_1(void)
 
 static void create_foreign(const char *name, const char *label_state)
 {
-    json_auto_t *body = json_pack("{s:s, s:{s:s, s:s}}", "Image", "contract:1", "Labels", "digital-twin.id",
-                                  "00000000000000000000000000", "digital-twin.state", label_state);
+    json_auto_t *body = json_pack("{s:s, s:{s:s, s:s}}", "Image", "contract:1", "Labels",
+                                  "digital-twin.id", "00000000000000000000000000",
+                                  "digital-twin.state", label_state);
     tw_auto_free char *made = NULL;
 
-    cr_assert_eq(tw_docker_container_create(d, name, body, &made, &err), 0, "%s", err.text);
+    cr_assert_eq(tw_docker_container_create(d, name, body, &made, &err), 0, "%s",
+                 err.text);
 }
 
 /* A client killed in the middle leaves its container; the next to come removes it, and nobody else's. */
@@ -201,7 +211,8 @@ static void a_killed_client_is_cleaned_up_after(void)
         struct tw_sandbox *box;
 
         tw_id_make(id);
-        if (tw_priv_open(state, id, &priv, &err) == 0 && contract_open(&spec, &box, &err) == 0)
+        if (tw_priv_open(state, id, &priv, &err) == 0 &&
+            contract_open(&spec, &box, &err) == 0)
             (void)!write(ready[1], "1", 1);
         for (;;)
             (void)pause();
@@ -244,7 +255,8 @@ static void a_twin_dies_while_the_engine_is_away(void)
     (void)kill(pid, SIGCONT);
     end_run();
     /* it may be at the removal that it was asked for before */
-    for (int64_t end = tw_now_ns() + 20 * TW_SEC_NS; tw_now_ns() < end && containers_left();)
+    for (int64_t end = tw_now_ns() + 20 * TW_SEC_NS;
+         tw_now_ns() < end && containers_left();)
         cr_expect_eq(tw_sandbox_reap(state, &removed, &err), 0, "%s", err.text);
     cr_expect_eq(containers_left(), 0);
 }

@@ -2,7 +2,8 @@
 #define CONTRACT(name) Test(sandbox_native, name)
 #include "sandbox_contract.h"
 
-static int contract_open(const struct tw_sandbox_spec *spec, struct tw_sandbox **ret, struct tw_err *why)
+static int contract_open(const struct tw_sandbox_spec *spec, struct tw_sandbox **ret,
+                         struct tw_err *why)
 {
     return tw_sandbox_open(priv, spec, ret, why);
 }
@@ -56,20 +57,24 @@ Test(sandbox_native, a_service_may_begin_as_root_of_its_own_users)
     spec.links.items = link_at("10.213.0.5");
     spec.links.count = 1;
     box = open_box(&spec);
-    expect_says(box, "id -u; cat /proc/self/uid_map | tr -s ' '", "0\n 0 2000000 65536\n");
-    expect_says(box, "perl -e '$) = $( = 33; $< = $> = 33; print \"$< $>\\n\"; "
-                     "print +(open(my $f, \">\", \"/tmp/mine\") ? \"may\" : $!), \"\\n\"'",
+    expect_says(box, "id -u; cat /proc/self/uid_map | tr -s ' '",
+                "0\n 0 2000000 65536\n");
+    expect_says(box,
+                "perl -e '$) = $( = 33; $< = $> = 33; print \"$< $>\\n\"; "
+                "print +(open(my $f, \">\", \"/tmp/mine\") ? \"may\" : $!), \"\\n\"'",
                 "33 33\nmay\n");
     expect_says(box, "stat -c %u /tmp/mine; chown 0:0 /tmp/mine && stat -c %u /tmp/mine",
                 "33\n0\n");
-    expect_says(box, "mkdir /tmp/jail && chroot /tmp/jail /x 2>&1 | grep -c 'No such file'",
+    expect_says(box,
+                "mkdir /tmp/jail && chroot /tmp/jail /x 2>&1 | grep -c 'No such file'",
                 "1\n");
     expect_says(box,
                 "for c in 'mount -t tmpfs x /tmp' 'ip link set lo down' 'hostname x' "
                 "'unshare -m true' 'kill -0 1 && nsenter -t 1 -m true'; do "
                 "sh -c \"$c\" >/dev/null 2>&1 && echo \"may $c\"; done; echo done",
                 "done\n");
-    expect_says(box, "grep CapEff /proc/self/status | tr -d '\\t'", "CapEff:00000000000405fb\n");
+    expect_says(box, "grep CapEff /proc/self/status | tr -d '\\t'",
+                "CapEff:00000000000405fb\n");
     tw_sandbox_close(box);
 }
 
@@ -155,7 +160,7 @@ Test(sandbox_native, it_works_without_root_where_the_kernel_allows_it)
         tw_id_make(own_id);
         spec.memory_bytes = 64 << 20;
         spec.links.items = link_at("10.213.0.7");
-    spec.links.count = 1;
+        spec.links.count = 1;
         r = tw_priv_open(mine, own_id, &p, &err);
         if (r == 0)
             r = tw_sandbox_open(p, &spec, &box, &err);

@@ -25,7 +25,8 @@ static int choose_backend(struct run *r, struct tw_err *err)
     const char *asked = r->options->backend;
 
     r->inside.backend = asked ? tw_sandbox_backend_find(asked, NULL) : "docker";
-    return r->inside.backend ? 0 : tw_fail(err, -EINVAL, "there is no backend '%s'", asked);
+    return r->inside.backend ? 0
+                             : tw_fail(err, -EINVAL, "there is no backend '%s'", asked);
 }
 
 int run_enter(struct run *r, struct tw_err *err)
@@ -35,8 +36,10 @@ int run_enter(struct run *r, struct tw_err *err)
     int rc;
 
     if (geteuid() != 0)
-        return tw_fail(err, -EPERM, "target '%s' serves in a container: simulating changes to it needs root",
-                       r->target.name);
+        return tw_fail(
+            err, -EPERM,
+            "target '%s' serves in a container: simulating changes to it needs root",
+            r->target.name);
     rc = choose_backend(r, err);
     if (rc == 0)
         rc = tw_env_enter(r->arena, &r->target, &in->way, err);
@@ -46,15 +49,19 @@ int run_enter(struct run *r, struct tw_err *err)
     in->netns = open(path, O_RDONLY | O_CLOEXEC);
     in->pidfd = (int)syscall(SYS_pidfd_open, in->way.pid, 0);
     if (in->netns < 0 || in->pidfd < 0)
-        return tw_fail_errno(err, errno, "the network of container '%s'", in->way.container->name);
+        return tw_fail_errno(err, errno, "the network of container '%s'",
+                             in->way.container->name);
     if (in->way.by_files && !tw_streq(in->backend, "docker"))
         return tw_fail(err, -EINVAL,
-                       "--backend %s: a '%s' of a container runs with the files of its image; only --backend "
-                       "docker has them", in->backend, in->way.target.type);
+                       "--backend %s: a '%s' of a container runs with the files of its "
+                       "image; only --backend "
+                       "docker has them",
+                       in->backend, in->way.target.type);
     in->is = true;
     in->declared = r->target;
     r->target = in->way.target;
-    in->container = (struct tw_sandbox_container){.engine = in->way.engine, .like = in->way.container};
+    in->container = (struct tw_sandbox_container){.engine = in->way.engine,
+                                                  .like = in->way.container};
     return 0;
 }
 
@@ -122,16 +129,19 @@ static void collect(int out, int errors, struct tw_child_result *to)
     }
 }
 
-static int run_there(void *arg, const struct tw_child *child, struct tw_child_result *ret, struct tw_err *err)
+static int run_there(void *arg, const struct tw_child *child, struct tw_child_result *ret,
+                     struct tw_err *err)
 {
     struct run *r = arg;
     tw_auto_close int out_read = -1, out = -1, errors_read = -1, errors = -1;
-    struct tw_process_spec p = {.argv = child->argv, .env = child->env, .cwd = child->cwd, .stdin_fd = -1};
+    struct tw_process_spec p = {
+        .argv = child->argv, .env = child->env, .cwd = child->cwd, .stdin_fd = -1};
     int pipes[2][2], handle, status, rc;
 
     *ret = (struct tw_child_result){0};
     if (!r->inside.asked)
-        return tw_fail(err, -ENOTSUP, "'%s' cannot be asked in a container", child->argv[0]);
+        return tw_fail(err, -ENOTSUP, "'%s' cannot be asked in a container",
+                       child->argv[0]);
     if (pipe2(pipes[0], O_CLOEXEC) < 0)
         return tw_fail_errno(err, errno, "asking '%s'", child->argv[0]);
     out_read = pipes[0][0];
@@ -190,7 +200,8 @@ int run_at_target(struct run *r, int (*fn)(void *arg), void *arg, struct tw_err 
         return tw_priv_netns_run(r->priv, r->inside.netns, fn, arg, err);
     /* of a kind that has a program of its own to ask */
     rc = r->kind->programs && !r->inside.asked ? open_asked(r, err) : 0;
-    return rc < 0 ? rc : tw_priv_visit(r->inside.pidfd, r->inside.tmp, stand_there, &s, err);
+    return rc < 0 ? rc
+                  : tw_priv_visit(r->inside.pidfd, r->inside.tmp, stand_there, &s, err);
 }
 
 const char *run_path_at_target(struct run *r, const char *dir, int *ret_fd)

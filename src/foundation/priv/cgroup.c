@@ -765,8 +765,8 @@ int priv_cgroup_remove(const char *group, struct tw_err *err)
 
 /* ---- a group that an Engine makes ---- */
 
-int tw_priv_cgroup_intend(struct tw_priv *p, const char *leaf, char **ret_parent, int64_t *ret_token,
-                          struct tw_err *err)
+int tw_priv_cgroup_intend(struct tw_priv *p, const char *leaf, char **ret_parent,
+                          int64_t *ret_token, struct tw_err *err)
 {
     const struct priv_cgroup_layout *l = priv_cgroup_layout();
     tw_auto_free char *parents = tw_strf("%s/%s", l->base ? l->base : "twin", p->id);
@@ -786,9 +786,11 @@ int tw_priv_cgroup_intend(struct tw_priv *p, const char *leaf, char **ret_parent
 /* The path of a line "4:cpu,cpuacct:/a/b" or "0::/a/b" that belongs to this mount. */
 static char *path_in(const char *lines, const struct priv_cgroup_mount *m)
 {
-    tw_auto_free char *first = tw_strf("%.*s", (int)strcspn(m->controllers, ","), m->controllers);
+    tw_auto_free char *first =
+        tw_strf("%.*s", (int)strcspn(m->controllers, ","), m->controllers);
 
-    for (const char *line = lines; *line; line += strcspn(line, "\n"), line += *line == '\n') {
+    for (const char *line = lines; *line;
+         line += strcspn(line, "\n"), line += *line == '\n') {
         const char *list = strchr(line, ':'), *path = list ? strchr(list + 1, ':') : NULL;
 
         if (!path)
@@ -832,8 +834,9 @@ static void adopt_in(struct tw_priv_cgroup *g, size_t i, const char *lines)
     }
 }
 
-int tw_priv_cgroup_adopt(struct tw_priv *p, pid_t pid, int64_t token, const struct tw_limits *limits,
-                         struct tw_priv_cgroup **ret, struct tw_err *err)
+int tw_priv_cgroup_adopt(struct tw_priv *p, pid_t pid, int64_t token,
+                         const struct tw_limits *limits, struct tw_priv_cgroup **ret,
+                         struct tw_err *err)
 {
     const struct priv_cgroup_layout *l = priv_cgroup_layout();
     tw_auto_free char *file = tw_strf("/proc/%d/cgroup", (int)pid), *lines = NULL;
@@ -853,9 +856,11 @@ int tw_priv_cgroup_adopt(struct tw_priv *p, pid_t pid, int64_t token, const stru
     for (size_t i = 0; i < l->count; i++)
         adopt_in(g, i, lines);
     if (!g->path)
-        r = tw_fail(err, -ENOTSUP, "process %d stands in no control group of its own", (int)pid);
+        r = tw_fail(err, -ENOTSUP, "process %d stands in no control group of its own",
+                    (int)pid);
     for (size_t i = 0; i < TW_COUNT_OF(controller_rows) && r == 0; i++)
-        if (controller_rows[i].wanted(limits) && !has_controller(g, controller_rows[i].name))
+        if (controller_rows[i].wanted(limits) &&
+            !has_controller(g, controller_rows[i].name))
             add_missing(g, controller_rows[i].missing);
     /* twice, as when limits are changed */
     if (r == 0)

@@ -27,31 +27,37 @@ struct entering {
 
 static int tree_of(int dirfd, const char *path, unsigned flags)
 {
-    return (int)syscall(SYS_open_tree, dirfd, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | flags);
+    return (int)syscall(SYS_open_tree, dirfd, path,
+                        OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | flags);
 }
 
 static int set_attributes(int tree, uint64_t set, uint64_t clear, unsigned flags)
 {
-    struct mount_attr attr = {.attr_set = set, .attr_clr = clear, .propagation = MS_PRIVATE};
+    struct mount_attr attr = {
+        .attr_set = set, .attr_clr = clear, .propagation = MS_PRIVATE};
 
-    return (int)syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | flags, &attr, sizeof attr);
+    return (int)syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH | flags, &attr,
+                        sizeof attr);
 }
 
 /* What a target's tree contains is data to us: never a device or a program with the rights of another. */
 static int take_tree(struct entering *e, size_t i)
 {
     const struct tw_priv_bind *b = &e->binds[i];
-    struct open_how how = {.flags = O_PATH | O_CLOEXEC,
-                           .resolve = tw_starts_with(b->from, e->trusted) ? RESOLVE_NO_SYMLINKS : 0};
-    tw_auto_close int source = (int)syscall(SYS_openat2, AT_FDCWD, b->from, &how, sizeof how);
+    struct open_how how = {
+        .flags = O_PATH | O_CLOEXEC,
+        .resolve = tw_starts_with(b->from, e->trusted) ? RESOLVE_NO_SYMLINKS : 0};
+    tw_auto_close int source =
+        (int)syscall(SYS_openat2, AT_FDCWD, b->from, &how, sizeof how);
 
     if (source < 0)
-        return tw_fail_errno(e->err, errno, "'%s', which should stand on '%s'", b->from, b->to);
+        return tw_fail_errno(e->err, errno, "'%s', which should stand on '%s'", b->from,
+                             b->to);
     e->trees[i] = tree_of(source, "", AT_EMPTY_PATH | AT_RECURSIVE);
-    if (e->trees[i] < 0 ||
-        set_attributes(e->trees[i],
-                       MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (b->writable ? 0 : MOUNT_ATTR_RDONLY), 0,
-                       AT_RECURSIVE) < 0)
+    if (e->trees[i] < 0 || set_attributes(e->trees[i],
+                                          MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+                                              (b->writable ? 0 : MOUNT_ATTR_RDONLY),
+                                          0, AT_RECURSIVE) < 0)
         return tw_fail_errno(e->err, errno, "taking '%s' for '%s'", b->from, b->to);
     return 0;
 }
@@ -74,7 +80,8 @@ static int make_point(const char *path, bool directory)
     if (directory)
         return mkdir(at, 0755) < 0 && errno != EEXIST ? -errno : 0;
 
-    tw_auto_close int fd = open(at, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0644);
+    tw_auto_close int fd =
+        open(at, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0644);
 
     return fd < 0 ? -errno : 0;
 }
@@ -106,7 +113,9 @@ static int place_tree(const struct entering *e, size_t i)
     if (r == 0 && syscall(SYS_move_mount, e->trees[i], "", AT_FDCWD, b->to,
                           MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS) < 0)
         r = -errno;
-    return r < 0 ? tw_fail_errno(e->err, -r, "putting '%s' on '%s' inside", b->from, b->to) : 0;
+    return r < 0
+               ? tw_fail_errno(e->err, -r, "putting '%s' on '%s' inside", b->from, b->to)
+               : 0;
 }
 
 /* All sources are taken where we are, then all are placed where it is. */
@@ -127,10 +136,14 @@ static void *enter_main(void *arg)
     return NULL;
 }
 
-int tw_priv_mount_into(struct tw_priv *p, int pidfd, const struct tw_priv_bind *binds, size_t count,
-                       struct tw_err *err)
+int tw_priv_mount_into(struct tw_priv *p, int pidfd, const struct tw_priv_bind *binds,
+                       size_t count, struct tw_err *err)
 {
-    struct entering e = {.binds = binds, .count = count, .trusted = p->state_dir, .pidfd = pidfd, .err = err};
+    struct entering e = {.binds = binds,
+                         .count = count,
+                         .trusted = p->state_dir,
+                         .pidfd = pidfd,
+                         .err = err};
     pthread_t thread;
     int r;
 
@@ -166,7 +179,8 @@ struct visiting {
 
 static int put(int tree, const char *place)
 {
-    return (int)syscall(SYS_move_mount, tree, "", AT_FDCWD, place, MOVE_MOUNT_F_EMPTY_PATH);
+    return (int)syscall(SYS_move_mount, tree, "", AT_FDCWD, place,
+                        MOVE_MOUNT_F_EMPTY_PATH);
 }
 
 /* A copy of its mounts, so that nothing we do to them shows there. */
@@ -175,13 +189,18 @@ static int see_as_it_does(const struct visiting *v)
     tw_auto_close int proc = tree_of(AT_FDCWD, "/proc", AT_RECURSIVE), root = -1;
     tw_auto_close int tmp = v->tmp ? tree_of(AT_FDCWD, v->tmp, 0) : -1;
 
-    if (proc < 0 || (v->tmp && (tmp < 0 || set_attributes(tmp, MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSUID, 0, 0) < 0)) || unshare(CLONE_FS) < 0 || setns(v->pidfd, CLONE_NEWNS | CLONE_NEWNET) < 0 ||
+    if (proc < 0 ||
+        (v->tmp && (tmp < 0 || set_attributes(tmp, MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSUID,
+                                              0, 0) < 0)) ||
+        unshare(CLONE_FS) < 0 || setns(v->pidfd, CLONE_NEWNS | CLONE_NEWNET) < 0 ||
         unshare(CLONE_NEWNS) < 0)
         return -errno;
     root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (root < 0 ||
-        set_attributes(root, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, 0,
-                       AT_RECURSIVE) < 0 ||
+        set_attributes(root,
+                       MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSUID |
+                           MOUNT_ATTR_NODEV,
+                       0, AT_RECURSIVE) < 0 ||
         put(proc, "/proc") < 0 || (tmp >= 0 && put(tmp, "/tmp") < 0) || chdir("/") < 0)
         return -errno;
     return 0;
@@ -192,11 +211,14 @@ static void *visit_main(void *arg)
     struct visiting *v = arg;
 
     v->result = see_as_it_does(v);
-    v->result = v->result < 0 ? tw_fail_errno(v->err, -v->result, "looking into a container") : v->fn(v->arg);
+    v->result = v->result < 0
+                    ? tw_fail_errno(v->err, -v->result, "looking into a container")
+                    : v->fn(v->arg);
     return NULL;
 }
 
-int tw_priv_visit(int pidfd, const char *tmp, int (*fn)(void *arg), void *arg, struct tw_err *err)
+int tw_priv_visit(int pidfd, const char *tmp, int (*fn)(void *arg), void *arg,
+                  struct tw_err *err)
 {
     struct visiting v = {.fn = fn, .arg = arg, .tmp = tmp, .pidfd = pidfd, .err = err};
     pthread_t thread;

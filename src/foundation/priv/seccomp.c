@@ -278,16 +278,18 @@ int tw_priv_filter(bool root_inside, const struct tw_filter **ret, struct tw_err
 
 static void tell_rule(struct tw_buf *b, const char *call, bool good, const char *rest)
 {
-    tw_buf_printf(b, "%s{\"names\":[\"%s\"],\"action\":\"%s\"%s}", b->len && tw_buf_text(b)[b->len - 1] == '}' ? "," : "",
-                  call, good ? "SCMP_ACT_ALLOW" : "SCMP_ACT_ERRNO", rest);
+    tw_buf_printf(b, "%s{\"names\":[\"%s\"],\"action\":\"%s\"%s}",
+                  b->len && tw_buf_text(b)[b->len - 1] == '}' ? "," : "", call,
+                  good ? "SCMP_ACT_ALLOW" : "SCMP_ACT_ERRNO", rest);
 }
 
-static void tell_argument(struct tw_buf *b, const char *call, bool good, unsigned argument, uint64_t mask,
-                          uint64_t value)
+static void tell_argument(struct tw_buf *b, const char *call, bool good,
+                          unsigned argument, uint64_t mask, uint64_t value)
 {
-    tw_auto_free char *rest = tw_strf(",\"args\":[{\"index\":%u,\"value\":%llu,\"valueTwo\":%llu,"
-                                      "\"op\":\"SCMP_CMP_MASKED_EQ\"}]",
-                                      argument, (unsigned long long)mask, (unsigned long long)value);
+    tw_auto_free char *rest =
+        tw_strf(",\"args\":[{\"index\":%u,\"value\":%llu,\"valueTwo\":%llu,"
+                "\"op\":\"SCMP_CMP_MASKED_EQ\"}]",
+                argument, (unsigned long long)mask, (unsigned long long)value);
 
     tell_rule(b, call, good, rest);
 }
@@ -300,12 +302,15 @@ char *tw_priv_filter_profile(bool root_inside)
 
     tw_buf_init(&b, 1 << 20);
     tw_buf_printf(&b, "{\"defaultAction\":\"SCMP_ACT_ERRNO\",\"archMap\":["
-                      "{\"architecture\":\"SCMP_ARCH_X86_64\",\"subArchitectures\":[\"SCMP_ARCH_X86\",\"SCMP_ARCH_X32\"]},"
-                      "{\"architecture\":\"SCMP_ARCH_AARCH64\",\"subArchitectures\":[\"SCMP_ARCH_ARM\"]}],"
+                      "{\"architecture\":\"SCMP_ARCH_X86_64\",\"subArchitectures\":["
+                      "\"SCMP_ARCH_X86\",\"SCMP_ARCH_X32\"]},"
+                      "{\"architecture\":\"SCMP_ARCH_AARCH64\",\"subArchitectures\":["
+                      "\"SCMP_ARCH_ARM\"]}],"
                       "\"syscalls\":[");
     for (size_t i = 0; i < priv_seccomp_group_count; i++)
         for (const char *const *call = priv_seccomp_groups[i].calls; *call; call++)
-            if (priv_seccomp_groups[i].verdict == PRIV_ALLOW || (root_inside && tw_streq(*call, "chroot")))
+            if (priv_seccomp_groups[i].verdict == PRIV_ALLOW ||
+                (root_inside && tw_streq(*call, "chroot")))
                 tell_rule(&b, *call, true, "");
     tell_rule(&b, "clone3", false, ",\"errnoRet\":38");
     for (size_t i = 0; i < TW_COUNT_OF(argument_rows); i++)
@@ -314,9 +319,12 @@ char *tw_priv_filter_profile(bool root_inside)
                           argument_rows[i].mask, argument_rows[i].value);
     for (size_t i = 0; i < TW_COUNT_OF(socket_families); i++)
         tell_argument(&b, "socket", true, 0, 0xffffffff, socket_families[i]);
-    tw_buf_printf(&b, ",{\"names\":[\"socket\"],\"action\":\"SCMP_ACT_ALLOW\",\"args\":["
-                      "{\"index\":0,\"value\":4294967295,\"valueTwo\":%d,\"op\":\"SCMP_CMP_MASKED_EQ\"},"
-                      "{\"index\":2,\"value\":4294967295,\"valueTwo\":0,\"op\":\"SCMP_CMP_MASKED_EQ\"}]}]}",
+    tw_buf_printf(&b,
+                  ",{\"names\":[\"socket\"],\"action\":\"SCMP_ACT_ALLOW\",\"args\":["
+                  "{\"index\":0,\"value\":4294967295,\"valueTwo\":%d,\"op\":\"SCMP_CMP_"
+                  "MASKED_EQ\"},"
+                  "{\"index\":2,\"value\":4294967295,\"valueTwo\":0,\"op\":\"SCMP_CMP_"
+                  "MASKED_EQ\"}]}]}",
                   AF_NETLINK);
     return tw_buf_take(&b);
 }

@@ -19,9 +19,10 @@
 
 #define PIDS_MAX   4096
 #define CONNECT_NS (30 * TW_SEC_NS) /* an Engine that begins many containers is slow */
-#define CLOSE_S    5.0 /* an Engine that does not answer is not waited for: what is dead is dead */
-#define STATUS_NS  (10 * TW_SEC_NS)
-#define BOOT_SLOT  INT32_MAX /* the handle of the entrypoint */
+#define CLOSE_S                                                                          \
+    5.0 /* an Engine that does not answer is not waited for: what is dead is dead */
+#define STATUS_NS (10 * TW_SEC_NS)
+#define BOOT_SLOT INT32_MAX /* the handle of the entrypoint */
 
 struct docker_box {
     struct tw_sandbox box; /* first */
@@ -78,7 +79,8 @@ static int is_cgroupfs(struct tw_docker *engine, bool *ret, struct tw_err *err)
     }
     r = tw_docker_info(engine, &info, err);
     if (r == 0) {
-        *ret = tw_streq(json_string_value(json_object_get(info, "CgroupDriver")), "cgroupfs");
+        *ret = tw_streq(json_string_value(json_object_get(info, "CgroupDriver")),
+                        "cgroupfs");
         if (known_count < TW_COUNT_OF(known))
             known[known_count++] = (struct known_engine){tw_strf("%s", host), *ret};
     }
@@ -100,7 +102,8 @@ static uint64_t hash_of(const char *text)
 static int remember_engine(const char *state_dir, const char *host, struct tw_err *err)
 {
     tw_auto_free char *dir = tw_strf("%s/engines", state_dir);
-    tw_auto_free char *path = tw_strf("%s/%016llx", dir, (unsigned long long)hash_of(host));
+    tw_auto_free char *path =
+        tw_strf("%s/%016llx", dir, (unsigned long long)hash_of(host));
     int r;
 
     /* boxes are opened by several threads at once */
@@ -112,7 +115,8 @@ static int remember_engine(const char *state_dir, const char *host, struct tw_er
     return r;
 }
 
-static int open_engine(struct docker_box *d, const struct tw_sandbox_container *c, struct tw_err *err)
+static int open_engine(struct docker_box *d, const struct tw_sandbox_container *c,
+                       struct tw_err *err)
 {
     struct tw_docker_options options = {.host = c->engine};
     int r = tw_docker_open(&options, &d->engine, err);
@@ -122,8 +126,10 @@ static int open_engine(struct docker_box *d, const struct tw_sandbox_container *
     d->host = tw_strf("%s", tw_docker_host(d->engine));
     if (!tw_starts_with(d->host, "unix://"))
         return tw_fail(err, -ENOTSUP,
-                       "the Engine at '%s' is not of this host: a twin's files, links and counters are "
-                       "reached by the processes of its container, so it has to be one with a socket here",
+                       "the Engine at '%s' is not of this host: a twin's files, links "
+                       "and counters are "
+                       "reached by the processes of its container, so it has to be one "
+                       "with a socket here",
                        d->host);
     return remember_engine(tw_priv_state_dir(d->priv), d->host, err);
 }
@@ -139,15 +145,15 @@ static int listen_at(const char *dir, const char *name, int *ret_fd, struct tw_e
     struct sockaddr_un at = {.sun_family = AF_UNIX};
 
     memcpy(at.sun_path, path, strlen(path) + 1);
-    if (dirfd < 0 || fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof at) < 0 || listen(fd, 1) < 0 ||
-        chmod(path, 0666) < 0)
+    if (dirfd < 0 || fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof at) < 0 ||
+        listen(fd, 1) < 0 || chmod(path, 0666) < 0)
         return tw_fail_errno(err, errno, "making the socket '%s/%s'", dir, name);
     *ret_fd = tw_take_fd(&fd);
     return 0;
 }
 
-static int write_in(const char *dir, const char *name, const char *text, size_t len, unsigned mode,
-                    struct tw_err *err)
+static int write_in(const char *dir, const char *name, const char *text, size_t len,
+                    unsigned mode, struct tw_err *err)
 {
     tw_auto_free char *path = tw_strf("%s/%s", dir, name);
     int r = tw_write_file(path, text, len, mode, err);
@@ -155,8 +161,8 @@ static int write_in(const char *dir, const char *name, const char *text, size_t 
     return r == 0 && chmod(path, mode) < 0 ? tw_fail_errno(err, errno, "'%s'", path) : r;
 }
 
-static int make_dir(struct docker_box *d, const struct tw_sandbox_spec *spec, int *ret_listener,
-                    struct tw_err *err)
+static int make_dir(struct docker_box *d, const struct tw_sandbox_spec *spec,
+                    int *ret_listener, struct tw_err *err)
 {
     tw_auto_free char *relative = tw_strf("run/%s.%s", tw_priv_id(d->priv), spec->name);
     const char *hosts = sandbox_hosts_text(d->arena, spec, spec->links.count > 0);
@@ -175,14 +181,15 @@ static int make_dir(struct docker_box *d, const struct tw_sandbox_spec *spec, in
     if (r == 0)
         r = write_in(d->dir, "hosts", hosts, strlen(hosts), 0644, err);
     if (r == 0)
-        r = write_in(d->dir, "resolv.conf", SANDBOX_RESOLV_CONF, strlen(SANDBOX_RESOLV_CONF), 0644, err);
+        r = write_in(d->dir, "resolv.conf", SANDBOX_RESOLV_CONF,
+                     strlen(SANDBOX_RESOLV_CONF), 0644, err);
     return r < 0 ? r : listen_at(d->dir, "s", ret_listener, err);
 }
 
 /* ---- the container ---- */
 
-static int inspect_images(struct docker_box *d, const struct tw_sandbox_container *c, json_t **ret_image,
-                          json_t **ret_old, struct tw_err *err)
+static int inspect_images(struct docker_box *d, const struct tw_sandbox_container *c,
+                          json_t **ret_image, json_t **ret_old, struct tw_err *err)
 {
     const char *image = c->image ? c->image : c->like ? c->like->image_id : NULL;
     const char *id;
@@ -203,8 +210,8 @@ static int inspect_images(struct docker_box *d, const struct tw_sandbox_containe
 }
 
 /* Another box shares its network only with a container. */
-static int choose_network(struct docker_box *d, const struct tw_sandbox_spec *spec, const char **ret,
-                          struct tw_err *err)
+static int choose_network(struct docker_box *d, const struct tw_sandbox_spec *spec,
+                          const char **ret, struct tw_err *err)
 {
     const struct tw_sandbox *beside = spec->beside;
 
@@ -212,13 +219,16 @@ static int choose_network(struct docker_box *d, const struct tw_sandbox_spec *sp
     if (!beside)
         return 0;
     if (beside->backend != &sandbox_backend_docker)
-        return tw_fail(err, -ENOTSUP, "container '%s' can share the network of a container only", spec->name);
+        return tw_fail(err, -ENOTSUP,
+                       "container '%s' can share the network of a container only",
+                       spec->name);
     *ret = tw_arena_printf(d->arena, "container:%s",
                            ((const struct docker_box *)(const void *)beside)->id);
     return 0;
 }
 
-static int create(struct docker_box *d, const struct tw_sandbox_spec *spec, struct tw_err *err)
+static int create(struct docker_box *d, const struct tw_sandbox_spec *spec,
+                  struct tw_err *err)
 {
     json_auto_t *image = NULL, *old = NULL, *body = NULL;
     tw_auto_free char *profile = NULL, *parent = NULL, *name = NULL;
@@ -238,7 +248,8 @@ static int create(struct docker_box *d, const struct tw_sandbox_spec *spec, stru
     if (r < 0)
         return r;
     if (!cgroupfs)
-        note(d, "its CPU weight counts among the other containers of the Engine, which groups them itself");
+        note(d, "its CPU weight counts among the other containers of the Engine, which "
+                "groups them itself");
     plan.image = image;
     plan.old_image = old;
     plan.cgroup_parent = parent;
@@ -252,10 +263,12 @@ static int create(struct docker_box *d, const struct tw_sandbox_spec *spec, stru
     if (r < 0)
         return r;
     tw_step("sandbox.container.created");
-    return cgroupfs ? tw_priv_cgroup_intend(d->priv, d->id, NULL, &d->group_token, err) : 0;
+    return cgroupfs ? tw_priv_cgroup_intend(d->priv, d->id, NULL, &d->group_token, err)
+                    : 0;
 }
 
-static int read_state(struct docker_box *d, struct tw_docker_container *ret, struct tw_err *err)
+static int read_state(struct docker_box *d, struct tw_docker_container *ret,
+                      struct tw_err *err)
 {
     json_auto_t *json = NULL;
     int r = tw_docker_container_inspect(d->engine, d->id, &json, err);
@@ -273,12 +286,14 @@ static int start(struct docker_box *d, struct tw_err *err)
     if (r < 0)
         return r;
     if (c.pid <= 1)
-        return tw_fail(err, -ECHILD, "the init of sandbox '%s' ended at once with status %d", d->main.name,
-                       c.exit_status);
+        return tw_fail(err, -ECHILD,
+                       "the init of sandbox '%s' ended at once with status %d",
+                       d->main.name, c.exit_status);
     d->pid = c.pid;
     d->main.pidfd = (int)syscall(SYS_pidfd_open, d->pid, 0);
     if (d->main.pidfd < 0)
-        return tw_fail_errno(err, errno, "process %d of container '%s'", (int)d->pid, d->id);
+        return tw_fail_errno(err, errno, "process %d of container '%s'", (int)d->pid,
+                             d->id);
     r = channel_record(d->priv, d->pid, &d->init_token, err);
     tw_step("sandbox.container.started");
     return r;
@@ -293,15 +308,22 @@ static int accept_init(const struct channel *c, int listener, struct tw_err *err
     int n;
 
     do
-        n = poll(fds, c->pidfd >= 0 ? 2 : 1, (int)((deadline - tw_now_ns()) / TW_MSEC_NS) + 1);
+        n = poll(fds, c->pidfd >= 0 ? 2 : 1,
+                 (int)((deadline - tw_now_ns()) / TW_MSEC_NS) + 1);
     while (n < 0 && errno == EINTR);
     if (n == 0)
-        return tw_fail(err, -ETIMEDOUT, "the init of sandbox '%s' did not come within %d s: does the Engine "
-                       "see the files of this host?", c->name, (int)(CONNECT_NS / TW_SEC_NS));
+        return tw_fail(
+            err, -ETIMEDOUT,
+            "the init of sandbox '%s' did not come within %d s: does the Engine "
+            "see the files of this host?",
+            c->name, (int)(CONNECT_NS / TW_SEC_NS));
     if (!(fds[0].revents & POLLIN))
-        return tw_fail(err, -ECHILD, "the init of sandbox '%s' died before it came", c->name);
+        return tw_fail(err, -ECHILD, "the init of sandbox '%s' died before it came",
+                       c->name);
     n = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-    return n < 0 ? tw_fail_errno(err, errno, "accepting the init of sandbox '%s'", c->name) : n;
+    return n < 0
+               ? tw_fail_errno(err, errno, "accepting the init of sandbox '%s'", c->name)
+               : n;
 }
 
 /* Anybody inside can reach the socket: pid 1 is told by its number, one beside an entrypoint by being a
@@ -349,7 +371,8 @@ static int send_board(const struct channel *c, struct tw_err *err)
                : 0;
 }
 
-static int greet(struct docker_box *d, struct channel *c, int listener, bool first, struct tw_err *err)
+static int greet(struct docker_box *d, struct channel *c, int listener, bool first,
+                 struct tw_err *err)
 {
     int32_t result = 0;
     int r = channel_make(c, true, err);
@@ -360,7 +383,8 @@ static int greet(struct docker_box *d, struct channel *c, int listener, bool fir
     if (c->control < 0)
         return c->control;
     if (!is_inside(d, c->control, first))
-        return tw_fail(err, -EPROTO, "somebody else answered for the init of sandbox '%s'", c->name);
+        return tw_fail(err, -EPROTO,
+                       "somebody else answered for the init of sandbox '%s'", c->name);
     r = send_board(c, err);
     return r < 0 ? r : channel_await(c, &result, err);
 }
@@ -376,10 +400,12 @@ static int configure(void *arg)
 {
     struct configuring *c = arg;
 
-    return tw_priv_net_configure(c->net->links, c->net->link_count, c->net->lo, c->net->lo_count, &c->err);
+    return tw_priv_net_configure(c->net->links, c->net->link_count, c->net->lo,
+                                 c->net->lo_count, &c->err);
 }
 
-static int put_links(struct docker_box *d, const struct tw_sandbox_spec *spec, struct tw_err *err)
+static int put_links(struct docker_box *d, const struct tw_sandbox_spec *spec,
+                     struct tw_err *err)
 {
     struct sandbox_net net;
     struct configuring c = {.net = &net};
@@ -404,7 +430,8 @@ static int put_links(struct docker_box *d, const struct tw_sandbox_spec *spec, s
     return r;
 }
 
-static int put_mounts(struct docker_box *d, const struct tw_sandbox_spec *spec, struct tw_err *err)
+static int put_mounts(struct docker_box *d, const struct tw_sandbox_spec *spec,
+                      struct tw_err *err)
 {
     struct {
         TW_ARRAY(struct tw_priv_bind) list;
@@ -418,12 +445,15 @@ static int put_mounts(struct docker_box *d, const struct tw_sandbox_spec *spec, 
     for (size_t i = 0; i < spec->mounts.count; i++) {
         const struct tw_sandbox_mount *m = &spec->mounts.items[i];
 
-        TW_PUSH(d->arena, &binds.list, ((struct tw_priv_bind){m->from, m->to, m->writable}));
+        TW_PUSH(d->arena, &binds.list,
+                ((struct tw_priv_bind){m->from, m->to, m->writable}));
     }
-    return tw_priv_mount_into(d->priv, d->main.pidfd, binds.list.items, binds.list.count, err);
+    return tw_priv_mount_into(d->priv, d->main.pidfd, binds.list.items, binds.list.count,
+                              err);
 }
 
-static int bound(struct docker_box *d, const struct tw_sandbox_spec *spec, struct tw_err *err)
+static int bound(struct docker_box *d, const struct tw_sandbox_spec *spec,
+                 struct tw_err *err)
 {
     struct tw_limits limits = {.memory_bytes = spec->memory_bytes,
                                .cpus = spec->cpus,
@@ -431,7 +461,8 @@ static int bound(struct docker_box *d, const struct tw_sandbox_spec *spec, struc
                                .cpu_weight = spec->cpu_weight,
                                .pids_max = spec->pids_max ? spec->pids_max : PIDS_MAX};
     const char *const *texts;
-    int r = tw_priv_cgroup_adopt(d->priv, d->pid, d->group_token, &limits, &d->cgroup, err);
+    int r =
+        tw_priv_cgroup_adopt(d->priv, d->pid, d->group_token, &limits, &d->cgroup, err);
 
     if (r < 0)
         return r;
@@ -444,7 +475,8 @@ static int bound(struct docker_box *d, const struct tw_sandbox_spec *spec, struc
 
 /* ---- opening and closing ---- */
 
-static int docker_make(struct docker_box *d, const struct tw_sandbox_spec *spec, struct tw_err *err)
+static int docker_make(struct docker_box *d, const struct tw_sandbox_spec *spec,
+                       struct tw_err *err)
 {
     tw_auto_close int listener = -1;
     int r = open_engine(d, spec->container, err);
@@ -491,9 +523,12 @@ static int docker_open(struct tw_priv *priv, const struct tw_sandbox_spec *spec,
     int r;
 
     if (!spec->container)
-        return tw_fail(err, -EINVAL, "backend 'docker' needs a container to be like, or an image");
+        return tw_fail(err, -EINVAL,
+                       "backend 'docker' needs a container to be like, or an image");
     if (!tw_priv_is_root(priv))
-        return tw_fail(err, -EPERM, "containers as twins need root, for their links and mounts: run it with sudo");
+        return tw_fail(err, -EPERM,
+                       "containers as twins need root, for their links and mounts: run "
+                       "it with sudo");
     reap_once(tw_priv_state_dir(priv));
     d = tw_alloc(sizeof *d);
     d->box.backend = &sandbox_backend_docker;
@@ -549,8 +584,8 @@ static void docker_close(struct tw_sandbox *box)
 
 /* ---- the entrypoint as pid 1 ---- */
 
-static int docker_boot(struct tw_sandbox *box, int stdout_fd, int stderr_fd, int *ret_handle,
-                       struct tw_err *err)
+static int docker_boot(struct tw_sandbox *box, int stdout_fd, int stderr_fd,
+                       int *ret_handle, struct tw_err *err)
 {
     struct docker_box *d = docker_of(box);
     struct tw_process_spec spec = {.argv = d->entrypoint.list.items,
@@ -561,9 +596,11 @@ static int docker_boot(struct tw_sandbox *box, int stdout_fd, int stderr_fd, int
     int r;
 
     if (d->booted)
-        return tw_fail(err, -EALREADY, "the entrypoint of sandbox '%s' has begun already", d->main.name);
+        return tw_fail(err, -EALREADY, "the entrypoint of sandbox '%s' has begun already",
+                       d->main.name);
     if (!d->entrypoint.list.count)
-        return tw_fail(err, -ENOEXEC, "the image of sandbox '%s' names no command to run", d->main.name);
+        return tw_fail(err, -ENOEXEC, "the image of sandbox '%s' names no command to run",
+                       d->main.name);
     r = channel_boot(&d->main, &spec, err);
     if (r < 0)
         return r;
@@ -589,14 +626,17 @@ static int boot_status(struct docker_box *d, int *ret_status, struct tw_err *err
         if (!tw_streq(c.status, "running"))
             break;
         if (tw_now_ns() > deadline)
-            return tw_fail(err, -ETIMEDOUT, "the Engine does not say how sandbox '%s' ended", d->main.name);
+            return tw_fail(err, -ETIMEDOUT,
+                           "the Engine does not say how sandbox '%s' ended",
+                           d->main.name);
         tw_sleep_ns(TW_MSEC_NS);
     }
     *ret_status = (c.exit_status & 0xff) << 8;
     return 0;
 }
 
-static int boot_wait(struct docker_box *d, int64_t deadline_ns, int *ret_status, struct tw_err *err)
+static int boot_wait(struct docker_box *d, int64_t deadline_ns, int *ret_status,
+                     struct tw_err *err)
 {
     struct pollfd fd = {d->main.pidfd, POLLIN, 0};
     int n, r;
@@ -609,7 +649,8 @@ static int boot_wait(struct docker_box *d, int64_t deadline_ns, int *ret_status,
         n = poll(&fd, 1, left > 0 ? (int)(left / TW_MSEC_NS) + 1 : 0);
     } while (n < 0 && errno == EINTR);
     if (n == 0)
-        return tw_fail(err, -ETIMEDOUT, "the entrypoint of sandbox '%s' is still running", d->main.name);
+        return tw_fail(err, -ETIMEDOUT, "the entrypoint of sandbox '%s' is still running",
+                       d->main.name);
     r = boot_status(d, ret_status, err);
     d->boot_collected = r == 0;
     return r;
@@ -666,8 +707,8 @@ static struct channel *server_of(struct docker_box *d)
     return d->booted && d->aside.name ? &d->aside : &d->main;
 }
 
-static int docker_start(struct tw_sandbox *box, const struct tw_process_spec *spec, int *ret_handle,
-                        struct tw_err *err)
+static int docker_start(struct tw_sandbox *box, const struct tw_process_spec *spec,
+                        int *ret_handle, struct tw_err *err)
 {
     struct docker_box *d = docker_of(box);
     int r = channel_check_awake(&d->main, err);
@@ -677,20 +718,22 @@ static int docker_start(struct tw_sandbox *box, const struct tw_process_spec *sp
     return r < 0 ? r : channel_start(server_of(d), spec, ret_handle, err);
 }
 
-static int docker_signal(struct tw_sandbox *box, int handle, int signal, struct tw_err *err)
+static int docker_signal(struct tw_sandbox *box, int handle, int signal,
+                         struct tw_err *err)
 {
     struct docker_box *d = docker_of(box);
 
     if (handle != BOOT_SLOT)
         return channel_signal(server_of(d), handle, signal, err);
-    if (d->boot_collected || syscall(SYS_pidfd_send_signal, d->main.pidfd, signal, NULL, 0) < 0)
-        return tw_fail_errno(err, d->boot_collected ? ESRCH : errno, "sending signal %d in sandbox '%s'",
-                             signal, d->main.name);
+    if (d->boot_collected ||
+        syscall(SYS_pidfd_send_signal, d->main.pidfd, signal, NULL, 0) < 0)
+        return tw_fail_errno(err, d->boot_collected ? ESRCH : errno,
+                             "sending signal %d in sandbox '%s'", signal, d->main.name);
     return 0;
 }
 
-static int docker_wait(struct tw_sandbox *box, int handle, int64_t deadline_ns, int *ret_status,
-                       struct tw_err *err)
+static int docker_wait(struct tw_sandbox *box, int handle, int64_t deadline_ns,
+                       int *ret_status, struct tw_err *err)
 {
     struct docker_box *d = docker_of(box);
 
@@ -721,7 +764,8 @@ static void docker_usage(struct tw_sandbox *box, struct tw_usage *ret_usage)
     tw_priv_cgroup_usage(docker_of(box)->cgroup, ret_usage);
 }
 
-static int docker_limit(struct tw_sandbox *box, int64_t memory_bytes, double cpus, struct tw_err *err)
+static int docker_limit(struct tw_sandbox *box, int64_t memory_bytes, double cpus,
+                        struct tw_err *err)
 {
     return tw_priv_cgroup_limit(docker_of(box)->cgroup, memory_bytes, cpus, err);
 }
@@ -752,10 +796,12 @@ static bool is_dead(const char *state_dir, const json_t *container)
     const char *id = json_string_value(json_object_get(labels, BOX_LABEL_ID));
     const char *state = json_string_value(json_object_get(labels, BOX_LABEL_STATE));
 
-    return id && tw_id_valid(id) && tw_streq(state, state_dir) && !tw_priv_run_lives(state_dir, id);
+    return id && tw_id_valid(id) && tw_streq(state, state_dir) &&
+           !tw_priv_run_lives(state_dir, id);
 }
 
-static int reap_engine(const char *state_dir, const char *host, int *ret_removed, struct tw_err *err)
+static int reap_engine(const char *state_dir, const char *host, int *ret_removed,
+                       struct tw_err *err)
 {
     struct tw_docker_options options = {.host = host, .timeout_s = 10};
     tw_auto(tw_docker) *engine = NULL;
@@ -786,7 +832,8 @@ static int reap_engine(const char *state_dir, const char *host, int *ret_removed
 /* An Engine whose socket is gone has nothing left that could be asked for. */
 static bool is_gone(const char *host)
 {
-    return tw_starts_with(host, "unix://") && access(host + strlen("unix://"), F_OK) < 0 && errno == ENOENT;
+    return tw_starts_with(host, "unix://") &&
+           access(host + strlen("unix://"), F_OK) < 0 && errno == ENOENT;
 }
 
 static int docker_reap(const char *state_dir, int *ret_removed, struct tw_err *err)

@@ -74,10 +74,10 @@ static int spawn_init(struct native *n, struct native_plan *plan, bool own_users
                       pid_t *ret_pid, struct tw_err *err)
 {
     struct tw_spawn spawn = {
-        .namespaces = (uint64_t)(unsigned)(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC |
-                                           CLONE_NEWUTS |
-                                           (plan->netns < 0 ? CLONE_NEWNET : 0) |
-                                           (own_users ? CLONE_NEWUSER : 0)),
+        .namespaces =
+            (uint64_t)(unsigned)(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC |
+                                 CLONE_NEWUTS | (plan->netns < 0 ? CLONE_NEWNET : 0) |
+                                 (own_users ? CLONE_NEWUSER : 0)),
         .cgroup_fd = tw_priv_cgroup_fd(n->cgroup),
         .uid = plan->uid,
         .gid = plan->gid,
@@ -102,10 +102,9 @@ static int finish_init(struct native *n, pid_t pid, const struct native_plan *pl
     for (size_t i = 0; i < plan->net.link_count && r == 0; i++)
         r = tw_priv_link_make(n->priv, pid, spec->links.items[i].network, (int)i, err);
     if (r < 0) /* when init has given up, what it says is the cause */
-        return n->channel.board->err.code < 0
-                   ? tw_fail(err, n->channel.board->err.code, "%s",
-                             n->channel.board->err.text)
-                   : r;
+        return n->channel.board->err.code < 0 ? tw_fail(err, n->channel.board->err.code,
+                                                        "%s", n->channel.board->err.text)
+                                              : r;
     if (plan->net.link_count)
         tw_step("sandbox.link.made");
     r = channel_go(&n->channel, err);
@@ -128,7 +127,8 @@ static void open_netns(struct native *n, pid_t pid, int beside)
 {
     tw_auto_free char *path = tw_strf("/proc/%d/ns/net", (int)pid);
 
-    n->netns = beside >= 0 ? fcntl(beside, F_DUPFD_CLOEXEC, 3) : open(path, O_RDONLY | O_CLOEXEC);
+    n->netns = beside >= 0 ? fcntl(beside, F_DUPFD_CLOEXEC, 3)
+                           : open(path, O_RDONLY | O_CLOEXEC);
 }
 
 static int make_init(struct native *n, const struct tw_sandbox_spec *spec,
@@ -142,7 +142,8 @@ static int make_init(struct native *n, const struct tw_sandbox_spec *spec,
                                .hostname = spec->hostname ? spec->hostname : spec->name,
                                .empty_dir = tw_arena_printf(a, "%s/empty", state),
                                .trusted_dir = state,
-                               .netns = spec->beside ? tw_sandbox_netns(spec->beside) : -1,
+                               .netns =
+                                   spec->beside ? tw_sandbox_netns(spec->beside) : -1,
                                .as_root = spec->as_root && root,
                                .uid = spec->uid,
                                .gid = spec->gid};
@@ -157,7 +158,8 @@ static int make_init(struct native *n, const struct tw_sandbox_spec *spec,
     if (spec->links.count && !root)
         note_missing(n, "no link to other sandboxes without root: only its own loopback");
     if (spec->as_root && !root)
-        note_missing(n, "one user only without root: the service cannot change to another");
+        note_missing(n,
+                     "one user only without root: the service cannot change to another");
     native_rows_make(a, spec, linked, &rows);
     plan.rows = rows.list.items;
     plan.row_count = rows.list.count;

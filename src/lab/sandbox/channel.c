@@ -76,7 +76,8 @@ int channel_watch(struct channel *c, struct tw_err *err)
 
 /* That it ends with its supervisor is what removes it; the record is for the rare rest.
  */
-int channel_record(struct tw_priv *priv, pid_t pid, int64_t *ret_token, struct tw_err *err)
+int channel_record(struct tw_priv *priv, pid_t pid, int64_t *ret_token,
+                   struct tw_err *err)
 {
     tw_auto_free char *path = tw_strf("/proc/%d/stat", (int)pid), *stat = NULL,
                       *value = NULL;
@@ -137,7 +138,7 @@ int channel_go(struct channel *c, struct tw_err *err)
 /* ---- requests ---- */
 
 static struct init_slot *find_slot(struct channel *c, int handle, uint32_t *ret_index,
-                                     struct tw_err *err)
+                                   struct tw_err *err)
 {
     uint32_t index = (uint32_t)handle % INIT_SLOTS;
 
@@ -288,7 +289,8 @@ int channel_start(struct channel *c, const struct tw_process_spec *spec, int *re
 }
 
 /* Its end of the socket closes when it becomes the program: the end of the talk is the answer. */
-int channel_boot(struct channel *c, const struct tw_process_spec *spec, struct tw_err *err)
+int channel_boot(struct channel *c, const struct tw_process_spec *spec,
+                 struct tw_err *err)
 {
     struct parcel p = {.q = {.op = INIT_BOOT}};
     struct tw_err unused;
@@ -308,8 +310,7 @@ int channel_boot(struct channel *c, const struct tw_process_spec *spec, struct t
     return r;
 }
 
-int channel_signal(struct channel *c, int handle, int signal,
-                         struct tw_err *err)
+int channel_signal(struct channel *c, int handle, int signal, struct tw_err *err)
 {
     struct init_request q = {.op = INIT_SIGNAL, .signal = signal};
     int r = channel_check_awake(c, err);
@@ -332,8 +333,8 @@ static bool init_is_dead(const struct channel *c)
     return poll(&fd, 1, 0) > 0;
 }
 
-int channel_wait(struct channel *c, int handle, int64_t deadline_ns,
-                       int *ret_status, struct tw_err *err)
+int channel_wait(struct channel *c, int handle, int64_t deadline_ns, int *ret_status,
+                 struct tw_err *err)
 {
     struct init_slot *slot;
     uint32_t index;

@@ -114,9 +114,12 @@ static void tell_left_out(struct tw_arena *a, const struct tw_sandbox_spec *spec
     for (size_t i = 0; i < like->mounts.count; i++) {
         const struct tw_docker_mount *m = &like->mounts.items[i];
 
-        if (m->destination && !tw_streq(m->type, "tmpfs") && !is_mounted(spec, m->destination))
+        if (m->destination && !tw_streq(m->type, "tmpfs") &&
+            !is_mounted(spec, m->destination))
             TW_PUSH(a, &left_out->list,
-                    tw_arena_printf(a, "what the target mounts on '%s' is not there: only what its image has",
+                    tw_arena_printf(a,
+                                    "what the target mounts on '%s' is not there: only "
+                                    "what its image has",
                                     m->destination));
     }
 
@@ -135,7 +138,8 @@ static void tell_left_out(struct tw_arena *a, const struct tw_sandbox_spec *spec
         if (tw_starts_with(text, "sets '") || tw_starts_with(text, "mounts '"))
             continue; /* told, or given, below */
         TW_PUSH(a, &left_out->list,
-                tw_arena_printf(a, "not as at the target, which %s: no twin is given that", text));
+                tw_arena_printf(
+                    a, "not as at the target, which %s: no twin is given that", text));
     }
 }
 
@@ -191,9 +195,11 @@ static json_t *environment(struct tw_arena *a, const struct box_plan *p)
             (void)json_array_append_new(env, tw_json_text(c->env.items[i]));
     for (size_t i = 0; c->like && i < c->like->env.count; i++) {
         const struct tw_docker_pair *e = &c->like->env.items[i];
-        const char *text = e->value ? tw_arena_printf(a, "%s=%s", e->name, e->value) : e->name;
+        const char *text =
+            e->value ? tw_arena_printf(a, "%s=%s", e->name, e->value) : e->name;
 
-        if (!has_name(env, text) && !(other && has_text(config_of(p->old_image, "Env"), text)))
+        if (!has_name(env, text) &&
+            !(other && has_text(config_of(p->old_image, "Env"), text)))
             (void)json_array_append_new(env, tw_json_text(text));
     }
     return env;
@@ -202,7 +208,8 @@ static json_t *environment(struct tw_arena *a, const struct box_plan *p)
 /* The target's own text, NULL where its image had brought it and another one runs. */
 static const char *own_text(const struct box_plan *p, const char *text, const char *key)
 {
-    if (is_other_image(p) && tw_streq(text, json_string_value(config_of(p->old_image, key))))
+    if (is_other_image(p) &&
+        tw_streq(text, json_string_value(config_of(p->old_image, key))))
         return NULL;
     return text;
 }
@@ -219,7 +226,8 @@ static void push_texts(struct tw_arena *a, const json_t *json, struct box_words 
             TW_PUSH(a, &to->list, tw_arena_strdup(a, json_string_value(item)));
 }
 
-static bool begins_with(const struct tw_docker_container *c, const struct box_words *words)
+static bool begins_with(const struct tw_docker_container *c,
+                        const struct box_words *words)
 {
     if (c->argv.count < words->list.count)
         return false;
@@ -268,9 +276,9 @@ struct box_words box_entrypoint(struct tw_arena *a, const struct box_plan *p)
 /* ---- the host's part ---- */
 
 /* Parameters of namespaces that the container has of its own. */
-static const char *const own_sysctls[] = {"net.ipv4.",     "net.ipv6.",  "net.core.somaxconn",
-                                          "kernel.shm",    "kernel.msg", "kernel.sem",
-                                          "fs.mqueue."};
+static const char *const own_sysctls[] = {
+    "net.ipv4.",  "net.ipv6.",  "net.core.somaxconn", "kernel.shm",
+    "kernel.msg", "kernel.sem", "fs.mqueue."};
 
 static json_t *sysctls(struct tw_arena *a, const struct tw_docker_container *like,
                        bool own_network, struct box_words *left_out)
@@ -279,19 +287,23 @@ static json_t *sysctls(struct tw_arena *a, const struct tw_docker_container *lik
 
     /* an Engine takes IPv6 away where it gives no address of it; the links are ours */
     if (own_network)
-        (void)json_object_set_new(map, "net.ipv6.conf.all.disable_ipv6", json_string("0"));
+        (void)json_object_set_new(map, "net.ipv6.conf.all.disable_ipv6",
+                                  json_string("0"));
     for (size_t i = 0; like && i < like->sysctls.count; i++) {
         const struct tw_docker_pair *s = &like->sysctls.items[i];
         bool own = false;
 
         for (size_t k = 0; k < TW_COUNT_OF(own_sysctls); k++)
             own = own || tw_starts_with(s->name, own_sysctls[k]);
-        own = own && !strstr(s->name, "..") && (own_network || !tw_starts_with(s->name, "net."));
+        own = own && !strstr(s->name, "..") &&
+              (own_network || !tw_starts_with(s->name, "net."));
         if (own && s->value)
             (void)json_object_set_new(map, s->name, tw_json_text(s->value));
         else
             TW_PUSH(a, &left_out->list,
-                    tw_arena_printf(a, "'%s' of the kernel is this host's, not as the target sets it", s->name));
+                    tw_arena_printf(
+                        a, "'%s' of the kernel is this host's, not as the target sets it",
+                        s->name));
     }
     return map;
 }
@@ -304,11 +316,12 @@ static json_t *ulimits(const struct tw_docker_container *like)
         const struct tw_docker_ulimit *u = &like->ulimits.items[i];
 
         if (!tw_streq(u->name, "core"))
-            (void)json_array_append_new(list, json_pack("{s:o, s:I, s:I}", "Name", tw_json_text(u->name),
-                                                        "Soft", (json_int_t)u->soft, "Hard",
-                                                        (json_int_t)u->hard));
+            (void)json_array_append_new(
+                list, json_pack("{s:o, s:I, s:I}", "Name", tw_json_text(u->name), "Soft",
+                                (json_int_t)u->soft, "Hard", (json_int_t)u->hard));
     }
-    (void)json_array_append_new(list, json_pack("{s:s, s:i, s:i}", "Name", "core", "Soft", 1, "Hard", 1));
+    (void)json_array_append_new(
+        list, json_pack("{s:s, s:i, s:i}", "Name", "core", "Soft", 1, "Hard", 1));
     return list;
 }
 
@@ -320,7 +333,8 @@ static bool is_plain_place(const char *path)
     if (!path || path[0] != '/' || !path[1] || strstr(path, "/..") || strpbrk(path, ":,"))
         return false;
     for (size_t i = 0; i < TW_COUNT_OF(kept); i++)
-        if (tw_starts_with(path, kept[i]) && (!path[strlen(kept[i])] || path[strlen(kept[i])] == '/'))
+        if (tw_starts_with(path, kept[i]) &&
+            (!path[strlen(kept[i])] || path[strlen(kept[i])] == '/'))
             return false;
     return true;
 }
@@ -331,11 +345,15 @@ static json_t *tmpfs(struct tw_arena *a, const struct tw_sandbox_spec *spec)
     json_t *map = json_object();
 
     for (size_t i = 0; like && i < like->mounts.count; i++)
-        if (tw_streq(like->mounts.items[i].type, "tmpfs") && is_plain_place(like->mounts.items[i].destination))
-            (void)json_object_set_new(map, like->mounts.items[i].destination, json_string("mode=1777,exec"));
+        if (tw_streq(like->mounts.items[i].type, "tmpfs") &&
+            is_plain_place(like->mounts.items[i].destination))
+            (void)json_object_set_new(map, like->mounts.items[i].destination,
+                                      json_string("mode=1777,exec"));
     if (spec->tmp_bytes > 0)
         (void)json_object_set_new(
-            map, "/tmp", json_string(tw_arena_printf(a, "mode=1777,exec,size=%lld", (long long)spec->tmp_bytes)));
+            map, "/tmp",
+            json_string(tw_arena_printf(a, "mode=1777,exec,size=%lld",
+                                        (long long)spec->tmp_bytes)));
     return map;
 }
 
@@ -356,11 +374,13 @@ static json_t *security(struct tw_arena *a, const struct box_plan *p)
     json_t *list = json_pack("[s]", "no-new-privileges");
 
     (void)json_array_append_new(
-        list, json_string(tw_arena_printf(a, "seccomp=%s", p->profile ? p->profile : "unconfined")));
+        list, json_string(tw_arena_printf(a, "seccomp=%s",
+                                          p->profile ? p->profile : "unconfined")));
     return list;
 }
 
-static json_t *host_part(struct tw_arena *a, const struct box_plan *p, struct box_words *left_out)
+static json_t *host_part(struct tw_arena *a, const struct box_plan *p,
+                         struct box_words *left_out)
 {
     const struct tw_sandbox_spec *spec = p->spec;
     const struct tw_docker_container *like = spec->container->like;
@@ -374,12 +394,14 @@ static json_t *host_part(struct tw_arena *a, const struct box_plan *p, struct bo
     (void)json_object_set_new(h, "CapAdd", capabilities_of(spec));
     (void)json_object_set_new(h, "SecurityOpt", security(a, p));
     (void)json_object_set_new(h, "ReadonlyRootfs", json_boolean(like && like->read_only));
-    (void)json_object_set_new(h, "Sysctls", sysctls(a, like, tw_streq(p->network, "none"), left_out));
+    (void)json_object_set_new(h, "Sysctls",
+                              sysctls(a, like, tw_streq(p->network, "none"), left_out));
     (void)json_object_set_new(h, "Ulimits", ulimits(like));
     (void)json_object_set_new(h, "Tmpfs", tmpfs(a, spec));
     (void)json_object_set_new(h, "Mounts",
-                              json_pack("[{s:s, s:o, s:s, s:b}]", "Type", "bind", "Source",
-                                        tw_json_text(p->init_dir), "Target", BOX_DIR, "ReadOnly", 1));
+                              json_pack("[{s:s, s:o, s:s, s:b}]", "Type", "bind",
+                                        "Source", tw_json_text(p->init_dir), "Target",
+                                        BOX_DIR, "ReadOnly", 1));
     (void)json_object_set_new(h, "LogConfig", json_pack("{s:s}", "Type", "none"));
     (void)json_object_set_new(h, "RestartPolicy", json_pack("{s:s}", "Name", "no"));
     set_number(h, "Memory", spec->memory_bytes);
@@ -390,7 +412,10 @@ static json_t *host_part(struct tw_arena *a, const struct box_plan *p, struct bo
     }
     set_number(h, "CpuShares", spec->cpu_weight);
     set_text(h, "CpusetCpus", spec->cpuset);
-    set_number(h, "ShmSize", spec->shm_bytes ? spec->shm_bytes : like ? like->shm_bytes : 0);
+    set_number(h, "ShmSize",
+               spec->shm_bytes ? spec->shm_bytes
+               : like          ? like->shm_bytes
+                               : 0);
     (void)json_object_set_new(h, "OomScoreAdj", json_integer(500));
     return h;
 }
@@ -402,11 +427,13 @@ static const char *user_of(struct tw_arena *a, const struct box_plan *p)
     const struct tw_sandbox_spec *spec = p->spec;
 
     if (spec->container->own_user)
-        return spec->container->like ? own_text(p, spec->container->like->user, "User") : NULL;
+        return spec->container->like ? own_text(p, spec->container->like->user, "User")
+                                     : NULL;
     return spec->as_root ? "0:0" : tw_arena_printf(a, "%u:%u", spec->uid, spec->gid);
 }
 
-json_t *box_create_body(struct tw_arena *a, const struct box_plan *p, struct box_words *left_out)
+json_t *box_create_body(struct tw_arena *a, const struct box_plan *p,
+                        struct box_words *left_out)
 {
     const struct tw_sandbox_spec *spec = p->spec;
     const struct tw_docker_container *like = spec->container->like;
@@ -422,10 +449,10 @@ json_t *box_create_body(struct tw_arena *a, const struct box_plan *p, struct box
     if (tw_streq(p->network, "none"))
         set_text(b, "Hostname", spec->hostname ? spec->hostname : spec->name);
     (void)json_object_set_new(b, "Healthcheck", json_pack("{s:[s]}", "Test", "NONE"));
-    (void)json_object_set_new(b, "Labels",
-                              json_pack("{s:o, s:o, s:o}", BOX_LABEL_ID, tw_json_text(p->id),
-                                        BOX_LABEL_STATE, tw_json_text(p->state_dir), BOX_LABEL_NAME,
-                                        tw_json_text(spec->name)));
+    (void)json_object_set_new(
+        b, "Labels",
+        json_pack("{s:o, s:o, s:o}", BOX_LABEL_ID, tw_json_text(p->id), BOX_LABEL_STATE,
+                  tw_json_text(p->state_dir), BOX_LABEL_NAME, tw_json_text(spec->name)));
     (void)json_object_set_new(b, "HostConfig", host_part(a, p, left_out));
     if (like)
         tell_left_out(a, spec, left_out);

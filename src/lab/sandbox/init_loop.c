@@ -145,8 +145,8 @@ static int become_program(const struct init_loop *in, const struct init_request 
 /* ---- requests ---- */
 
 /* The strings behind the request become two lists and the working directory. */
-static bool unpack(struct init_inbox *inbox, const struct init_request *q, char ***ret_argv,
-                   char ***ret_env, const char **ret_cwd)
+static bool unpack(struct init_inbox *inbox, const struct init_request *q,
+                   char ***ret_argv, char ***ret_env, const char **ret_cwd)
 {
     char *at = inbox->text + sizeof *q, *end = inbox->text + q->size;
     size_t n = 0;

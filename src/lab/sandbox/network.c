@@ -44,6 +44,6 @@ void sandbox_plan_net(struct tw_arena *a, const struct tw_sandbox_spec *spec, bo
         for (size_t k = 0; i == 0 && k < own.list.count; k++)
             TW_PUSH(a, &more.list, own.list.items[k]);
         ret->links[i] = (struct tw_link){link->network, link->address, more.list.items,
-                                          more.list.count};
+                                         more.list.count};
     }
 }

@@ -9,8 +9,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -44,13 +44,15 @@ static int receive_board(struct init_loop *in)
     struct cmsghdr *head;
     int fds[2];
 
-    if (recvmsg(in->control, &message, MSG_CMSG_CLOEXEC) != (ssize_t)sizeof go || go.op != INIT_GO)
+    if (recvmsg(in->control, &message, MSG_CMSG_CLOEXEC) != (ssize_t)sizeof go ||
+        go.op != INIT_GO)
         return -1;
     head = CMSG_FIRSTHDR(&message);
     if (!head || head->cmsg_type != SCM_RIGHTS || head->cmsg_len != CMSG_LEN(sizeof fds))
         return -1;
     memcpy(fds, CMSG_DATA(head), sizeof fds);
-    in->board = mmap(NULL, sizeof *in->board, PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0);
+    in->board =
+        mmap(NULL, sizeof *in->board, PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0);
     in->events = fcntl(fds[1], F_DUPFD_CLOEXEC, 3);
     return in->board == MAP_FAILED || in->events < 0 ? -1 : 0;
 }
@@ -67,8 +69,8 @@ int main(int argc, char **argv)
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
     (void)umask(022);
     in.control = connect_to(argv[1]);
-    if (in.control < 0 || receive_board(&in) < 0 || init_keep_two(in.control, in.events) < 0 ||
-        init_prepare(&in) < 0)
+    if (in.control < 0 || receive_board(&in) < 0 ||
+        init_keep_two(in.control, in.events) < 0 || init_prepare(&in) < 0)
         return 1;
     if (send(in.control, &ready, sizeof ready, MSG_NOSIGNAL) == (ssize_t)sizeof ready)
         init_serve(&in);

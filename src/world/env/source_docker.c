@@ -4,10 +4,10 @@
 #include "tw/docker.h"
 #include "tw/redact.h"
 
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -511,10 +511,12 @@ static const struct service_row {
     int port;
     const char *user, *password, *database; /* variables of the usual images */
 } services[] = {
-    {"postgres", "postgresql", false, 5432, "POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB"},
+    {"postgres", "postgresql", false, 5432, "POSTGRES_USER", "POSTGRES_PASSWORD",
+     "POSTGRES_DB"},
     {"nginx", "nginx", true, 0, NULL, NULL, NULL},
 };
-static const struct service_row any_service = {NULL, "generic", true, 0, NULL, NULL, NULL};
+static const struct service_row any_service = {NULL, "generic", true, 0,
+                                               NULL, NULL,      NULL};
 
 static const char *variable(const struct tw_docker_container *c, const char *name)
 {
@@ -549,7 +551,8 @@ static int find_service(struct tw_arena *a, int first, const struct service_row 
     size_t n = 1;
 
     for (size_t i = 0; i < n; i++) {
-        tw_auto_free char *path = tw_strf("/proc/%d/task/%d/children", queue[i], queue[i]);
+        tw_auto_free char *path =
+            tw_strf("/proc/%d/task/%d/children", queue[i], queue[i]);
         tw_auto_free char *text = NULL;
         const char *name = name_of(program_of(a, queue[i]));
         char *save;
@@ -597,7 +600,8 @@ static const char *conninfo(struct tw_arena *a, const struct tw_docker_container
     if (password)
         text = tw_arena_printf(a, "%s password=%s", text, quoted(a, password));
     if (database || user)
-        text = tw_arena_printf(a, "%s dbname=%s", text, quoted(a, database ? database : user));
+        text = tw_arena_printf(a, "%s dbname=%s", text,
+                               quoted(a, database ? database : user));
     return text;
 }
 
@@ -613,7 +617,8 @@ static const char *place_of(struct tw_arena *a, const struct tw_docker_container
         for (size_t k = 0; k < TW_COUNT_OF(web); k++)
             http = http || p->port == web[k];
         if (tw_streq(p->protocol, "tcp"))
-            return tw_arena_printf(a, "%s127.0.0.1:%d%s", http ? "http://" : "", p->port, http ? "/" : "");
+            return tw_arena_printf(a, "%s127.0.0.1:%d%s", http ? "http://" : "", p->port,
+                                   http ? "/" : "");
     }
     return NULL;
 }
@@ -638,40 +643,49 @@ static void own_by(struct tw_env_way *way)
     }
 }
 
-static int enter(struct look *k, const struct tw_target *t, const struct tw_docker_container *c,
-                 struct tw_env_way *ret, struct tw_err *err)
+static int enter(struct look *k, const struct tw_target *t,
+                 const struct tw_docker_container *c, struct tw_env_way *ret,
+                 struct tw_err *err)
 {
-    struct tw_env_way way = {.target = *t, .container = c, .engine = tw_arena_strdup(k->a, tw_docker_host(k->d))};
+    struct tw_env_way way = {.target = *t,
+                             .container = c,
+                             .engine = tw_arena_strdup(k->a, tw_docker_host(k->d))};
     const struct service_row *row;
 
     if (!tw_streq(c->status, "running") || c->pid <= 1)
-        return tw_fail(err, -ENOENT, "container '%s' of target '%s' does not run (it is '%s'): start it",
-                       c->name, t->name, c->status);
+        return tw_fail(
+            err, -ENOENT,
+            "container '%s' of target '%s' does not run (it is '%s'): start it", c->name,
+            t->name, c->status);
     way.pid = find_service(k->a, c->pid, &row);
     way.program = program_of(k->a, way.pid);
     way.by_files = row->by_files;
     way.target.type = row->kind;
-    way.target.dsn = row->port ? conninfo(k->a, c, row) : row == &any_service ? place_of(k->a, c) : NULL;
+    way.target.dsn = row->port             ? conninfo(k->a, c, row)
+                     : row == &any_service ? place_of(k->a, c)
+                                           : NULL;
     if (row == &any_service) {
         way.target.data_dir = data_of(c);
         if (!way.target.dsn)
             return tw_fail(err, -EOPNOTSUPP,
-                           "container '%s' of target '%s' says of no TCP port that it serves there (EXPOSE): "
+                           "container '%s' of target '%s' says of no TCP port that it "
+                           "serves there (EXPOSE): "
                            "what it does under load cannot be seen",
                            c->name, t->name);
     }
     way.target.project = way.target.container = NULL;
     /* its process is on this host, so what is not limited is this host's */
-    way.target.memory_bytes = c->memory_bytes ? c->memory_bytes
-                                              : (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+    way.target.memory_bytes =
+        c->memory_bytes ? c->memory_bytes
+                        : (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
     way.target.cpus = isfinite(c->cpus) ? c->cpus : (double)sysconf(_SC_NPROCESSORS_ONLN);
     own_by(&way);
     *ret = way;
     return 0;
 }
 
-int tw_env_enter(struct tw_arena *a, const struct tw_target *target, struct tw_env_way *ret,
-                 struct tw_err *err)
+int tw_env_enter(struct tw_arena *a, const struct tw_target *target,
+                 struct tw_env_way *ret, struct tw_err *err)
 {
     tw_auto(tw_docker) *d = NULL;
     struct look k = {.a = a};
@@ -680,8 +694,10 @@ int tw_env_enter(struct tw_arena *a, const struct tw_target *target, struct tw_e
     int r;
 
     if (target->project && !service_of(target))
-        return tw_fail(err, -EINVAL, "target '%s' is a whole Compose project: name one of its services, '%s/…'",
-                       target->name, target->name);
+        return tw_fail(
+            err, -EINVAL,
+            "target '%s' is a whole Compose project: name one of its services, '%s/…'",
+            target->name, target->name);
     r = open_engine(target, &d, err);
     k.d = d;
     if (r == 0)
