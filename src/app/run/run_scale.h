@@ -23,6 +23,7 @@ struct scale_seen {
     double cpu_s[SCALE_STATIONS][SCALE_SLOTS];   /* of a slot */
     double demand_s[SCALE_STATIONS][SCALE_SLOTS]; /* of a request */
     double seconds[SCALE_SLOTS];
+    double idle[SCALE_SLOTS];        /* cores of an arm that nobody used meanwhile; NaN unknown */
 };
 struct run_scale {
     const struct tw_scaling *change; /* borrowed: of the plan */

@@ -3,9 +3,12 @@
  * CPU seconds per request do not; so capacities are made from these (docs/internals/scaling.md). */
 #include "run_scale.h"
 
+#include <fcntl.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define UNIT_LEAST_S 0.30
 #define UNIT_MOST_S  4.0
@@ -70,6 +73,27 @@ static void read_cpu(const struct run *r, enum tw_arm arm, double ret[SCALE_STAT
         ret[1 + i] = r->peers[i].arms[arm].twin
                          ? cpu_of(tw_twin_sandbox(r->peers[i].arms[arm].twin))
                          : NAN;
+}
+
+/* Seconds that the cores of an arm had nothing to do, since the host started. */
+static double idle_s(const struct run *r)
+{
+    tw_auto_free char *text = NULL;
+    double all = 0;
+
+    if (tw_read_file(AT_FDCWD, "/proc/stat", 1 << 20, &text, NULL, NULL) < 0)
+        return NAN;
+    for (int cpu = 0; cpu < (int)r->v.scale->room; cpu++) {
+        tw_auto_free char *name = tw_strf("\ncpu%d ", cpu);
+        const char *line = strstr(text, name);
+        unsigned long long busy[3], idle, wait;
+
+        if (!line || sscanf(line + strlen(name), "%llu %llu %llu %llu %llu", &busy[0], &busy[1],
+                            &busy[2], &idle, &wait) != 5)
+            return NAN;
+        all += (double)(idle + wait) / (double)sysconf(_SC_CLK_TCK);
+    }
+    return all;
 }
 
 struct order {
@@ -176,6 +200,8 @@ static int closed(struct run *r, enum scale_experiment which, enum tw_arm arm, d
     struct order o = {arm, NAN, SOAK_S, NAN, clients_for(r, which, arm), 11 + (uint64_t)which};
     double cpu[SCALE_STATIONS];
     struct tw_slot s;
+    struct scale_seen *seen = &r->v.scale->seen[which];
+    double idle, took;
     int64_t begun;
     int rc = 0;
 
@@ -187,11 +213,15 @@ static int closed(struct run *r, enum scale_experiment which, enum tw_arm arm, d
     o.seconds = seconds;
     o.seed += 100 + (uint64_t)r->v.scale->seen[which].slots;
     begun = tw_now_ns();
+    idle = idle_s(r);
     if (rc == 0)
         rc = slot(r, &o, &s, cpu, err);
     if (rc < 0)
         return rc;
-    remember(&r->v.scale->seen[which], &s, tw_seconds(tw_now_ns() - begun), cpu);
+    took = tw_seconds(tw_now_ns() - begun);
+    if (seen->slots < SCALE_SLOTS)
+        seen->idle[seen->slots] = (idle_s(r) - idle) / took;
+    remember(seen, &s, took, cpu);
     if (keep_it)
         keep(r, &s, -1);
     else
@@ -422,8 +452,9 @@ static bool is_saturated(const struct run *r, const struct scale_seen *seen, siz
     return used_of(seen, i) >= SATURATED * has;
 }
 
-/* No CPU was used up and yet it went no faster: something else holds it (locks, a pool, too few
- * clients), and more CPU or more instances will not help. */
+/* CPU was there for the asking and yet it went no faster: something else holds it (locks, a pool, too
+ * few clients), and more CPU or more instances will not help. CPU that others of this host took says
+ * nothing of that kind. */
 static double other_limit(const struct run *r)
 {
     const struct run_scale *s = r->v.scale;
@@ -437,7 +468,10 @@ static double other_limit(const struct run *r)
             return NAN;
         all += used_of(seen, i);
     }
-    return all >= SATURATED * s->room ? NAN : rate_of(seen);
+    if (all >= SATURATED * s->room ||
+        !(median_of(seen->idle, seen->slots) >= (1 - SATURATED) * s->room))
+        return NAN;
+    return rate_of(seen);
 }
 
 void scale_model(struct run *r)
