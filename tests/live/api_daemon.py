@@ -121,6 +121,25 @@ def ends(d):
     check("and names the simulation", d.get("/api/v1/simulation/" + r.json()["id"]).json()["status"] == "failed")
 
 
+def rights(d):
+    """Whoever owns the process that parses has no right over the host."""
+    def status(pid):
+        return dict(line.split(":\t", 1) for line in open(f"/proc/{pid}/status").read().splitlines() if ":\t" in line)
+    s = status(d.p.pid)
+    check("it is not root", s["Uid"].split()[0] != "0" and s["Groups"].strip() == "", s)
+    check("it has no capability", all(int(s[k], 16) == 0 for k in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")), s)
+    check("it is in a filter and gets no new privileges", s["Seccomp"] == "2" and s["NoNewPrivs"] == "1", s)
+    seen = set(os.listdir(f"/proc/{d.p.pid}/root"))
+    check("it sees neither homes nor sockets of others", not seen & {"home", "root", "var", "srv", "opt"} - {STATE.split("/")[1]}, seen)
+    children = open(f"/proc/{d.p.pid}/task/{d.p.pid}/children").read().split()
+    check("it has one child, the helper", len(children) == 1, children)
+    h = status(children[0])
+    check("the helper is in a filter too", h["Seccomp"] == "2" and h["NoNewPrivs"] == "1" and int(h["CapBnd"], 16) < 1 << 32, h)
+    own = {n: os.stat(f"{STATE}/{n}").st_uid for n in ("twin.db", "audit.key", "environments.json", "declared.json", "run", "pool")}
+    check("history and key are the daemon's, targets and journals root's",
+          [own[n] == 0 for n in own] == [False, False, True, True, True, True], own)
+
+
 def repeats(d):
     a = d.post("/api/v1/simulation/create", CHANGE, Idempotency_Key="k1")
     b = d.post("/api/v1/simulation/create", CHANGE, Idempotency_Key="k1")
@@ -350,6 +369,7 @@ def main():
     d = Daemon()
     try:
         simple(d)
+        rights(d)
         ends(d)
         repeats(d)
         mistakes(d)

@@ -223,8 +223,8 @@ def check_accepted(system, all_accepted):
 
 
 def one_round(system, number):
-    step = rng.choice(STEPS) if number % 4 == 3 else None
-    victim = rng.choice(["daemon", "helper"])
+    step = rng.choice(STEPS) if number % 3 == 2 else None
+    victim = "helper" if number % 2 else "daemon"
     if step:  # whoever comes to it kills himself
         system.start(TWIN_KILL_AT=step)
         counts["at a named step"] += 1

@@ -7,8 +7,9 @@ Test(kill_daemon, leaves_nobody_behind_and_loses_nothing_accepted, .timeout = 11
     struct live_answer got = {0};
 
     cr_assert(mkdtemp(top));
-    (void)live_child((const char *const[]){"/usr/bin/python3", "tests/live/kill_daemon.py",
-                                           "build/twin", top, "6", "11", NULL},
+    (void)live_child((const char *const[]){"/usr/bin/python3",
+                                           "tests/live/kill_daemon.py", "build/twin", top,
+                                           "14", "11", NULL},
                      NULL, (unsigned)-1, (unsigned)-1, &got);
     cr_expect_eq(got.exit_code, 0, "%s%s", got.out, got.err);
     live_answer_done(&got);
