@@ -18,9 +18,10 @@ struct tw_clone;
 /* How clones are made here: "overlay on reflink XFS", "plain copy" …; cost is one sentence. */
 int tw_pool_open(struct tw_priv *priv, struct tw_pool **ret_pool, struct tw_err *err);
 void tw_pool_close(struct tw_pool *pool);
-/* Whoever measures alone on this host asks for it: what a clone waits for at a flush is then the disk,
- * not the other writers of the host's file system. Nothing where clones stand on that file system itself. */
-int tw_pool_direct(struct tw_pool *pool, bool direct, struct tw_err *err);
+/* For whoever measures alone on this host, and puts it back. -ENODEV where clones stand on the host's own
+ * file system. */
+int tw_pool_disk(struct tw_pool *pool, enum tw_disk disk, struct tw_err *err);
+double tw_pool_writes(struct tw_pool *pool); /* write requests so far; NaN unknown */
 const char *tw_pool_method(const struct tw_pool *pool);
 const char *tw_pool_cost(const struct tw_pool *pool); /* NULL: none worth telling */
 int64_t tw_pool_free_bytes(const struct tw_pool *pool);

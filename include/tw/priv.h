@@ -57,11 +57,15 @@ void tw_priv_settled(struct tw_priv *p, int64_t token); /* 0 is fine */
  * when this host cannot. */
 int tw_priv_pool_mount(struct tw_priv *p, int64_t size_bytes, struct tw_err *err);
 void tw_priv_pool_unmount(struct tw_priv *p);
-/* While it is measured the image is written as a disk of its own would be: each write goes to the disk
- * and is done when that has it, and a flush waits for nothing more. Else a flush of a clone is one of the
- * host's file system, and waits for whatever anybody on this host has written. For all that use the
- * image: one at a time. */
-int tw_priv_pool_direct(struct tw_priv *p, bool direct, struct tw_err *err);
+/* What a write to the image is, for all that use it: one at a time may change it. */
+enum tw_disk {
+    TW_DISK_SHARED, /* of the host's file system: a flush waits for whatever anybody here has written */
+    TW_DISK_OWN,    /* of a disk of its own: a write is done when the disk has it, a flush waits no more */
+    TW_DISK_MEMORY, /* of the host's memory: a flush waits for nobody's disk */
+    TW_DISK_COUNT
+};
+int tw_priv_pool_disk(struct tw_priv *p, enum tw_disk disk, struct tw_err *err);
+double tw_priv_pool_writes(struct tw_priv *p); /* done so far, by all that use it; NaN unknown */
 /* Removes a tree, path relative to the pool. One that somebody holds with flock() (a seed
  * below clones that live) is put aside as <pool>/old/<name> instead, for a later start.
  */

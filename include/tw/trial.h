@@ -40,6 +40,10 @@ struct tw_trial_spec {
      * measures from then on. Gives the nanoseconds waited for others, which count for no budget; NULL:
      * there is nothing to wait for. */
     int64_t (*prewarmed)(void *arg);
+    /* Write requests of the twins' disk so far, while a flush waits for no disk (NaN: it does). Where the
+     * arms differ in them, own_disk makes it wait from then on. NULL: nothing of that is known. */
+    double (*writes)(void *arg);
+    bool (*own_disk)(void *arg);
     void *arg;
     const volatile bool *cancel;       /* looked at between slots; NULL: never */
 };

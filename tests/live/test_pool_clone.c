@@ -235,17 +235,19 @@ Test(pool_clone, a_clone_behaves_as_one_file_system)
 }
 
 /* Written directly or not, it is one file system with one content, and it ends when asked to. */
-Test(pool_clone, what_is_written_directly_is_there_afterwards)
+Test(pool_clone, what_is_written_is_there_however_it_is_written)
 {
     tw_auto(tw_seed) *seed = make_seed("shop", "before");
     struct tw_clone *clone = make_clone(seed, "c");
 
     write_in(tw_clone_root(clone), "buffered", "1");
-    cr_assert_eq(tw_pool_direct(pool, true, &err), 0, "%s", err.text);
+    cr_assert_eq(tw_pool_disk(pool, TW_DISK_OWN, &err), 0, "%s", err.text);
     write_in(tw_clone_root(clone), "direct", "2");
     expect_in(tw_clone_root(clone), "buffered", "1");
-    cr_assert_eq(tw_pool_direct(pool, false, &err), 0, "%s", err.text);
+    cr_assert_eq(tw_pool_disk(pool, TW_DISK_MEMORY, &err), 0, "%s", err.text);
     write_in(tw_clone_root(clone), "again", "3");
+    cr_expect_geq(tw_pool_writes(pool), 0);
+    cr_assert_eq(tw_pool_disk(pool, TW_DISK_SHARED, &err), 0, "%s", err.text);
     expect_in(tw_clone_root(clone), "direct", "2");
     expect_in(tw_clone_root(clone), "data", "before");
     cr_expect_eq(tw_pool_clone_remove(clone, &err), 0);

@@ -160,6 +160,23 @@ Test(trial_analyse, intervals_hold_the_planted_effect)
     cr_expect_geq(held, looks * 95 / 100, "%d of %d", held, looks);
 }
 
+/* On a host so busy that slots of one arm differ by a factor, six pairs that agree by chance are no harm. */
+Test(trial_analyse, noise_that_agrees_by_chance_is_rarely_called_harm)
+{
+    int claimed = 0, runs = 200;
+
+    for (uint64_t seed = 1; seed <= (uint64_t)runs; seed++) {
+        struct world w = no_op(seed);
+        struct trial_analysis an;
+
+        w.own = 0.5;
+        w.open_pairs = w.closed_pairs = 6;
+        trial_analyse(slots, make(&w), &margins, false, &an);
+        claimed += an.outside;
+    }
+    cr_expect_leq(claimed, runs / 40, "%d of %d", claimed, runs);
+}
+
 Test(trial_analyse, a_planted_regression_is_outside_and_worse)
 {
     for (uint64_t seed = 1; seed <= 20; seed++) {

@@ -86,18 +86,19 @@ int run_measuring_begin(struct run *r, struct tw_err *err)
     return wait_turn(r, t, err);
 }
 
-/* Cold files are read faster through the host's cache, so not before all is warm. A host that cannot do
- * it has a higher noise floor, and shows it. */
-void run_measuring_direct(struct run *r)
+/* A host that cannot do it has a higher noise floor, and shows it. */
+bool run_measuring_disk(struct run *r, enum tw_disk disk)
 {
-    r->direct = r->measuring > 0 && r->pool && tw_pool_direct(r->pool, true, NULL) == 0;
+    if (r->measuring <= 0 || !r->pool || tw_pool_disk(r->pool, disk, NULL) < 0)
+        return false;
+    r->disk = disk;
+    return true;
 }
 
 void run_measuring_end(struct run *r)
 {
-    if (r->direct)
-        (void)tw_pool_direct(r->pool, false, NULL);
-    r->direct = false;
+    if (r->disk != TW_DISK_SHARED)
+        (void)run_measuring_disk(r, TW_DISK_SHARED);
     if (r->measuring > 0)
         (void)close(r->measuring);
     r->measuring = 0;

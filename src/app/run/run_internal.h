@@ -188,7 +188,7 @@ struct run {
     pthread_t clear_thread;
     bool clearing;
     int measuring; /* the lock of this state directory's measuring; 0: not held */
-    bool direct;   /* the pool is written directly until the measuring ends */
+    enum tw_disk disk; /* what a write of the pool is just now */
     struct tw_arena *judge_arena; /* owned: the thread's own */
     struct tw_err judge_err;
     int judge_result;
@@ -354,7 +354,8 @@ void run_warm_end(struct run *r, bool wait);
 void run_variant_done(struct run *r);
 /* One at a time measures: two at once would measure each other. Waits; -ECANCELED. */
 int run_measuring_begin(struct run *r, struct tw_err *err);
-void run_measuring_direct(struct run *r); /* the pool's disk is now the one that is measured */
+/* What a write of a clone is from now on, until the measuring ends. */
+bool run_measuring_disk(struct run *r, enum tw_disk disk);
 void run_measuring_end(struct run *r);
 /* Who connects, tried by a thread of its own; end waits for it. Fine to end twice. */
 int run_clients_begin(struct run *r, struct tw_err *err);

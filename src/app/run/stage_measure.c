@@ -93,10 +93,22 @@ static int64_t on_prewarmed(void *arg)
     /* cancelled meanwhile: the trial sees it too */
     (void)run_measuring_begin(r, NULL);
     pin_arms(r);
-    run_measuring_direct(r);
+    (void)run_measuring_disk(r, TW_DISK_MEMORY);
     begun = tw_now_ns();
     run_stage_time(r, "turn", tw_seconds(begun - ready));
     return begun - ready;
+}
+
+static double writes_so_far(void *arg)
+{
+    struct run *r = arg;
+
+    return r->disk == TW_DISK_MEMORY ? tw_pool_writes(r->pool) : NAN;
+}
+
+static bool on_writes_differ(void *arg)
+{
+    return run_measuring_disk(arg, TW_DISK_OWN);
 }
 
 /* What the server said to failed requests of the candidate and did not say to the
@@ -218,6 +230,8 @@ int run_trial(struct run *r, struct tw_err *err)
             !isnan(sim->plan.rate_per_s) ? sim->plan.rate_per_s : r->snapshot.rate_per_s,
         .progress = on_progress,
         .prewarmed = on_prewarmed,
+        .writes = writes_so_far,
+        .own_disk = on_writes_differ,
         .arg = r,
         .cancel = r->options->cancel};
     struct tw_sandbox *beside[TW_ARM_COUNT][RUN_BOXES];

@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/loop.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,36 +113,66 @@ static int set_queue(const char *device, const char *name, const char *value)
 
 /* What is given back to the host's file system meanwhile would stop all else on the image until that has
  * freed it. */
-static void set_discard(const char *device, bool direct)
+static void set_discard(const char *device, bool discard)
 {
     tw_auto_free char *path =
         tw_strf("/sys/block/%s/queue/discard_max_hw_bytes", device + sizeof "/dev/" - 1);
     tw_auto_free char *most = NULL;
 
     if (tw_read_file(AT_FDCWD, path, 64, &most, NULL, NULL) == 0)
-        (void)set_queue(device, "discard_max_bytes", direct ? "0" : most);
+        (void)set_queue(device, "discard_max_bytes", discard ? most : "0");
 }
 
-int priv_loop_direct(const char *image, bool direct, struct tw_err *err)
+static int find_device(const char *image, int *ret_fd, char ret_path[32], struct tw_err *err)
 {
-    char device[32];
     struct stat st;
-    tw_auto_close int fd = -1;
-    int r;
 
     if (stat(image, &st) < 0)
         return tw_fail_errno(err, errno, "looking at '%s'", image);
-    fd = join_existing(&st, device);
-    if (fd < 0)
-        return tw_fail(err, -ENODEV, "no loop device has '%s'", image);
-    if (ioctl(fd, LOOP_SET_DIRECT_IO, (unsigned long)direct) < 0)
-        return tw_fail_errno(err, errno, "%s direct writing of '%s'",
-                             direct ? "beginning" : "ending", device);
-    r = set_queue(device, "write_cache", direct ? "write through" : "write back");
-    if (r < 0) {
-        (void)ioctl(fd, LOOP_SET_DIRECT_IO, 0UL);
+    *ret_fd = join_existing(&st, ret_path);
+    return *ret_fd < 0 ? tw_fail(err, -ENODEV, "no loop device has '%s'", image) : 0;
+}
+
+int priv_loop_disk(const char *image, enum tw_disk disk, struct tw_err *err)
+{
+    static const struct {
+        unsigned long direct;
+        const char *cache;
+    } rows[TW_DISK_COUNT] = {
+        [TW_DISK_SHARED] = {0, "write back"},
+        [TW_DISK_OWN] = {1, "write through"},
+        [TW_DISK_MEMORY] = {0, "write through"},
+    };
+    char device[32];
+    tw_auto_close int fd = -1;
+    int r = find_device(image, &fd, device, err);
+
+    if (r < 0)
+        return r;
+    r = set_queue(device, "write_cache", rows[disk].cache);
+    if (r < 0)
         return tw_fail_errno(err, -r, "the write cache of '%s'", device);
+    if (ioctl(fd, LOOP_SET_DIRECT_IO, rows[disk].direct) < 0) {
+        r = -errno;
+        (void)set_queue(device, "write_cache", rows[TW_DISK_SHARED].cache);
+        return tw_fail_errno(err, -r, "how '%s' is written", device);
     }
-    set_discard(device, direct);
+    set_discard(device, disk == TW_DISK_SHARED);
     return 0;
+}
+
+double priv_loop_writes(const char *image)
+{
+    char device[32];
+    tw_auto_close int fd = -1;
+    tw_auto_free char *path = NULL, *text = NULL;
+    long long writes;
+
+    if (find_device(image, &fd, device, NULL) < 0)
+        return NAN;
+    path = tw_strf("/sys/block/%s/stat", device + sizeof "/dev/" - 1);
+    if (tw_read_file(AT_FDCWD, path, 4096, &text, NULL, NULL) < 0 ||
+        sscanf(text, "%*s %*s %*s %*s %lld", &writes) != 1)
+        return NAN;
+    return (double)writes;
 }

@@ -3,6 +3,7 @@
 #include "priv_internal.h"
 
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,13 +124,20 @@ void tw_priv_pool_unmount(struct tw_priv *p)
     tw_step("priv.pool.unmounted");
 }
 
-int tw_priv_pool_direct(struct tw_priv *p, bool direct, struct tw_err *err)
+int tw_priv_pool_disk(struct tw_priv *p, enum tw_disk disk, struct tw_err *err)
 {
     tw_auto_free char *image = tw_strf("%s/pool.img", p->state_dir);
 
     if (!p->mounts)
         return tw_fail(err, -EPERM, "this process has no image mounted");
-    return priv_loop_direct(image, direct, err);
+    return priv_loop_disk(image, disk, err);
+}
+
+double tw_priv_pool_writes(struct tw_priv *p)
+{
+    tw_auto_free char *image = tw_strf("%s/pool.img", p->state_dir);
+
+    return p->mounts ? priv_loop_writes(image) : NAN;
 }
 
 /* Under a name that nothing has; what is aside already stays where it is. */

@@ -66,7 +66,8 @@ int priv_unmount_below(const char *path, struct tw_err *err);
 
 /* loop.c: an open loop device of the image, joined or fresh; ret_path needs 32 bytes. */
 int priv_loop_open(const char *image, int *ret_fd, char ret_path[32], struct tw_err *err);
-int priv_loop_direct(const char *image, bool direct, struct tw_err *err);
+int priv_loop_disk(const char *image, enum tw_disk disk, struct tw_err *err);
+double priv_loop_writes(const char *image);
 
 /* image.c */
 int priv_image_make(struct tw_priv *p, const char *image, int64_t size_bytes,

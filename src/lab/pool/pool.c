@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <stdio.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -171,9 +172,15 @@ int tw_pool_open(struct tw_priv *priv, struct tw_pool **ret_pool, struct tw_err 
     return 0;
 }
 
-int tw_pool_direct(struct tw_pool *pool, bool direct, struct tw_err *err)
+int tw_pool_disk(struct tw_pool *pool, enum tw_disk disk, struct tw_err *err)
 {
-    return pool->mounted ? tw_priv_pool_direct(pool->priv, direct, err) : 0;
+    return pool->mounted ? tw_priv_pool_disk(pool->priv, disk, err)
+                         : tw_fail(err, -ENODEV, "clones are on the host's own file system");
+}
+
+double tw_pool_writes(struct tw_pool *pool)
+{
+    return pool->mounted ? tw_priv_pool_writes(pool->priv) : NAN;
 }
 
 void tw_pool_close(struct tw_pool *pool)

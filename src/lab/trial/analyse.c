@@ -280,11 +280,10 @@ static double calm(double *x, size_t n)
     return (double)touched;
 }
 
-/* Student's quantile of 0.95 (Abramowitz and Stegun 1964, 26.7.5, to the second order). */
-static double student_95(double df)
+/* Student's quantile, z that of the normal distribution (Abramowitz and Stegun 1964, 26.7.5, to the
+ * second order). */
+static double student(double z, double df)
 {
-    const double z = Z_LEVEL_90;
-
     return z + (pow(z, 3) + z) / (4 * df) +
            (5 * pow(z, 5) + 16 * pow(z, 3) + 3 * z) / (96 * df * df);
 }
@@ -301,8 +300,8 @@ static void look_last(const double *x, size_t n, double touched, struct trial_in
     for (size_t i = 0; i < n; i++)
         square += (x[i] - mean) * (x[i] - mean);
     se = sqrt(square / (double)(n - 1) / (double)n) * (double)n / ((double)n - touched);
-    e->low = fmax(e->low, mean - student_95((double)n - 1) * se);
-    e->high = fmin(e->high, mean + student_95((double)n - 1) * se);
+    e->low = fmax(e->low, mean - student(Z_LEVEL_90, (double)n - 1) * se);
+    e->high = fmin(e->high, mean + student(Z_LEVEL_90, (double)n - 1) * se);
 }
 
 static struct trial_interval interval_of(double *x, size_t n, double clip, bool last)
@@ -392,6 +391,25 @@ static double margin_here(const struct pairs *p, const struct row *row,
     return before > 0 ? fmax(share, margins->tail_ms / before) : share;
 }
 
+static double scatter_of(const struct pairs *p, const struct row *row, double clip, int *ret_n);
+
+/* On a busy host a handful of pairs may agree by chance, and a variance that is learned from just them is
+ * then nearly nothing. How far two slots of the unchanged baseline are apart, of the same load and
+ * seconds from each other, is the scatter that a pair has without any effect, and it is known besides: no
+ * certain effect is smaller than what it leaves. The two pairs of a block share their neighbours, and count
+ * once. */
+static void heed_scatter(const struct pairs *p, const struct row *row, struct trial_interval *e)
+{
+    int known;
+    double scatter = scatter_of(p, row, INFINITY, &known);
+    double reach = student(Z_LEVEL_90, known) * scatter / sqrt(fmax((double)e->n / 2, 1));
+
+    if (e->n == 0 || isnan(reach) || e->censored * 2 > e->n)
+        return;
+    e->low_all = fmin(e->low_all, e->value - reach);
+    e->high_all = fmax(e->high_all, e->value + reach);
+}
+
 static struct trial_interval metric_interval(const struct pairs *p, const struct row *row,
                                              const struct tw_trial_margins *margins,
                                              bool last)
@@ -411,6 +429,7 @@ static struct trial_interval metric_interval(const struct pairs *p, const struct
     }
     e = interval_of(x, n, row->clip, last);
     e.censored = at_least;
+    heed_scatter(p, row, &e);
     if (!may_harm(&e)) {
         /* too few to exclude that nothing changed */
         e.low = fmin(e.low, 0);
@@ -476,7 +495,7 @@ static double baseline_log_ratio(const struct pair *a, const struct pair *b,
     return log_ratio(row->value(a->slot[TW_BASELINE]), row->value(b->slot[TW_BASELINE]));
 }
 
-static double floor_of(const struct pairs *p, const struct row *row)
+static double scatter_of(const struct pairs *p, const struct row *row, double clip, int *ret_n)
 {
     tw_auto_free bool *used = tw_alloc(p->count + 1);
     double sum = 0;
@@ -492,11 +511,19 @@ static double floor_of(const struct pairs *p, const struct row *row)
         d = baseline_log_ratio(&p->list[i], &p->list[k], row);
         if (isnan(d))
             continue;
-        d = fmin(fabs(d), row->clip);
+        d = fmin(fabs(d), clip);
         sum += d * d;
         n++;
     }
+    *ret_n = n;
     return n >= 2 ? sqrt(sum / n) : NAN;
+}
+
+static double floor_of(const struct pairs *p, const struct row *row)
+{
+    int n;
+
+    return scatter_of(p, row, row->clip, &n);
 }
 
 double trial_noise_floor(const struct tw_slot *slots, size_t n, enum trial_metric metric)

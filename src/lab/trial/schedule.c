@@ -13,6 +13,8 @@
  * them where time allows; both arms begin empty and calibration replays the slot from
  * empty, so that five are enough for a ratio). */
 #define SETTLINGS 5.0
+#define WRITES_SD    3.0
+#define WRITES_SHARE 0.10
 /* The slots that are due take at most this share of the budget: the rest is for going on.
  */
 #define SHARE_OF_BUDGET 0.5
@@ -141,6 +143,22 @@ void trial_schedule_next(struct trial_schedule *s, bool closed, struct trial_ord
         .seed = tw_rng_u64(&s->rng),
     };
     ++*count;
+}
+
+/* Were every request nothing but a wait for the disk, a tenth more of writes would be a tenth less of
+ * throughput: the margin. Counts of writes scatter as Poisson's at least; half a count each keeps the
+ * logarithm where one arm writes nothing. */
+bool trial_writes_differ(const struct trial_writes *w)
+{
+    const double *n = w->writes, *of = w->requests;
+    double ratio, se;
+
+    if (!(of[TW_BASELINE] > 0 && of[TW_CANDIDATE] > 0))
+        return false;
+    ratio = log((n[TW_CANDIDATE] + 0.5) / of[TW_CANDIDATE]) -
+            log((n[TW_BASELINE] + 0.5) / of[TW_BASELINE]);
+    se = sqrt(1 / (n[TW_CANDIDATE] + 0.5) + 1 / (n[TW_BASELINE] + 0.5));
+    return fabs(ratio) - WRITES_SD * se > log(1 + WRITES_SHARE);
 }
 
 void trial_schedule_want(struct trial_schedule *s, int64_t missing_requests)

@@ -138,6 +138,14 @@ void trial_effects(struct tw_arena *a, const struct tw_slot *slots, size_t n,
                    const struct tw_trial_margins *margins, bool last,
                    const struct trial_totals *totals, struct tw_trial_result *ret);
 
+/* ---- writes: do the arms ask as much of the disk? ---- */
+
+struct trial_writes {
+    double writes[TW_ARM_COUNT], requests[TW_ARM_COUNT]; /* of loaded slots */
+};
+/* More than a tenth apart per request, beyond three standard deviations of two counts. */
+bool trial_writes_differ(const struct trial_writes *w);
+
 /* ---- prewarm: what the mix touches, into both twins at once ---- */
 
 struct trial_prewarm {

@@ -96,7 +96,9 @@ enum impact_standing impact_standing(const struct tw_impact_facts *f,
         double worst =
             row->higher_is_better ? 1 - margins[i].margin : 1 + margins[i].margin;
         bool inside = row->higher_is_better ? r->low >= worst : r->high <= worst;
-        bool outside = row->higher_is_better ? r->high < worst : r->low > worst;
+        /* What is claimed has to be certain for all metrics together: the verdict is. */
+        bool outside = (row->higher_is_better ? r->high < worst : r->low > worst) &&
+                       !tw_streq(row->verdict, "inconclusive");
 
         if (!tw_streq(row->metric, margins[i].metric))
             continue;
@@ -114,6 +116,18 @@ bool impact_refused(const struct tw_impact_facts *f)
 bool impact_measured(const struct tw_impact_facts *f)
 {
     return f->measured && f->measured->pairs > 0;
+}
+
+/* A forecast of few noisy slots may find the peak beyond an arm that is no slower: what the pairs say of
+ * the throughput has to leave no room for that. */
+bool impact_overload_shown(const struct tw_impact_facts *f)
+{
+    const struct tw_effect *e = impact_effect(f, "throughput_per_s");
+
+    if (!impact_overloaded(f->forecast[TW_CANDIDATE]) ||
+        impact_overloaded(f->forecast[TW_BASELINE]))
+        return false;
+    return !e || e->ratio.n == 0 || isnan(e->ratio.high) || e->ratio.high < 1;
 }
 
 /* A regression is a finding too, with its figures as the evidence. */

@@ -36,6 +36,8 @@ const struct tw_effect *impact_row(const struct tw_impact *ret, const char *metr
 const char *impact_verdict(const struct tw_estimate *ratio, bool higher_is_better,
                            double margin);
 bool impact_overloaded(const struct tw_forecast *f); /* NULL: no */
+/* Of the candidate alone, and the throughput measured does not speak against it. */
+bool impact_overload_shown(const struct tw_impact_facts *f);
 /* after / before, their errors taken as independent. */
 struct tw_estimate impact_ratio(const struct tw_estimate *before,
                                 const struct tw_estimate *after, const char *method);

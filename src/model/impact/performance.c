@@ -119,8 +119,7 @@ static struct tw_effect make_row(const struct impact *i, const struct row *row)
 
     if (row->forecast == NONE && measured)
         return *measured;
-    if (row->forecast != NONE && impact_overloaded(f->forecast[TW_CANDIDATE]) &&
-        !impact_overloaded(f->forecast[TW_BASELINE]))
+    if (row->forecast != NONE && impact_overload_shown(f))
         by_overload(f, row, &e);
     else if (measured && measured->ratio.value > 0)
         by_ratio(f, row, measured, &e);

@@ -123,8 +123,7 @@ static void performance_part(struct impact *i)
                             row->metric, row->ratio.value, row->ratio.low,
                             row->ratio.high));
     }
-    if (impact_overloaded(i->facts->forecast[TW_CANDIDATE]) &&
-        !impact_overloaded(i->facts->forecast[TW_BASELINE]))
+    if (impact_overload_shown(i->facts))
         add(i, "overload", 85, "the peak is beyond what the changed service can serve");
 }
 
