@@ -56,7 +56,7 @@ static const struct stage trying[] = {
     {"access", run_access, false, false},
     {"mix", run_mix, false, true},         {"schema", run_schema, false, false},
     {"path", run_network, false, false},
-    {"clients", run_clients, false, false},
+    {"clients", run_clients, false, false}, {"scan", run_scan, false, false},
     {"plans", run_plans, false, true},     {"trial", run_trial, false, true},
     {"judge", run_judge, false, false},    {"calibrate", run_calibrate, false, true},
     {"predict", run_predict, false, true},

@@ -307,6 +307,7 @@ void run_rules_done(struct run *r);
 /* A change of who comes in to a service, and of nothing else. */
 bool run_is_access(const struct run *r);
 int run_access(struct run *r, struct tw_err *err);
+int run_scan(struct run *r, struct tw_err *err); /* security_scan of a service, on its clones */
 /* A deployment: both versions side by side, and back. */
 bool run_is_deployment(const struct run *r);
 int run_deploy(struct run *r, struct tw_err *err);
