@@ -84,7 +84,8 @@ struct tw_ws_message *tw_ws_message_new(const char *text, size_t len)
 
     m->refs = 1;
     m->len = len;
-    memcpy(m->text, text, len);
+    if (len) /* an empty message may have no text at all */
+        memcpy(m->text, text, len);
     return m;
 }
 
