@@ -307,7 +307,7 @@ static void add_points(const struct answer *w)
                                                                      : w->s->asked[TW_BASELINE];
     int until = last + 2, step = 1 + until / MOST_SHOWN;
 
-    if (w->s->alone_because && last == 1)
+    if (last == 1)
         until = 1;
     for (int n = 1; n <= until; n += n % step && step > 1 ? 1 : step)
         TW_PUSH(w->r->v.sim->arena, &w->to->points, point_of(w, n));

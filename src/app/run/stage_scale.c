@@ -259,6 +259,9 @@ static void choose_counts(struct run *r, struct run_scale *s)
     s->asked[TW_BASELINE] = s->balancer && today > 0 ? today : 1;
     s->asked[TW_CANDIDATE] =
         s->change->instances ? s->change->instances : s->asked[TW_BASELINE];
+    /* pairs of short slots say little of an arm whose quota begins anew in each of them */
+    s->own = run_scale_quota(r, TW_BASELINE, 0) > 0 || run_scale_quota(r, TW_CANDIDATE, 0) > 0 ||
+             s->smaller[TW_BASELINE] || s->smaller[TW_CANDIDATE];
     if (s->asked[TW_CANDIDATE] == 1 && s->asked[TW_BASELINE] == 1)
         return;
     s->alone_because = why_alone(r, today);
