@@ -248,8 +248,13 @@ struct tw_service_kind {
 const char *tw_service_clone_password(struct tw_arena *a, const struct tw_snapshot *s,
                                       const char *role);
 /* For the calling thread: "this host" is where that process stands (0: here again), whose processes are the
- * host's own then. */
-void tw_service_stand_at(int pid);
+ * host's own then. start: how its supervisor begins that process, where that is better known than what it
+ * shows of itself (NULL); borrowed. */
+struct tw_service_start {
+    TW_ARRAY(const char *) argv, env;
+    const char *cwd; /* NULL: "/" */
+};
+void tw_service_stand_at(int pid, const struct tw_service_start *start);
 extern const struct tw_service_kind *const tw_service_kinds[];
 extern const size_t tw_service_kind_count;
 /* Borrowed, or NULL; nearest (may be NULL) gets the nearest name. */

@@ -175,16 +175,33 @@ struct standing_there {
     void *arg;
 };
 
+/* As the Engine starts it: entrypoint, command, environment. */
+static struct tw_service_start start_of(struct run *r)
+{
+    const struct tw_docker_container *c = r->inside.way.container;
+    struct tw_service_start start = {.cwd = c->cwd};
+
+    for (size_t i = 0; i < c->argv.count; i++)
+        TW_PUSH(r->arena, &start.argv, c->argv.items[i]);
+    for (size_t i = 0; i < c->env.count; i++)
+        if (c->env.items[i].value)
+            TW_PUSH(r->arena, &start.env,
+                    tw_arena_printf(r->arena, "%s=%s", c->env.items[i].name, c->env.items[i].value));
+    return start;
+}
+
 static int stand_there(void *arg)
 {
     struct standing_there *s = arg;
+    struct tw_service_start start = start_of(s->run);
     int rc;
 
-    tw_service_stand_at(s->run->inside.way.pid);
+    tw_service_stand_at(s->run->inside.way.pid,
+                        tw_streq(s->run->inside.way.target.type, "generic") ? &start : NULL);
     tw_child_runner(run_there, s->run);
     rc = s->fn(s->arg);
     tw_child_runner(NULL, NULL);
-    tw_service_stand_at(0);
+    tw_service_stand_at(0, NULL);
     return rc;
 }
 

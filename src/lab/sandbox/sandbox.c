@@ -147,7 +147,8 @@ int tw_sandbox_boot(struct tw_sandbox *box, int stdout_fd, int stderr_fd, int *r
 int tw_sandbox_start(struct tw_sandbox *box, const struct tw_process_spec *spec,
                      int *ret_handle, struct tw_err *err)
 {
-    if (!spec->argv || !spec->argv[0] || spec->argv[0][0] != '/')
+    /* an image has a PATH of its own, by which its init looks */
+    if (!spec->argv || !spec->argv[0] || (spec->argv[0][0] != '/' && !box->backend->boot))
         return tw_fail(err, -EINVAL, "'%s' is no absolute path of a program",
                        spec->argv && spec->argv[0] ? spec->argv[0] : "");
     return box->backend->start(box, spec, ret_handle, err);

@@ -395,7 +395,7 @@ static const char *command_text(struct tw_arena *a, const struct found *f)
             f->has_process ? f->process.argv.items[i] : f->unit.argv.items[i];
 
         /* What it is called by may be relative; what it is, is known. */
-        if (i == 0 && f->has_process)
+        if (i == 0 && f->has_process && !f->process.told)
             word = f->process.exe;
         text = tw_arena_printf(a, "%s%s\n", text, word);
     }

@@ -18,6 +18,7 @@ struct host_process {
     pid_t pid;
     const char *exe, *cwd;
     TW_ARRAY(const char *) argv, env;      /* as started, where it did not rewrite them */
+    bool told;                             /* argv, env and cwd are its supervisor's words */
     unsigned uid, gid;
     const char *user;                      /* NULL: the uid has no name here */
     int64_t nofile;                        /* soft limit of open files; 0 unknown */

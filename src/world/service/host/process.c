@@ -34,9 +34,25 @@ static char *text_of(pid_t pid, const char *what, size_t *ret_len)
 
 static _Thread_local pid_t home; /* 0: ourselves */
 
-void tw_service_stand_at(int pid)
+static _Thread_local const struct tw_service_start *home_start;
+
+void tw_service_stand_at(int pid, const struct tw_service_start *start)
 {
     home = (pid_t)pid;
+    home_start = start;
+}
+
+/* A process may have written over its command line, which its supervisor has not. */
+static void take_start(struct tw_arena *a, const struct tw_service_start *start,
+                       struct host_process *p)
+{
+    p->told = true;
+    p->argv.count = p->env.count = 0;
+    for (size_t i = 0; i < start->argv.count; i++)
+        TW_PUSH(a, &p->argv, start->argv.items[i]);
+    for (size_t i = 0; i < start->env.count; i++)
+        TW_PUSH(a, &p->env, start->env.items[i]);
+    p->cwd = start->cwd ? start->cwd : "/";
 }
 
 /* A twin's service is no service of this host, and neither is one of a container: what its files
@@ -226,6 +242,8 @@ int host_process_read(struct tw_arena *a, pid_t pid, struct host_process *ret,
     read_unit(a, pid, &p);
     read_user(a, pid, &p);
     read_sockets(a, &p);
+    if (home && pid == home && home_start)
+        take_start(a, home_start, &p);
     *ret = p;
     return 0;
 }
