@@ -18,8 +18,9 @@
 #define EACH_LIFTED  16
 #define SETTLE_S     3.0  /* all that is begun is answered: CPU and answers are of the same requests */
 #define TURNS        2    /* slots of each experiment */
-#define OPEN_REQUESTS 40.0 /* of an open slot at least … */
-#define OPEN_MOST    3.0  /* … within so many units */
+#define OPEN_REQUESTS 25.0 /* of an open slot at least … */
+#define OPEN_MOST    1.5  /* … within so many units */
+#define OPEN_LEAST   0.7
 #define SATURATED    0.85
 #define SHRINK       0.6  /* of what the shared station used: it is the limit then, surely */
 #define LEAST_ERROR  0.01
@@ -362,7 +363,8 @@ static int open_pair(struct run *r, int pair, double level, const double capacit
     for (int k = 0; k < TW_ARM_COUNT && rc == 0; k++) {
         enum tw_arm arm = (enum tw_arm)((k + pair) % TW_ARM_COUNT);
         double rate = level * capacity[arm];
-        double length = fmin(fmax(unit_s(r), OPEN_REQUESTS / rate), OPEN_MOST * unit_s(r));
+        double length = fmin(fmax(OPEN_LEAST * unit_s(r), OPEN_REQUESTS / rate),
+                             OPEN_MOST * unit_s(r));
         struct order o = {arm, rate, length, level, 0, 1000 + (uint64_t)pair};
         double cpu[SCALE_STATIONS];
         struct tw_slot s;
@@ -412,8 +414,8 @@ int run_scale_trial(struct run *r, struct tw_err *err)
     }
     if (rc == 0 && !(capacity[TW_BASELINE] > 0 && capacity[TW_CANDIDATE] > 0))
         rc = tw_fail(err, -ENODATA, "no request of the load was answered");
-    for (size_t i = 0; i < TW_COUNT_OF(levels) && rc == 0; i++)
-        rc = open_pair(r, pair++, levels[i], capacity, err);
+    for (size_t i = 0; i < TURNS * TW_COUNT_OF(levels) && rc == 0; i++)
+        rc = open_pair(r, pair++, levels[i % TW_COUNT_OF(levels)], capacity, err);
     thaw_all(r);
     m->pairs = pair;
     m->seconds = tw_seconds(tw_now_ns() - begun);
