@@ -169,6 +169,28 @@ struct tw_scaling {
     int measured_instances;
     TW_ARRAY(struct tw_objective) objectives;
 };
+/* ---- faults: something bad done on purpose to both arms alike while they are loaded ---- */
+
+struct tw_fault {
+    const char *kind;      /* "latency": a row of src/lab/fault/list.h */
+    const char *strength;  /* as written, "20ms"; NULL: the kind's own */
+    double begin_s;        /* after its schedule begins */
+    double duration_s;     /* NaN: the kind's own */
+    const char *on;        /* "in" "out": one direction of the link; NULL: both */
+    int schedule;          /* those of one number run together, the numbers in turn; 0 first */
+};
+struct tw_faults {
+    TW_ARRAY(struct tw_fault) list;
+};
+/* "latency=20ms@2s+3s/in,loss=1%@3s": KIND[=STRENGTH][@BEGIN][+DURATION][/ON], several joined by ','
+ * run together. Whether there is such a kind and strength is checked by room fault. */
+int tw_faults_from_text(struct tw_arena *a, const char *text, struct tw_faults *faults,
+                        struct tw_err *err);
+/* The next schedule of a list as it would be written; *at goes on behind it; NULL: no more. */
+char *tw_faults_text(struct tw_arena *a, const struct tw_faults *faults, size_t *at);
+/* "20ms" "3s" "1m" "2h" "30d" "1y", a number alone is seconds. */
+int tw_parse_seconds(const char *text, double *ret_seconds, struct tw_err *err);
+
 struct tw_request {
     const char *type, *target, *environment; /* environment NULL: find it */
     struct tw_scaling_request scaling;
@@ -192,6 +214,7 @@ struct tw_request {
     struct tw_deployment_request deployment;
     bool refresh_data;         /* take a new seed whatever its age */
     bool keep;                 /* leave the twins standing */
+    struct tw_faults faults;
     const char *metadata;      /* any JSON object as text, given back; NULL */
 };
 /* From the body of create/run (the change itself, or {"change_request": …}); unknown and duplicate
@@ -454,6 +477,7 @@ struct tw_plan {
     TW_ARRAY(struct tw_client) clients; /* given by the request */
     int connections;           /* of the load at most; 0: as the snapshot tells */
     const char *risk_level;
+    struct tw_faults faults;   /* of the request, then of the policy */
     bool scan;                 /* of a security change: what listens and who reaches it */
     bool rollback;             /* of a deployment: taken back again, and what it left behind read */
     struct tw_scaling scaling; /* of a scaling change */
@@ -741,6 +765,25 @@ struct tw_statement_effect {    /* one statement of the mix, both arms */
     double cost_before, cost_after;
     bool plan_changed, plan_worse;
 };
+/* What a schedule of faults did to one arm. NaN: not measured. */
+struct tw_fault_arm {
+    double sent, answered, failed; /* requests from its begin until the last was answered or given up */
+    double availability;        /* answered / sent */
+    double p50_ms, p95_ms;      /* of the same */
+    double before_p95_ms, after_p95_ms;
+    double recovery_s;          /* after the last fault ended until it serves as before; infinite: it did not */
+    double goodput;             /* answered per second afterwards / before */
+    bool survived;
+    const char *words;          /* what it said to requests that failed; NULL */
+};
+struct tw_fault_effect {
+    const char *fault;          /* as it would be written: "latency=20ms+1s" */
+    const char *how;            /* by what it was done: "held by twin through NFQUEUE"; NULL */
+    const char *verdict;        /* "holds" "lost" "slower" "never held" "better" "not tried" */
+    const char *why;            /* in a sentence */
+    double seconds;             /* that the row took */
+    struct tw_fault_arm arms[TW_ARM_COUNT];
+};
 struct tw_impact {
     double risk_score;          /* 0..100; < 50 proceed, 50..79 review, >= 80 block */
     const char *risk_level;     /* low medium high critical */
@@ -763,6 +806,7 @@ struct tw_impact {
     struct tw_schema schema;    /* statements 0: no SQL was run */
     struct tw_scale scale;      /* instances 0: no scaling change */
     struct tw_deployment deployment; /* image_after NULL: there was none */
+    TW_ARRAY(struct tw_fault_effect) faults; /* the matrix change × fault, a row each */
 };
 
 /* ---- decision ---- */

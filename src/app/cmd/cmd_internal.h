@@ -28,7 +28,7 @@ struct cmd_args {
     double hours, rate, budget;
     int64_t seed, limit, connections, measured_instances;
     bool dry_run, keep, refresh_data, scan, quiet, help;
-    TW_ARRAY(const char *) clients, sets, files, mixes, sql, sql_files, slos;
+    TW_ARRAY(const char *) clients, faults, sets, files, mixes, sql, sql_files, slos;
     const char *image, *smoke;
     bool no_rollback;
     const char *database;

@@ -185,6 +185,8 @@ static int fill_options(struct cmd_args *args, struct tw_request *q, struct tw_e
         if (r == 0)
             TW_PUSH(args->arena, &q->clients, client);
     }
+    for (size_t i = 0; i < args->faults.count && r == 0; i++)
+        r = tw_faults_from_text(args->arena, args->faults.items[i], &q->faults, err);
     for (size_t i = 0; i < args->mixes.count; i++)
         TW_PUSH(args->arena, &q->mixes, args->mixes.items[i]);
     for (size_t i = 0; i < args->sets.count && r == 0; i++)
@@ -394,7 +396,7 @@ const struct cmd cmd_run = {
     .options =
         " target env set slo measured-instances file sql sql-file image smoke no-rollback database hours "
         "scenario profile rate "
-        "client connections mix risk-level engine "
+        "client connections mix fault risk-level engine "
         "seed budget server token-file "
         "policy type backend data scan refresh-data dry-run keep output out color quiet ",
     .examples =

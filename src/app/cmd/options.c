@@ -53,6 +53,9 @@ static const struct option_row rows[] = {
     {"mix", 0, MANY, AT(mixes), "M",
      "select-only, tpcb, simple-update or a pgbench script, FILE@WEIGHT; else the "
      "target's own"},
+    {"fault", 0, MANY, AT(faults), "F",
+     "something bad to both arms, as 'latency=20ms@2s+3s' or 'loss=1%,process_kill@1s'; "
+     "again for the next; 'twin run --fault list' shows them"},
     {"risk-level", 0, TEXT, AT(risk_level), "L",
      "low, medium, high or critical; else by tier"},
     {"engine", 0, TEXT, AT(engine), "E",

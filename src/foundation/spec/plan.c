@@ -46,6 +46,7 @@ static const struct spec_field plan_fields[] = {
      .kind = SPEC_INT,
      .flags = SPEC_ZERO_UNKNOWN,
      SPEC_AT(tw_plan, connections)},
+    {.key = "faults", .kind = SPEC_LIST, SPEC_AT(tw_plan, faults), .shape = &spec_fault},
     {.key = "risk_level", .kind = SPEC_TEXT, SPEC_AT(tw_plan, risk_level)},
     {.key = "security_scan", .kind = SPEC_BOOL, SPEC_AT(tw_plan, scan)},
     {.key = "rollback", .kind = SPEC_BOOL, SPEC_AT(tw_plan, rollback)},

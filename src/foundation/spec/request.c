@@ -318,6 +318,11 @@ static int read_clients(const struct reading *rd, const json_t *json, const char
     return 0;
 }
 
+static int read_faults(const struct reading *rd, const json_t *json, const char *pointer)
+{
+    return spec_read_faults(rd->a, json, pointer, &rd->r->faults, rd->err);
+}
+
 /* ---- the change itself ---- */
 
 static part_fn read_change, read_changes, read_metadata, read_scan, read_smoke,
@@ -336,6 +341,7 @@ static const struct part {
     {"sql", NULL, read_sql, true},
     {"database", "schema_change or security", read_database, true},
     {"clients", NULL, read_clients, false},
+    {"faults", NULL, read_faults, false},
     {"metadata", NULL, read_metadata, false},
     {"security_scan", "security", read_scan, false},
     {"smoke", "deployment", read_smoke, false},
@@ -661,6 +667,8 @@ json_t *tw_request_to_json(const struct tw_request *r)
     spec_scaling_write(&r->scaling, json);
     if (r->clients.count)
         json_object_set_new(json, "clients", spec_write_list(&spec_client, &r->clients));
+    if (r->faults.list.count)
+        json_object_set_new(json, "faults", spec_write_list(&spec_fault, &r->faults.list));
     metadata = r->metadata ? json_loads(r->metadata, 0, NULL) : NULL;
     if (metadata)
         json_object_set_new(json, "metadata", metadata);

@@ -290,6 +290,7 @@ static const struct spec_field impact_fields[] = {
     PART("schema_change", tw_impact, schema, schema),
     PART("scaling", tw_impact, scale, spec_scale),
     PART("deployment", tw_impact, deployment, spec_deployment),
+    LIST("faults", tw_impact, faults, spec_fault_effect),
 };
 static const struct spec_shape impact = SPEC_SHAPE(tw_impact, impact_fields);
 

@@ -82,6 +82,9 @@ int spec_scaling_read(struct tw_arena *a, const json_t *json, const char *pointe
 void spec_scaling_write(const struct tw_scaling_request *r, json_t *json);
 extern const struct spec_shape spec_deployment;
 extern const struct spec_shape spec_endpoint_experience;
+extern const struct spec_shape spec_fault, spec_fault_effect;
+int spec_read_faults(struct tw_arena *a, const json_t *json, const char *pointer,
+                     struct tw_faults *ret, struct tw_err *err);
 
 /* The keys of a deployment into the request's JSON. */
 void spec_write_deployment(const struct tw_deployment_request *d, json_t *request);

@@ -52,6 +52,8 @@ static void fill_plan(struct tw_arena *a, const struct tw_snapshot *s,
         TW_PUSH(a, &plan->mixes, r->mixes.items[i]);
     for (size_t i = 0; i < r->clients.count; i++)
         TW_PUSH(a, &plan->clients, r->clients.items[i]);
+    for (size_t i = 0; i < r->faults.list.count; i++)
+        TW_PUSH(a, &plan->faults.list, r->faults.list.items[i]);
     plan->connections = r->connections;
     plan->scan = r->scan;
 }
