@@ -27,7 +27,7 @@ endif
 CFLAGS   += $(BASE) $(OPT) $(WARN) $(WERROR)
 LDFLAGS  += -pie -Wl,-z,relro,-z,now $(LDEXTRA)
 
-SRC      := $(sort $(wildcard src/*/*/*.c src/*/*/*/*.c))
+SRC      := $(filter-out src/lab/fault/inside/%,$(sort $(wildcard src/*/*/*.c src/*/*/*/*.c)))
 MAIN     := src/app/cmd/main.c
 INIT     := src/lab/sandbox/twin_init.c
 OBJ      := $(patsubst %.c,$(VARIANT)/%.o,$(filter-out $(MAIN) $(INIT),$(SRC)))
@@ -62,6 +62,12 @@ $(VARIANT)/src/lab/sandbox/box_init.o: build/twin-init
 
 # policies/default.yaml is compiled in by .incbin, which the compiler's -MMD does not see
 $(VARIANT)/src/model/decide/builtin.o: policies/default.yaml
+
+# what faults load into the processes of a twin: a file of its own, then part of the program
+build/twin-faults.so: src/lab/fault/inside/preload.c include/tw/twin_page.h
+	@mkdir -p $(@D)
+	gcc -std=gnu11 -D_GNU_SOURCE -Iinclude -O2 $(WARN) $(WERROR) -Wno-missing-prototypes -fPIC -shared -s -o $@ $< -ldl
+$(VARIANT)/src/lab/fault/page.o: build/twin-faults.so
 
 define TEST_RULE
 $$(VARIANT)/tests/$(1).bin: $$(call test_obj,$(1)) $$(VARIANT)/libtwin.a

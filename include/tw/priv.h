@@ -133,6 +133,9 @@ int tw_priv_cgroup_enter(const struct tw_priv_cgroup *g, struct tw_err *err);
 int tw_priv_cgroup_freeze(struct tw_priv_cgroup *g, bool frozen, struct tw_err *err);
 int tw_priv_cgroup_limit(struct tw_priv_cgroup *g, int64_t memory_bytes, double cpus,
                          struct tw_err *err);
+/* The device that path lies on, read and written so many bytes a second each; 0: no limit. */
+int tw_priv_cgroup_io(struct tw_priv_cgroup *g, const char *path, int64_t bytes_per_s,
+                      struct tw_err *err);
 /* It is measured from now on: on these cores (only for a group made with a cpuset), and its weight
  * counts above it too. */
 int tw_priv_cgroup_pin(struct tw_priv_cgroup *g, const char *cpuset, struct tw_err *err);

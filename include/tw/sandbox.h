@@ -120,6 +120,11 @@ int tw_sandbox_usage(struct tw_sandbox *box, struct tw_usage *ret_usage, struct 
 int tw_sandbox_limit(struct tw_sandbox *box, int64_t memory_bytes, double cpus,
                      struct tw_err *err); /* changes limits while it runs */
 
+/* The device below path, read and written so many bytes a second each; 0: as fast as it is. -ENOTSUP
+ * where this host or backend has no such limit. */
+int tw_sandbox_io(struct tw_sandbox *box, const char *path, int64_t bytes_per_s,
+                  struct tw_err *err);
+
 /* It is measured from now on: on these cores, before everybody else on this host. -ENOTSUP where it
  * was opened without a cpuset. */
 int tw_sandbox_pin(struct tw_sandbox *box, const char *cpuset, struct tw_err *err);

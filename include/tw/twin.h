@@ -11,6 +11,7 @@
 #include "tw/pool.h"
 #include "tw/sandbox.h"
 #include "tw/service.h"
+#include "tw/twin_page.h"
 
 struct tw_twin;
 struct tw_twin_spec {
@@ -29,6 +30,10 @@ struct tw_twin_spec {
     const struct tw_sandbox *beside;  /* shares the network of that one; then no address; NULL */
     const char *backend;              /* of its sandbox; NULL: native */
     const struct tw_sandbox_container *container; /* what it is made of there; NULL */
+    const void *preload;              /* library that its processes load (tw_fault_preload); NULL */
+    size_t preload_len;
+    const char *listens_too;          /* address that it is reached at beside its own, for faults of its
+                                         link; NULL */
     TW_ARRAY(struct tw_sandbox_host) hosts; /* names of neighbours in that network */
 };
 int tw_twin_open(struct tw_priv *priv, const struct tw_twin_spec *spec, struct tw_twin **ret,
@@ -54,7 +59,11 @@ int tw_twin_reload(struct tw_twin *t, struct tw_err *err);
 /* Clean stop as its supervisor would; ret_seconds may be NULL. Killed at the deadline. */
 int tw_twin_stop(struct tw_twin *t, int64_t deadline_ns, double *ret_seconds,
                  struct tw_err *err);
+/* SIGKILL to the service, as if it had crashed; it may be started again. */
+int tw_twin_kill(struct tw_twin *t, struct tw_err *err);
 bool tw_twin_running(struct tw_twin *t);
+/* Shared with the library in its processes; NULL: opened without. Borrowed. */
+struct tw_twin_page *tw_twin_page(struct tw_twin *t);
 /* Fills log (read anew) and paths. Borrowed until the next call. */
 const struct tw_access *tw_twin_access(struct tw_twin *t);
 struct tw_sandbox *tw_twin_sandbox(struct tw_twin *t);

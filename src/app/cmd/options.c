@@ -55,7 +55,7 @@ static const struct option_row rows[] = {
      "target's own"},
     {"fault", 0, MANY, AT(faults), "F",
      "something bad to both arms, as 'latency=20ms@2s+3s' or 'loss=1%,process_kill@1s'; "
-     "again for the next; 'twin run --fault list' shows them"},
+     "again for the next"},
     {"risk-level", 0, TEXT, AT(risk_level), "L",
      "low, medium, high or critical; else by tier"},
     {"engine", 0, TEXT, AT(engine), "E",

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #define PERIOD_US 100000
@@ -530,6 +531,53 @@ int tw_priv_cgroup_limit(struct tw_priv_cgroup *g, int64_t memory_bytes, double 
      * rows are written twice and only the second round has to hold */
     (void)write_limits(g, &limits, AGAIN, NULL);
     return write_limits(g, &limits, AGAIN, err);
+}
+
+/* The whole disk where the file system lies on a part of one: parts cannot be bounded. */
+static int device_of(const char *path, unsigned *ret_major, unsigned *ret_minor)
+{
+    tw_auto_free char *part = NULL, *dir = NULL, *text = NULL;
+    struct stat st;
+
+    if (stat(path, &st) < 0)
+        return -errno;
+    *ret_major = major(st.st_dev);
+    *ret_minor = minor(st.st_dev);
+    part = tw_strf("/sys/dev/block/%u:%u/partition", *ret_major, *ret_minor);
+    dir = tw_strf("/sys/dev/block/%u:%u/../dev", *ret_major, *ret_minor);
+    if (access(part, F_OK) == 0 &&
+        tw_read_file(AT_FDCWD, dir, 64, &text, NULL, NULL) == 0)
+        (void)sscanf(text, "%u:%u", ret_major, ret_minor);
+    return *ret_major ? 0 : -ENOTBLK;
+}
+
+int tw_priv_cgroup_io(struct tw_priv_cgroup *g, const char *path, int64_t bytes_per_s,
+                      struct tw_err *err)
+{
+    static const char *const v1_files[] = {"blkio.throttle.read_bps_device",
+                                           "blkio.throttle.write_bps_device"};
+    unsigned big, small;
+    tw_auto_free char *line = NULL;
+    int r = device_of(path, &big, &small), dir = cgroup_dir_of(g, g->v2 ? "io" : "blkio");
+
+    if (r < 0 || dir < 0)
+        return tw_fail(err, -ENOTSUP,
+                       r < 0 ? "'%s' lies on no device that can be bounded"
+                             : "this host bounds no devices for '%s' (controller blkio or io)",
+                       path);
+    if (g->v2) {
+        line = bytes_per_s ? tw_strf("%u:%u rbps=%lld wbps=%lld", big, small,
+                                     (long long)bytes_per_s, (long long)bytes_per_s)
+                           : tw_strf("%u:%u rbps=max wbps=max", big, small);
+        r = write_at(dir, "io.max", line);
+    } else {
+        line = tw_strf("%u:%u %lld", big, small, (long long)bytes_per_s);
+        for (size_t i = 0; i < TW_COUNT_OF(v1_files) && r == 0; i++)
+            r = write_at(dir, v1_files[i], line);
+    }
+    return r < 0 ? tw_fail_errno(err, -r, "bounding device %u:%u of cgroup '%s'", big, small,
+                                 g->path)
+                 : 0;
 }
 
 /* The groups above g that are ours: <id>, and "twin" itself. */

@@ -270,6 +270,12 @@ static int native_pin(struct tw_sandbox *box, const char *cpuset, struct tw_err 
     return tw_priv_cgroup_pin(native_of(box)->cgroup, cpuset, err);
 }
 
+static int native_io(struct tw_sandbox *box, const char *path, int64_t bytes_per_s,
+                     struct tw_err *err)
+{
+    return tw_priv_cgroup_io(native_of(box)->cgroup, path, bytes_per_s, err);
+}
+
 static int native_netns(const struct tw_sandbox *box)
 {
     return ((const struct native *)(const void *)box)->netns;
@@ -296,6 +302,7 @@ const struct sandbox_backend sandbox_backend_native = {
     .usage = native_usage,
     .limit = native_limit,
     .pin = native_pin,
+    .io = native_io,
     .netns = native_netns,
     .missing = native_missing,
 };

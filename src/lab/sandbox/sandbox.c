@@ -193,6 +193,15 @@ int tw_sandbox_limit(struct tw_sandbox *box, int64_t memory_bytes, double cpus,
     return box->backend->limit(box, memory_bytes, cpus, err);
 }
 
+int tw_sandbox_io(struct tw_sandbox *box, const char *path, int64_t bytes_per_s,
+                  struct tw_err *err)
+{
+    if (!box->backend->io)
+        return tw_fail(err, -ENOTSUP, "a sandbox of backend '%s' has no limits of devices",
+                       box->backend->name);
+    return box->backend->io(box, path, bytes_per_s, err);
+}
+
 int tw_sandbox_pin(struct tw_sandbox *box, const char *cpuset, struct tw_err *err)
 {
     return box->backend->pin(box, cpuset, err);

@@ -29,6 +29,8 @@ struct sandbox_backend {
     int (*limit)(struct tw_sandbox *box, int64_t memory_bytes, double cpus,
                  struct tw_err *err);
     int (*pin)(struct tw_sandbox *box, const char *cpuset, struct tw_err *err);
+    int (*io)(struct tw_sandbox *box, const char *path, int64_t bytes_per_s,
+              struct tw_err *err); /* NULL: not here */
     int (*netns)(const struct tw_sandbox *box);
     size_t (*missing)(const struct tw_sandbox *box, const char *const **ret_texts);
 };

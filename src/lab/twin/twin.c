@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -39,6 +40,8 @@ struct tw_twin {
     struct tw_launch launch; /* of what runs */
     int64_t started_ns;
     size_t log_from;
+    struct tw_twin_page *page; /* owned: a mapping; NULL: none */
+    const char *preload_env[2];
 };
 
 /* ---- open and close ---- */
@@ -60,6 +63,36 @@ static int make_runtime(struct tw_twin *t, const struct tw_twin_spec *spec,
         return tw_fail_errno(err, errno, "'%s'", t->runtime);
     /* The path of a socket has 107 characters at most, that of a clone may have more. */
     t->entrance = tw_arena_printf(a, "/proc/self/fd/%d", t->runtime_fd);
+    return 0;
+}
+
+/* The library and the page that it shares with us stand in the runtime directory, as the service's own
+ * user sees it. */
+static int make_page(struct tw_twin *t, const struct tw_twin_spec *spec, struct tw_err *err)
+{
+    static const char library[] = "twin-faults.so", shared[] = "twin-faults";
+    tw_auto_free char *code = tw_strf("%s/%s", t->runtime, library);
+    tw_auto_free char *path = tw_strf("%s/%s", t->runtime, shared);
+    tw_auto_close int fd = -1;
+    int r;
+
+    if (!spec->preload)
+        return 0;
+    r = tw_write_file(code, spec->preload, spec->preload_len, 0755, err);
+    if (r < 0)
+        return r;
+    fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0 || fchmod(fd, 0666) < 0 || ftruncate(fd, sizeof *t->page) < 0)
+        return tw_fail_errno(err, errno, "making '%s'", path);
+    t->page = mmap(NULL, sizeof *t->page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (t->page == MAP_FAILED) {
+        t->page = NULL;
+        return tw_fail_errno(err, errno, "sharing '%s'", path);
+    }
+    t->preload_env[0] =
+        tw_arena_printf(t->arena, "LD_PRELOAD=%s/%s", t->layout.runtime_dir, library);
+    t->preload_env[1] =
+        tw_arena_printf(t->arena, "TWIN_FAULT_PAGE=%s/%s", t->layout.runtime_dir, shared);
     return 0;
 }
 
@@ -157,6 +190,8 @@ int tw_twin_open(struct tw_priv *priv, const struct tw_twin_spec *spec,
     if (r == 0)
         r = make_runtime(t, spec, err);
     if (r == 0)
+        r = make_page(t, spec, err);
+    if (r == 0)
         r = open_box(t, priv, spec, err);
     if (r < 0) {
         tw_twin_close(t);
@@ -182,6 +217,8 @@ void tw_twin_close(struct tw_twin *t)
     tw_sandbox_close(t->box);
     tw_close_p(&t->runtime_fd);
     tw_buf_done(&t->log);
+    if (t->page)
+        (void)munmap(t->page, sizeof *t->page);
     free(t->asked);
     tw_arena_free(t->arena);
     free(t);
@@ -273,6 +310,9 @@ static int open_log(const char *path, int flags, struct tw_err *err)
 static int run_launch(struct tw_twin *t, const struct tw_launch *launch, int out, int log,
                       int *ret_handle, struct tw_err *err)
 {
+    static const char *const least[] = {"PATH=/usr/bin:/bin", NULL};
+    TW_ARRAY(const char *) env = {NULL, 0};
+    const char *const *own = launch->env.items ? launch->env.items : least;
     struct tw_process_spec p = {.argv = launch->argv.items,
                                 .env = launch->env.items,
                                 .cwd = launch->cwd,
@@ -282,6 +322,14 @@ static int run_launch(struct tw_twin *t, const struct tw_launch *launch, int out
                                 .nofile = launch->nofile,
                                 .nofile_hard = launch->nofile_hard};
 
+    if (t->page) {
+        for (; *own; own++)
+            TW_PUSH(t->arena, &env, *own);
+        for (size_t i = 0; i < TW_COUNT_OF(t->preload_env); i++)
+            TW_PUSH(t->arena, &env, t->preload_env[i]);
+        TW_PUSH(t->arena, &env, NULL);
+        p.env = env.items;
+    }
     return tw_sandbox_start(t->box, &p, ret_handle, err);
 }
 
@@ -401,6 +449,25 @@ int tw_twin_reload(struct tw_twin *t, struct tw_err *err)
     if (t->launch.reload_signal == 0)
         return 0; /* it cannot: only a restart brings the change */
     return tw_sandbox_signal(t->box, t->handle, t->launch.reload_signal, err);
+}
+
+int tw_twin_kill(struct tw_twin *t, struct tw_err *err)
+{
+    int status, r;
+
+    if (t->handle < 0)
+        return tw_fail(err, -ESRCH, "the service does not run");
+    r = tw_sandbox_signal(t->box, t->handle, SIGKILL, err);
+    if (r == 0)
+        r = tw_sandbox_wait(t->box, t->handle, tw_now_ns() + KILL_NS, &status, err);
+    if (r == 0)
+        t->handle = -1;
+    return r;
+}
+
+struct tw_twin_page *tw_twin_page(struct tw_twin *t)
+{
+    return t->page;
 }
 
 int tw_twin_stop(struct tw_twin *t, int64_t deadline_ns, double *ret_seconds,

@@ -1,0 +1,16 @@
+/* The page that a twin and the library in its processes share. It stands alone, as the library knows
+ * nothing else of this program. */
+#ifndef TW_TWIN_PAGE_H
+#define TW_TWIN_PAGE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct tw_twin_page {
+    _Atomic int64_t clock_ns; /* (set) by us: added to the wall clock */
+    _Atomic bool disk_full, dns_failure;
+    _Atomic int64_t loaded;   /* (set) by the library: processes that have loaded it */
+    _Atomic int64_t writes_refused, names_refused;
+};
+#endif

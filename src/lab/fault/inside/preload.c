@@ -1,0 +1,198 @@
+/* Loaded into the processes of a twin by LD_PRELOAD: a wall clock that is somewhere else, a disk without
+ * space, names that are not found, each while the page of the twin says so. Without a page it passes
+ * everything on. Nothing here may allocate or wait: it stands in the middle of somebody else's program. */
+#include "tw/twin_page.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+static struct tw_twin_page *page;
+
+/* As the library behind us has it; found once, by whoever comes first. */
+#define NEXT(name)                                                                       \
+    static __typeof__(name) *next;                                                       \
+    if (!next)                                                                           \
+        *(void **)(void *)&next = dlsym(RTLD_NEXT, #name)
+
+__attribute__((constructor)) static void find_page(void)
+{
+    const char *path = getenv("TWIN_FAULT_PAGE");
+    int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
+    void *at;
+
+    if (fd < 0)
+        return;
+    at = mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    (void)close(fd);
+    if (at == MAP_FAILED)
+        return;
+    page = at;
+    atomic_fetch_add(&page->loaded, 1);
+}
+
+/* ---- the wall clock ---- */
+
+static int64_t shift(void)
+{
+    return page ? atomic_load_explicit(&page->clock_ns, memory_order_relaxed) : 0;
+}
+
+int clock_gettime(clockid_t clock, struct timespec *ret)
+{
+    int64_t by = shift(), ns;
+    int r;
+
+    NEXT(clock_gettime);
+    r = next ? next(clock, ret) : (int)syscall(SYS_clock_gettime, clock, ret);
+    if (r != 0 || by == 0 ||
+        (clock != CLOCK_REALTIME && clock != CLOCK_REALTIME_COARSE && clock != CLOCK_TAI))
+        return r;
+    ns = (int64_t)ret->tv_sec * 1000000000 + ret->tv_nsec + by;
+    ret->tv_sec = ns / 1000000000;
+    ret->tv_nsec = ns % 1000000000;
+    return 0;
+}
+
+int gettimeofday(struct timeval *restrict ret, void *restrict zone)
+{
+    struct timespec t;
+
+    if (zone)
+        *(struct timezone *)zone = (struct timezone){0, 0};
+    if (clock_gettime(CLOCK_REALTIME, &t) != 0)
+        return -1;
+    ret->tv_sec = t.tv_sec;
+    ret->tv_usec = t.tv_nsec / 1000;
+    return 0;
+}
+
+time_t time(time_t *ret)
+{
+    struct timespec t = {0, 0};
+
+    (void)clock_gettime(CLOCK_REALTIME, &t);
+    if (ret)
+        *ret = t.tv_sec;
+    return t.tv_sec;
+}
+
+/* ---- a disk without space: what stands can be written again, nothing grows ---- */
+
+static bool is_full(int fd, off_t at, size_t len)
+{
+    struct stat st;
+
+    if (!page || !atomic_load_explicit(&page->disk_full, memory_order_relaxed) ||
+        fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
+        return false;
+    if (at < 0)
+        at = fcntl(fd, F_GETFL) & O_APPEND ? st.st_size : lseek(fd, 0, SEEK_CUR);
+    if (at + (off_t)len <= st.st_size)
+        return false;
+    atomic_fetch_add(&page->writes_refused, 1);
+    errno = ENOSPC;
+    return true;
+}
+
+static size_t length_of(const struct iovec *parts, int count)
+{
+    size_t len = 0;
+
+    for (int i = 0; i < count; i++)
+        len += parts[i].iov_len;
+    return len;
+}
+
+ssize_t write(int fd, const void *data, size_t len)
+{
+    NEXT(write);
+    return is_full(fd, -1, len) ? -1 : next(fd, data, len);
+}
+
+ssize_t writev(int fd, const struct iovec *parts, int count)
+{
+    NEXT(writev);
+    return is_full(fd, -1, length_of(parts, count)) ? -1 : next(fd, parts, count);
+}
+
+ssize_t pwrite(int fd, const void *data, size_t len, off_t at)
+{
+    NEXT(pwrite);
+    return is_full(fd, at, len) ? -1 : next(fd, data, len, at);
+}
+
+ssize_t pwrite64(int fd, const void *data, size_t len, off_t at)
+{
+    NEXT(pwrite64);
+    return is_full(fd, at, len) ? -1 : next(fd, data, len, at);
+}
+
+ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t at)
+{
+    NEXT(pwritev);
+    return is_full(fd, at, length_of(parts, count)) ? -1 : next(fd, parts, count, at);
+}
+
+ssize_t pwritev64(int fd, const struct iovec *parts, int count, off_t at)
+{
+    NEXT(pwritev64);
+    return is_full(fd, at, length_of(parts, count)) ? -1 : next(fd, parts, count, at);
+}
+
+int posix_fallocate(int fd, off_t at, off_t len)
+{
+    NEXT(posix_fallocate);
+    return is_full(fd, at, (size_t)len) ? ENOSPC : next(fd, at, len);
+}
+
+int posix_fallocate64(int fd, off_t at, off_t len)
+{
+    NEXT(posix_fallocate64);
+    return is_full(fd, at, (size_t)len) ? ENOSPC : next(fd, at, len);
+}
+
+int fallocate(int fd, int mode, off_t at, off_t len)
+{
+    NEXT(fallocate);
+    return mode == 0 && is_full(fd, at, (size_t)len) ? -1 : next(fd, mode, at, len);
+}
+
+/* ---- names ---- */
+
+static bool is_mute(void)
+{
+    if (!page || !atomic_load_explicit(&page->dns_failure, memory_order_relaxed))
+        return false;
+    atomic_fetch_add(&page->names_refused, 1);
+    return true;
+}
+
+int getaddrinfo(const char *restrict name, const char *restrict service,
+                const struct addrinfo *restrict hints, struct addrinfo **restrict ret)
+{
+    NEXT(getaddrinfo);
+    /* numbers need nobody's answer */
+    if (name && !(hints && hints->ai_flags & AI_NUMERICHOST) && is_mute())
+        return EAI_AGAIN;
+    return next(name, service, hints, ret);
+}
+
+struct hostent *gethostbyname(const char *name)
+{
+    NEXT(gethostbyname);
+    if (is_mute()) {
+        h_errno = TRY_AGAIN;
+        return NULL;
+    }
+    return next(name);
+}
