@@ -58,6 +58,8 @@ struct tw_access {
     int64_t oom_kills;       /* in its cgroup so far; -1 unknown */
     int64_t memory_limit_bytes;
     enum tw_arm arm;
+    const char *listens_too; /* address that a service under load is reached at beside its own; NULL */
+    const char *listens;     /* where it listens by its settings (listen_addresses); NULL unknown */
 };
 /* What a running service says of its own bounds; NaN where it says nothing. */
 struct tw_service_limits {

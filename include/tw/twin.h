@@ -62,6 +62,7 @@ int tw_twin_stop(struct tw_twin *t, int64_t deadline_ns, double *ret_seconds,
 /* SIGKILL to the service, as if it had crashed; it may be started again. */
 int tw_twin_kill(struct tw_twin *t, struct tw_err *err);
 bool tw_twin_running(struct tw_twin *t);
+int tw_twin_port(const struct tw_twin *t); /* of a service that has one port; 0 unknown */
 /* Shared with the library in its processes; NULL: opened without. Borrowed. */
 struct tw_twin_page *tw_twin_page(struct tw_twin *t);
 /* Fills log (read anew) and paths. Borrowed until the next call. */

@@ -573,6 +573,23 @@ static void schema(struct sheet *s, const struct report_view *v)
         item(s, INDENT, "\xc2\xb7", REPORT_MUTED, v->safer_forms.list.items[i]);
 }
 
+static void faults(struct sheet *s, const struct report_view *v)
+{
+    const struct tw_impact *m = &v->s->impact;
+
+    if (m->faults.count == 0)
+        return;
+    heading(s, "Change \xc3\x97 fault");
+    for (size_t i = 0; i < m->faults.count; i++) {
+        const struct tw_fault_effect *f = &m->faults.items[i];
+        bool bad = tw_streq(f->verdict, "lost") || tw_streq(f->verdict, "slower");
+        tw_auto_free char *line = tw_strf("%s: %s", f->fault, f->verdict);
+
+        item(s, INDENT, "\xc2\xb7", bad ? REPORT_BAD : REPORT_MUTED, line);
+        paragraph(s, INDENT + 2, REPORT_MUTED, report_clean(v->a, f->why));
+    }
+}
+
 static void failures(struct sheet *s, const struct report_view *v)
 {
     if (!v->s->has_impact)
@@ -661,6 +678,7 @@ static void write_sheet(struct sheet *s, const struct report_view *v)
     if (v->scale.list.count)
         heading(s, "What each size carries");
     facts(s, &v->scale);
+    faults(s, v);
     figures(s, v);
     statements(s, v);
     the_day(s, v);

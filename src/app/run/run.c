@@ -58,6 +58,7 @@ static const struct stage trying[] = {
     {"path", run_network, false, false},
     {"clients", run_clients, false, false}, {"scan", run_scan, false, false},
     {"plans", run_plans, false, true},     {"trial", run_trial, false, true},
+    {"faults", run_faults, false, true},
     {"judge", run_judge, false, false},    {"calibrate", run_calibrate, false, true},
     {"predict", run_predict, false, true},
     {"scale", run_scale_answer, false, true},
@@ -135,7 +136,7 @@ static double stage_share(const char *stage)
                   {"start", 0.1},    {"mix", 0.15},    {"schema", 0.16},
                   {"clients", 0.17}, {"plans", 0.18},
                   {"rules", 0.1},  {"flows", 0.4}, {"packets", 0.7}, {"deploy", 0.1},
-                  {"judge", 0.2},    {"trial", 0.25},  {"calibrate", 0.9},
+                  {"faults", 0.85}, {"judge", 0.2},    {"trial", 0.25},  {"calibrate", 0.9},
                   {"predict", 0.93}, {"impact", 0.97}, {"decide", 0.99}};
     double done = 0;
 

@@ -318,6 +318,9 @@ int run_clients(struct run *r, struct tw_err *err);
 int run_plans(struct run *r, struct tw_err *err);
 int run_judge(struct run *r, struct tw_err *err);
 int run_trial(struct run *r, struct tw_err *err);
+/* Faults on both arms alike, behind the trial; nothing without any. */
+bool run_has_faults(const struct run *r);
+int run_faults(struct run *r, struct tw_err *err);
 int run_calibrate(struct run *r, struct tw_err *err);
 int run_predict(struct run *r, struct tw_err *err);
 /* What may run out, read of both arms before the load and (run_standing_after) behind it. */

@@ -188,7 +188,8 @@ static void keep_measured(struct run *r)
     sim->slots.items = r->v.trial.slots.items;
     sim->slots.count = r->v.trial.slots.count;
     run_network_done(r);
-    run_clear_begin(r);
+    if (!run_has_faults(r))
+        run_clear_begin(r); /* else the faults are still to come */
 }
 
 /* A load of which nothing succeeds even on the unchanged service measures nothing: rates and ratios of

@@ -1,6 +1,8 @@
 /* Stages: the target found, its snapshot taken, the plan made. */
 #include "run_internal.h"
 
+#include "tw/fault.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -80,6 +82,10 @@ static int make_plan(void *arg)
     struct looking *l = arg;
     struct tw_simulation *sim = l->run->v.sim;
 
+    int rc = tw_fault_check(&sim->request.faults, l->err);
+
+    if (rc < 0)
+        return rc;
     return tw_change_plan(sim->arena, &l->run->snapshot, &sim->request, &sim->plan,
                           &sim->impact.issues, l->err);
 }

@@ -2,6 +2,8 @@
  * target's own files, which runs in a thread of its own while the arms boot. */
 #include "run_internal.h"
 
+#include "tw/fault.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,6 +64,10 @@ static int open_twin(struct run *r, enum run_role role, struct tw_err *err)
                                 .network = (int)role};
 
     run_twin_made_of(r, &spec);
+    if (run_has_faults(r) && role != RUN_JUDGE) {
+        tw_fault_preload(&spec.preload, &spec.preload_len);
+        spec.listens_too = spec.address;
+    }
     return m->twin ? 0 : tw_twin_open(r->priv, &spec, &m->twin, err);
 }
 

@@ -40,6 +40,7 @@ struct tw_twin {
     struct tw_launch launch; /* of what runs */
     int64_t started_ns;
     size_t log_from;
+    int port;
     struct tw_twin_page *page; /* owned: a mapping; NULL: none */
     const char *preload_env[2];
 };
@@ -158,6 +159,18 @@ static int open_box(struct tw_twin *t, struct tw_priv *priv,
     return tw_sandbox_open(priv, &box, &t->box, err);
 }
 
+/* A setting as it will be in this twin: the plan's own, else the target's. NULL unknown. */
+static const char *effective(const struct tw_twin_spec *spec, const char *name)
+{
+    const struct tw_setting *s = tw_snapshot_setting(spec->snapshot, name);
+
+    for (size_t i = 0; spec->plan && i < spec->plan->steps.count; i++)
+        if (tw_streq(spec->plan->steps.items[i].name, name) &&
+            spec->plan->steps.items[i].value)
+            return spec->plan->steps.items[i].value;
+    return s ? s->value : NULL;
+}
+
 static void add_source(struct tw_twin *t, const char *path)
 {
     struct stat st;
@@ -205,7 +218,10 @@ int tw_twin_open(struct tw_priv *priv, const struct tw_twin_spec *spec,
                                    .memory_limit_bytes = spec->memory_bytes,
                                    .netns = tw_sandbox_netns(t->box),
                                    .oom_kills = -1,
-                                   .arm = spec->arm};
+                                   .arm = spec->arm,
+                                   .listens_too = spec->listens_too,
+                                   .listens = effective(spec, "listen_addresses")};
+    t->port = effective(spec, "port") ? atoi(effective(spec, "port")) : spec->snapshot->port;
     *ret = t;
     return 0;
 }
@@ -463,6 +479,11 @@ int tw_twin_kill(struct tw_twin *t, struct tw_err *err)
     if (r == 0)
         t->handle = -1;
     return r;
+}
+
+int tw_twin_port(const struct tw_twin *t)
+{
+    return t->port;
 }
 
 struct tw_twin_page *tw_twin_page(struct tw_twin *t)

@@ -197,6 +197,16 @@ static int primary_options(struct tw_arena *a, const struct tw_access *x, const 
     return r;
 }
 
+/* For faults of its link: reached over it whatever it listens on; what it listens on stays. */
+static void link_options(struct tw_arena *a, const struct tw_access *x, struct tw_launch *l)
+{
+    const char *own = x->listens ? x->listens : "localhost";
+
+    if (!strchr(own, '*') && !strstr(own, "0.0.0.0"))
+        option(a, l, tw_arena_printf(a, "listen_addresses=%s%s%s", own, *own ? "," : "",
+                                     x->listens_too));
+}
+
 static int load_options(struct tw_arena *a, const struct tw_access *x, const char *bin,
                         enum tw_start_mode mode, struct tw_launch *l, struct tw_err *err)
 {
@@ -210,6 +220,8 @@ static int load_options(struct tw_arena *a, const struct tw_access *x, const cha
     option(a, l, "logging_collector=off");
     option(a, l, "log_destination=stderr");
     option(a, l, "lc_messages=C");
+    if (x->listens_too && !settle)
+        link_options(a, x, l);
     if (!settle)
         return 0;
     option(a, l, "fsync=off");
