@@ -96,6 +96,7 @@ struct run_variant {
     double peak_per_s;
     bool peak_assumed;
     struct tw_profile profile;
+    TW_ARRAY(struct tw_fault_effect) faults; /* the matrix */
     struct run_standing standing[TW_ARM_COUNT][2]; /* before and after the load */
     struct tw_failures failures[TW_ARM_COUNT];
 };

@@ -416,7 +416,7 @@ static int fill_matrix(struct run *r, const struct matrix *m, struct tw_err *err
         }
         if (rc < 0)
             break;
-        TW_PUSH(sim->arena, &sim->impact.faults, row);
+        TW_PUSH(sim->arena, &r->v.faults, row);
         judge(r, &row);
         run_stage_time(r, row.fault, row.seconds);
     }

@@ -290,6 +290,8 @@ int run_impact(struct run *r, struct tw_err *err)
         sim->measured.stopped_because = r->v.not_measured;
     rc = tw_impact_make(sim->arena, &f, &sim->impact, err);
     sim->impact.scale = r->v.scale_answer;
+    sim->impact.faults.items = r->v.faults.items;
+    sim->impact.faults.count = r->v.faults.count;
     sim->impact.safer = r->v.safer ? r->v.safer : sim->impact.safer;
     if (rules && rc == 0)
         run_rules_apply(r);
