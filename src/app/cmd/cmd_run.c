@@ -157,9 +157,12 @@ static int fill_options(struct cmd_args *args, struct tw_request *q, struct tw_e
     const struct {
         const char *from;
         const char **to;
-    } texts[] = {{args->target, &q->target},         {args->environment, &q->environment},
-                 {args->scenario, &q->scenario},     {args->profile, &q->profile},
-                 {args->risk_level, &q->risk_level}, {args->engine, &q->engine},
+    } texts[] = {{args->target, &q->target},
+                 {args->environment, &q->environment},
+                 {args->scenario, &q->scenario},
+                 {args->profile, &q->profile},
+                 {args->risk_level, &q->risk_level},
+                 {args->engine, &q->engine},
                  {args->type, &q->type}};
     int r = 0;
 
@@ -205,13 +208,23 @@ static int fill_options(struct cmd_args *args, struct tw_request *q, struct tw_e
     return r == 0 ? fill_scaling(args, q, err) : r;
 }
 
+/* A variable of its environment is a container's, as an image is. */
+static bool is_deployment(const struct cmd_args *args)
+{
+    bool variable = false;
+
+    for (size_t i = 0; i < args->sets.count; i++)
+        variable |= tw_starts_with(args->sets.items[i], "env.");
+    return args->image || args->smoke || args->no_rollback || variable;
+}
+
 static int make_request(struct cmd_args *args, struct tw_request *q, struct tw_err *err)
 {
     int r = check_words(args, err);
 
     tw_request_init(q);
     q->type = args->sql.count + args->sql_files.count ? "schema_change"
-              : args->image || args->smoke            ? "deployment"
+              : is_deployment(args)                   ? "deployment"
                                                       : "config_change";
     if (r == 0 && args->rest.count > 1)
         r = tw_fail(err, -EINVAL, "one change at a time: '%s' and '%s' were given",
@@ -355,8 +368,9 @@ const struct cmd cmd_predict = {
     .name = "predict",
     .usage = "predict [change.json|-] [--target T --set NAME=VALUE …] --server URL",
     .summary = "the impact from what a daemon knows already, without a sandbox",
-    .options = " target env type set file hours scenario rate risk-level server token-file "
-               "output out ",
+    .options =
+        " target env type set file hours scenario rate risk-level server token-file "
+        "output out ",
     .run = run_predict,
 };
 
@@ -394,7 +408,8 @@ const struct cmd cmd_run = {
         "run [change.json|-] [--target T --set NAME=VALUE …|--sql STATEMENT …] [options]",
     .summary = "simulate a change and decide: proceed, review or block",
     .options =
-        " target env set slo measured-instances file sql sql-file image smoke no-rollback database hours "
+        " target env set slo measured-instances file sql sql-file image smoke "
+        "no-rollback database hours "
         "scenario profile rate "
         "client connections mix fault risk-level engine "
         "seed budget server token-file "

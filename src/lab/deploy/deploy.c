@@ -70,8 +70,7 @@ static void begin_each(struct starting *all, size_t n, void *(*main)(void *))
 }
 
 /* A program that is not there is the new version's fault, not ours. */
-static int end_each(const struct deploy *d, struct starting *all, size_t n,
-                    struct tw_err *err)
+static int end_each(struct deploy *d, struct starting *all, size_t n, struct tw_err *err)
 {
     int r = 0;
 
@@ -80,6 +79,8 @@ static int end_each(const struct deploy *d, struct starting *all, size_t n,
             (void)pthread_join(all[i].thread, NULL);
         else
             (void)all[i].main(&all[i]);
+        if (all[i].result < 0 && i == TW_SIDE_NEW)
+            d->no_start = tw_arena_strdup(d->a, all[i].err.text);
         if (all[i].result < 0 && r == 0 && !(i == TW_SIDE_NEW && d->side[i])) {
             r = all[i].result;
             if (err)

@@ -20,6 +20,7 @@ struct deploy {
     struct tw_deployed *ret;
     struct tw_issues *issues;
     struct tw_instance *side[TW_SIDE_COUNT], *back;
+    const char *no_start; /* why the new version could not even be begun; NULL */
     struct tw_asks asks;
     struct tw_answers *answers, *back_answers;
     struct tw_differences differences;

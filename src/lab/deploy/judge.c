@@ -190,7 +190,9 @@ static void judge_start(struct deploy *d)
                                : tw_arena_printf(
                                      d->a, "the new version does not answer within %g s",
                                      d->spec->start_s),
-                   *tail ? tail : "it printed nothing",
+                   *tail         ? tail
+                   : d->no_start ? d->no_start
+                                 : "it printed nothing",
                    "mend what it says and simulate again; today's version serves");
         return;
     }
