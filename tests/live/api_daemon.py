@@ -203,6 +203,44 @@ def roles(d, tokens):
                     check(f"{role} {method} {path} names the role", "role" in r.json()["error"], r.text)
 
 
+def states(d, tokens):
+    """Every route of a simulation in each state that it may be in, with each role: what the role may is decided
+    before the state is looked at, and each refusal is in the audit chain."""
+    ids = {"created": d.post("/api/v1/simulation/create", CHANGE).json()["id"]}
+    for end in ("proceed", "crash"):
+        r = d.post("/api/v1/simulation/run", change(end=end)).json()
+        ids[r["status"]] = r["id"]
+    r = d.post("/api/v1/simulation/run", change(steps=1, step_s=60), Prefer="respond-async").json()
+    wait_for("one runs", lambda: d.get("/api/v1/simulation/" + r["id"]).json()["status"] == "running")
+    ids["running"] = r["id"]
+    may = {"viewer": {"read"}, "operator": {"read", "simulate"}, "approver": {"read"}, "admin": {"read", "simulate"}}
+    refused = 0
+    for path, methods in d.get("/openapi.json").json()["paths"].items():
+        if not path.startswith("/api/v1/simulation/{id}"):
+            continue
+        for method, op in methods.items():
+            for state, sim in ids.items():
+                for role, secret in tokens.items():
+                    if method == "delete" and "simulate" in may[role]:
+                        continue
+                    body = {"applied": True} if "requestBody" in op else None
+                    r = d.ask(method.upper(), path.replace("{id}", sim), body, secret)
+                    want = op["x-permission"] in may[role]
+                    refused += not want
+                    check(f"{role} {method} {path} while {state}", (r.status_code == 403) != want and r.status_code < 500,
+                          (r.status_code, r.text))
+    seen = cursor = 0
+    while cursor is not None and seen < refused:
+        page = d.get("/api/v1/audit?limit=200" + (f"&cursor={cursor}" if cursor else ""), tokens["admin"]).json()
+        seen += sum(e["result"] == "refused" for e in page["items"])
+        cursor = page["next_cursor"]
+    check("each refusal is audited", seen >= refused > 0, (seen, refused))
+    for state in ("running", "created"):
+        where = "/api/v1/simulation/" + ids[state]
+        check(f"what is {state} is cancelled", d.ask("DELETE", where, token=tokens["operator"]).status_code in (200, 202))
+        wait_for("it is", lambda: d.get(where).json()["status"] == "cancelled")
+
+
 def approvals(d, tokens):
     asked = token("--person", "otto", "--roles", "operator,approver")
     r = d.post("/api/v1/simulation/run", CHANGE, asked).json()
@@ -375,6 +413,7 @@ def main():
         mistakes(d)
         tokens = {r: token("--person", r + "-1", "--roles", r) for r in ("viewer", "operator", "approver", "admin")}
         roles(d, tokens)
+        states(d, tokens)
         approvals(d, tokens)
         stream(d)
         knowledge(d)

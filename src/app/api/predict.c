@@ -17,12 +17,115 @@ struct past {
 struct knowledge {
     struct past past[LOOK_BACK];
     size_t count;
+    json_t *now; /* owned; settings of the newest snapshot by name; NULL: none */
+    int64_t now_wall_ns;
+    struct tw_store_snapshots drift; /* what changed since, newest first */
 };
+/* The target as it is: what a value that is not changed does to it. */
+static const struct past as_it_is;
 
 static void forget(struct knowledge *k)
 {
     for (size_t i = 0; i < k->count; i++)
         json_decref(k->past[i].body);
+    json_decref(k->now);
+}
+
+/* ---- what the target is set to now ---- */
+
+/* Snapshots are long too: of the newest of each target its settings are kept. */
+#define TARGETS 64
+static struct {
+    char *environment, *target;
+    int64_t taken_wall_ns;
+    json_t *settings;
+} current[TARGETS];
+static size_t current_next;
+static pthread_mutex_t current_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static json_t *current_get(const char *environment, const char *target, int64_t taken)
+{
+    json_t *settings = NULL;
+
+    (void)pthread_mutex_lock(&current_lock);
+    for (size_t i = 0; i < TARGETS && !settings; i++)
+        if (current[i].taken_wall_ns == taken &&
+            tw_streq(current[i].environment, environment) &&
+            tw_streq(current[i].target, target))
+            settings = json_incref(current[i].settings);
+    (void)pthread_mutex_unlock(&current_lock);
+    return settings;
+}
+
+static void current_put(const char *environment, const char *target, int64_t taken,
+                        json_t *settings)
+{
+    (void)pthread_mutex_lock(&current_lock);
+    free(current[current_next].environment);
+    free(current[current_next].target);
+    json_decref(current[current_next].settings);
+    current[current_next].environment = strdup(environment);
+    current[current_next].target = strdup(target);
+    current[current_next].taken_wall_ns = taken;
+    current[current_next].settings = json_incref(settings);
+    current_next = (current_next + 1) % TARGETS;
+    (void)pthread_mutex_unlock(&current_lock);
+}
+
+static json_t *settings_by_name(const char *body)
+{
+    json_auto_t *snapshot = json_loads(body, 0, NULL);
+    json_t *all = json_object(), *item;
+    size_t i;
+
+    json_array_foreach (json_object_get(snapshot, "settings"), i, item) {
+        const char *name = json_string_value(json_object_get(item, "name"));
+
+        if (name)
+            (void)json_object_set(all, name, item);
+    }
+    return all;
+}
+
+static void recall_now(struct tw_store *s, struct tw_arena *a, const char *environment,
+                       const char *target, struct knowledge *k)
+{
+    struct tw_store_snapshots last = {0};
+
+    (void)tw_store_drift_list(s, a, environment, target, LOOK_BACK, &k->drift, NULL);
+    (void)tw_store_snapshot_heads(s, a, environment, target, 1, &last, NULL);
+    if (!last.list.count)
+        return;
+    k->now_wall_ns = last.list.items[0].taken_wall_ns;
+    k->now = current_get(environment, target, k->now_wall_ns);
+    if (k->now)
+        return;
+    (void)tw_store_snapshot_list(s, a, environment, target, 1, &last, NULL);
+    if (!last.list.count)
+        return;
+    k->now_wall_ns = last.list.items[0].taken_wall_ns;
+    k->now = settings_by_name(last.list.items[0].body);
+    current_put(environment, target, k->now_wall_ns, k->now);
+}
+
+/* Was this setting another one when that simulation ran? */
+static bool changed_since(const struct knowledge *k, const char *name,
+                          const struct past *p)
+{
+    for (size_t i = 0; i < k->drift.list.count; i++) {
+        const struct tw_store_snapshot *d = &k->drift.list.items[i];
+        json_auto_t *rows = NULL;
+        json_t *row;
+        size_t n;
+
+        if (d->taken_wall_ns < p->row->created_wall_ns)
+            break;
+        rows = json_loads(d->drift, 0, NULL);
+        json_array_foreach (rows, n, row)
+            if (tw_streq(json_string_value(json_object_get(row, "name")), name))
+                return true;
+    }
+    return false;
 }
 
 /* Bodies are long (a day's timeline) and never change once they have ended: what predictions need of
@@ -94,14 +197,55 @@ static int recall(struct api_call *c, const char *environment, const char *targe
         else
             json_decref(p->body);
     }
+    if (s)
+        recall_now(s, c->arena, environment, target, k);
     tw_store_pool_give(c->api->pool, s);
     return r;
 }
 
 /* ---- one setting ---- */
 
+/* "8kB" as bytes, "min" as seconds; 1 where it is no unit of either. */
+static double size_of_unit(const char *unit)
+{
+    static const struct {
+        const char *unit;
+        double s;
+    } times[] = {{"us", 1e-6}, {"ms", 1e-3}, {"s", 1},
+                 {"min", 60},  {"h", 3600},  {"d", 86400}};
+    tw_auto_free char *one = NULL;
+    int64_t bytes;
+
+    for (size_t i = 0; unit && i < TW_COUNT_OF(times); i++)
+        if (tw_streq(times[i].unit, unit))
+            return times[i].s;
+    one = unit ? tw_strf("%s%s", *unit >= '0' && *unit <= '9' ? "" : "1", unit) : NULL;
+    return one && tw_parse_bytes(one, &bytes, NULL) == 0 ? (double)bytes : 1;
+}
+
+static double plain_number(const json_t *value);
+
+/* In bytes or seconds where the setting has such a unit: "300", "5min" and 300 are the same then. */
+static double number_of(const json_t *value, const json_t *setting)
+{
+    const char *unit = json_string_value(json_object_get(setting, "unit"));
+    const char *text = json_string_value(value);
+    size_t digits = text ? strspn(text, "0123456789.") : 0;
+    double number;
+
+    if (!unit)
+        return plain_number(value);
+    if (json_is_number(value))
+        return json_number_value(value) * size_of_unit(unit);
+    if (!digits)
+        return NAN;
+    number = strtod(text, NULL);
+    text += digits + strspn(text + digits, " ");
+    return number * size_of_unit(*text ? text : unit);
+}
+
 /* As a number on which a setting's effect may be smooth: bytes or a plain number; NaN: neither. */
-static double number_of(const json_t *value)
+static double plain_number(const json_t *value)
 {
     const char *text = json_string_value(value);
     int64_t bytes;
@@ -129,20 +273,84 @@ struct effect {
 struct source {
     const struct past *below, *above; /* the same one: it was tried itself */
     double weight;                    /* of above */
+    double
+        reach; /* beyond what was tried: how far, in steps from now to it; 0: between */
 };
+
+/* Where the target stands is known without a simulation: nothing changes there. It bounds an interpolation
+ * beside a value that was tried, as long as the target stood there then. */
+static void add_as_it_is(const struct knowledge *k, const char *name, double wanted,
+                         double at, double *low, double *high, struct source *s)
+{
+    bool tried = false;
+
+    for (size_t i = 0; i < k->count; i++)
+        tried |= alone(&k->past[i], name) && !changed_since(k, name, &k->past[i]);
+    if (!tried || !(at > 0))
+        return;
+    if (at < wanted && at > *low) {
+        *low = at;
+        s->below = &as_it_is;
+    }
+    if (at > wanted && at < *high) {
+        *high = at;
+        s->above = &as_it_is;
+    }
+}
+
+/* Beyond what was tried the step from now to the nearest value tried is taken on, at half its slope, since effects
+ * of settings wear off; the interval holds both the whole slope and none. No further than three such steps, and
+ * that the service starts there is not said. */
+#define REACH_MOST 3.0
+
+static void reach_beyond(const struct knowledge *k, const char *name,
+                         const json_t *setting, double wanted, double now,
+                         struct source *s)
+{
+    const struct past *nearest = NULL;
+    double step = NAN, reach;
+
+    for (size_t i = 0; i < k->count; i++) {
+        const json_t *tried = alone(&k->past[i], name);
+        double at = tried ? number_of(tried, setting) : NAN;
+
+        if (!(at > 0) || at == now || changed_since(k, name, &k->past[i]))
+            continue;
+        if (!nearest || fabs(log(at / wanted)) < fabs(step - log(wanted / now))) {
+            nearest = &k->past[i];
+            step = log(at / now);
+        }
+    }
+    reach = nearest ? log(wanted / now) / step : NAN;
+    if (!(fabs(reach) <= REACH_MOST))
+        return;
+    s->below = &as_it_is;
+    s->above = nearest;
+    s->reach = reach;
+    s->weight = reach > 1 ? 1 + (reach - 1) / 2 : reach / 2;
+}
 
 static struct source find_source(const struct knowledge *k, const char *name,
                                  const json_t *value)
 {
-    double wanted = number_of(value), low = -INFINITY, high = INFINITY;
+    const json_t *setting = json_object_get(k->now, name);
+    const json_t *current_value = json_object_get(setting, "value");
+    double wanted = number_of(value, setting), low = -INFINITY, high = INFINITY;
+    double now = current_value ? number_of(current_value, setting) : NAN;
     struct source s = {0};
 
+    if (current_value && (json_equal(current_value, value) || now == wanted))
+        return (struct source){.below = &as_it_is, .above = &as_it_is};
     for (size_t i = 0; i < k->count; i++) {
         const json_t *tried = alone(&k->past[i], name);
-        double at = tried ? number_of(tried) : NAN;
+        double at = tried ? number_of(tried, setting) : NAN;
+
+        /* its effect was measured from another value than the one that holds now */
+        if (tried && changed_since(k, name, &k->past[i]))
+            continue;
 
         if (tried && (json_equal(tried, value) || at == wanted))
-            return (struct source){&k->past[i], &k->past[i], 0};
+            return (struct source){.below = &k->past[i], .above = &k->past[i]};
         if (at > 0 && at < wanted && at > low) {
             low = at;
             s.below = &k->past[i];
@@ -152,7 +360,10 @@ static struct source find_source(const struct knowledge *k, const char *name,
             s.above = &k->past[i];
         }
     }
+    add_as_it_is(k, name, wanted, now, &low, &high, &s);
     s.weight = s.below && s.above ? (log(wanted) - log(low)) / (log(high) - log(low)) : 0;
+    if (!(s.below && s.above) && wanted > 0 && now > 0)
+        reach_beyond(k, name, setting, wanted, now, &s);
     return s;
 }
 
@@ -162,14 +373,33 @@ static double log_of(const struct past *p, const char *metric, const char *which
         json_object_get(json_object_get(p->impact, "performance"), metric);
     const json_t *value = json_object_get(row, which);
 
+    if (p == &as_it_is)
+        return 0;
     return json_is_number(value) && json_number_value(value) > 0
                ? log(json_number_value(value))
                : NAN;
 }
 
+static struct effect effect_beyond(const struct source *s, const char *metric)
+{
+    double low = log_of(s->above, metric, "low"), high = log_of(s->above, metric, "high");
+    double near = s->reach > 1 ? 1 : 0; /* no further than what was seen */
+    double seen = log_of(s->above, metric, "ratio"), sd = (high - low) / 3.29;
+    /* What is hardly told from noise is not taken further: positive part of James and Stein (1961). */
+    double told = seen != 0 ? fmax(0, 1 - sd * sd / (seen * seen)) : 0;
+
+    return (struct effect){
+        s->weight * told * seen,
+        fmin(fmin(near * low, s->reach * low), fmin(near * high, s->reach * high)),
+        fmax(fmax(near * low, s->reach * low), fmax(near * high, s->reach * high))};
+}
+
 static struct effect effect_of(const struct source *s, const char *metric)
 {
     double w = s->weight;
+
+    if (s->reach != 0)
+        return effect_beyond(s, metric);
 
     return (struct effect){
         (1 - w) * log_of(s->below, metric, "ratio") +
@@ -183,7 +413,24 @@ static struct effect effect_of(const struct source *s, const char *metric)
 struct parts {
     TW_ARRAY(struct source) list;
     json_t *unknown; /* owned: names of settings nothing is known of */
+    json_t *why;     /* owned: of each of them a sentence */
 };
+
+static json_t *why_unknown(const struct knowledge *k, const char *name)
+{
+    size_t tried = 0, moved = 0;
+
+    for (size_t i = 0; i < k->count; i++)
+        if (alone(&k->past[i], name)) {
+            tried++;
+            moved += changed_since(k, name, &k->past[i]);
+        }
+    return json_string(
+        !tried ? "no simulation has tried it alone"
+        : moved == tried
+            ? "it was simulated from another value than the one that holds now"
+            : "this value lies too far from those simulated");
+}
 
 static void find_parts(struct tw_arena *a, const struct knowledge *k,
                        const json_t *change, struct parts *ret)
@@ -192,14 +439,31 @@ static void find_parts(struct tw_arena *a, const struct knowledge *k,
     json_t *value;
 
     ret->unknown = json_array();
+    ret->why = json_object();
     json_object_foreach ((json_t *)(uintptr_t)change, name, value) {
         struct source s = find_source(k, name, value);
 
         if (s.below && s.above)
             TW_PUSH(a, &ret->list, s);
-        else
+        else {
             (void)json_array_append_new(ret->unknown, tw_json_text(name));
+            (void)json_object_set_new(ret->why, name, why_unknown(k, name));
+        }
     }
+}
+
+/* One of the runs behind them: what is not told by ratios is taken from it. NULL: none changes anything. */
+static const struct past *any_run(const struct parts *parts, const struct knowledge *k)
+{
+    for (size_t i = 0; i < parts->list.count; i++) {
+        const struct source *s = &parts->list.items[i];
+
+        if (s->below != &as_it_is)
+            return s->below;
+        if (s->above != &as_it_is)
+            return s->above;
+    }
+    return k->count ? &k->past[0] : NULL;
 }
 
 static json_t *compose_metric(const struct parts *parts, const char *metric,
@@ -223,9 +487,8 @@ static json_t *compose_metric(const struct parts *parts, const char *metric,
 
 /* Only what was measured of each is put together; that the whole starts, and what fails, is not known
  * without trying it. */
-static json_t *compose(const struct parts *parts)
+static json_t *compose(const struct parts *parts, const struct past *newest)
 {
-    const struct past *newest = parts->list.items[0].below;
     json_t *performance = json_object(), *row;
     const char *metric;
 
@@ -253,6 +516,8 @@ static void note(json_t *ids, int64_t *newest, const struct past *p)
     json_t *item;
     size_t i;
 
+    if (p == &as_it_is)
+        return;
     json_array_foreach (ids, i, item)
         if (tw_streq(json_string_value(item), p->row->id))
             return;
@@ -274,12 +539,20 @@ static json_t *basis(struct tw_arena *a, const char *method, json_t *ids, int64_
                      "looked_at", (int)looked);
 }
 
+static bool reaches(const struct parts *parts)
+{
+    for (size_t i = 0; i < parts->list.count; i++)
+        if (parts->list.items[i].reach != 0)
+            return true;
+    return false;
+}
+
 static json_t *foretell(struct api_call *c, const struct knowledge *k,
                         const json_t *change)
 {
     const struct past *same = same_change(k, change);
     struct parts parts = {0};
-    json_t *ids = json_array(), *impact = NULL, *unknown = NULL;
+    json_t *ids = json_array(), *impact = NULL, *unknown = NULL, *json;
     const char *method = NULL, *error = NULL;
     int64_t newest = 0;
 
@@ -290,11 +563,13 @@ static json_t *foretell(struct api_call *c, const struct knowledge *k,
     } else {
         find_parts(c->arena, k, change, &parts);
         unknown = parts.unknown;
-        if (parts.list.count && !json_array_size(unknown)) {
-            method = parts.list.count == 1
-                         ? "interpolated between values that were simulated"
+        if (parts.list.count && !json_array_size(unknown) && any_run(&parts, k)) {
+            method = reaches(&parts) ? "taken on beyond the values that were simulated"
+                     : parts.list.count == 1
+                         ? "interpolated between values that were simulated, and the one "
+                           "that holds now"
                          : "put together from settings simulated one by one";
-            impact = compose(&parts);
+            impact = compose(&parts, any_run(&parts, k));
         }
         for (size_t i = 0; i < parts.list.count && method; i++) {
             note(ids, &newest, parts.list.items[i].below);
@@ -306,9 +581,12 @@ static json_t *foretell(struct api_call *c, const struct knowledge *k,
                     ? "not known: no simulation of this target has tried this change or "
                       "its settings; run one"
                     : "not known: nothing of this target has been simulated yet; run one";
-    return json_pack(
+    json = json_pack(
         "{s:o, s:o, s:s?}", "predicted_impact", impact ? impact : json_null(), "basis",
         basis(c->arena, method, ids, newest, unknown, k->count), "error", error);
+    if (parts.why)
+        (void)json_object_set_new(json_object_get(json, "basis"), "why", parts.why);
+    return json;
 }
 
 static int predict(struct api_call *c, bool performance_only, struct tw_err *err)
