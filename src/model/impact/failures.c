@@ -84,6 +84,8 @@ static void add_laws(struct impact *i)
         struct tw_failure failure = laws->list.items[k];
         const struct tw_failure *today = of_baseline(i->facts, failure.kind);
 
+        if (!today && tw_streq(failure.kind, "overload") && !impact_slower(i->facts))
+            continue;
         if (today) {
             bool nearer = brought_nearer(&failure, today);
 

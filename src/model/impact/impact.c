@@ -120,14 +120,17 @@ bool impact_measured(const struct tw_impact_facts *f)
 
 /* A forecast of few noisy slots may find the peak beyond an arm that is no slower: what the pairs say of
  * the throughput has to leave no room for that. */
-bool impact_overload_shown(const struct tw_impact_facts *f)
+bool impact_slower(const struct tw_impact_facts *f)
 {
     const struct tw_effect *e = impact_effect(f, "throughput_per_s");
 
-    if (!impact_overloaded(f->forecast[TW_CANDIDATE]) ||
-        impact_overloaded(f->forecast[TW_BASELINE]))
-        return false;
     return !e || e->ratio.n == 0 || isnan(e->ratio.high) || e->ratio.high < 1;
+}
+
+bool impact_overload_shown(const struct tw_impact_facts *f)
+{
+    return impact_overloaded(f->forecast[TW_CANDIDATE]) &&
+           !impact_overloaded(f->forecast[TW_BASELINE]) && impact_slower(f);
 }
 
 /* A regression is a finding too, with its figures as the evidence. */

@@ -36,6 +36,8 @@ const struct tw_effect *impact_row(const struct tw_impact *ret, const char *metr
 const char *impact_verdict(const struct tw_estimate *ratio, bool higher_is_better,
                            double margin);
 bool impact_overloaded(const struct tw_forecast *f); /* NULL: no */
+/* The throughput measured leaves no room for an arm as fast as today's, or was not measured. */
+bool impact_slower(const struct tw_impact_facts *f);
 /* Of the candidate alone, and the throughput measured does not speak against it. */
 bool impact_overload_shown(const struct tw_impact_facts *f);
 /* after / before, their errors taken as independent. */
