@@ -58,6 +58,13 @@ int scale_limit(struct run *r, enum tw_arm arm, double cores, struct tw_err *err
 int scale_measure(struct run *r, struct tw_err *err);
 void scale_model(struct run *r);
 double scale_capacity(const struct run_scale *s, enum tw_arm arm, int instances);
+/* Of the closed loop that capacities are told for; of many instances fewer for each keep them busy. */
+static inline int scale_clients(int instances)
+{
+    int most = instances > 64 ? 2 * instances : 128;
+
+    return SCALE_EACH * instances < most ? SCALE_EACH * instances : most;
+}
 double scale_rate(const struct run_scale *s); /* as the candidate served it; NaN: not for long enough */
 double scale_capacity_now(const struct run *r, enum tw_arm arm);
 double scale_cores_of_peer(const struct run *r, const struct run_peer *p);

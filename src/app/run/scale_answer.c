@@ -270,7 +270,7 @@ static const char *limit_name(const struct answer *w, int instances)
     struct tw_size_model m = w->s->model[TW_CANDIDATE];
     size_t limit;
 
-    m.clients = SCALE_EACH * instances;
+    m.clients = scale_clients(instances);
     (void)tw_size_capacity(&m, instances, &limit);
     return limit < m.count ? m.stations[limit].name : "something that is no CPU";
 }
@@ -281,7 +281,7 @@ static struct tw_scale_point point_of(const struct answer *w, int instances)
     double peak = w->r->v.peak_per_s;
     struct tw_scale_point p = {.instances = instances, .limit = limit_name(w, instances)};
 
-    m.clients = SCALE_EACH * instances;
+    m.clients = scale_clients(instances);
     p.capacity_per_s = tw_size_estimate(&m, instances, w->r->v.sim->plan.seed);
     p.utilisation = peak / p.capacity_per_s.value;
     p.p50_s = latency_at(&w->curve, p.utilisation, 0);

@@ -516,7 +516,7 @@ double scale_capacity(const struct run_scale *s, enum tw_arm arm, int instances)
 
     if (!s->has_model)
         return NAN;
-    m.clients = SCALE_EACH * instances;
+    m.clients = scale_clients(instances);
     return tw_size_capacity(&m, instances, NULL);
 }
 
