@@ -77,7 +77,6 @@ struct tw_fault_place {
     struct tw_twin *twin;
     int64_t memory_bytes;  /* its limits, to come back to; 0: none */
     double cpus;           /* 0: all cores */
-    const char *data_dir;  /* on this host: whose device is throttled */
     const struct tw_snapshot *snapshot; /* certificates and roles for a clock */
     double connections;    /* that exhaustion is a share of; the same for both arms */
     const char *address;   /* where its service listens, for those that are no PostgreSQL */

@@ -51,7 +51,6 @@ static struct tw_fault_place place_of(struct run *r, enum tw_arm arm)
                                    .twin = run_twin_of(r, arm),
                                    .memory_bytes = r->memory_bytes,
                                    .cpus = r->cpus,
-                                   .data_dir = tw_twin_access(run_twin_of(r, arm))->root,
                                    .snapshot = &r->snapshot,
                                    .connections = most > 0 ? most : 1000,
                                    .address = RUN_TWIN_ADDRESS,

@@ -1,16 +1,23 @@
 /* Its disk reads and writes no faster than this. */
 #include "fault_internal.h"
 
+/* What a clone writes lands on the device of the pool: the clone itself is a view that has none. */
+static int bound(struct tw_fault_run *f, int64_t bytes_per_s, struct tw_err *err)
+{
+    tw_auto_free char *pool = tw_strf("%s/pool", tw_priv_state_dir(f->place.priv));
+
+    return tw_sandbox_io(tw_twin_sandbox(f->place.twin), pool, bytes_per_s, err);
+}
+
 static int begin(struct tw_fault_run *f, struct tw_err *err)
 {
     f->how = "the device limits of its control group";
-    return tw_sandbox_io(tw_twin_sandbox(f->place.twin), f->place.data_dir,
-                         (int64_t)f->strength, err);
+    return bound(f, (int64_t)f->strength, err);
 }
 
 static int end(struct tw_fault_run *f, struct tw_err *err)
 {
-    return tw_sandbox_io(tw_twin_sandbox(f->place.twin), f->place.data_dir, 0, err);
+    return bound(f, 0, err);
 }
 
 static int check(struct tw_fault_run *f, struct tw_err *err)

@@ -19,7 +19,7 @@ int fault_shape_begin(struct tw_fault_run *f, const struct tw_shape_values v[TW_
         if (!fault_is_on(f, (enum tw_shape_way)way))
             continue;
         r = tw_priv_shape_set(f->shape, (enum tw_shape_way)way, &v[way], err);
-        if (r == 0)
+        if (r == 0 && !*f->how)
             f->how = tw_priv_shape_how(f->shape, (enum tw_shape_way)way);
     }
     return r;
