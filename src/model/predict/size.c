@@ -10,7 +10,7 @@
 
 #define MOST_STATIONS 24
 #define MOST_JOBS     1024
-#define ROUNDS        8  /* of demand against load: each halves what is left, at least */
+#define ROUNDS        10 /* of demand against load: each halves what is left, at least */
 #define DRAWS         40
 
 /* A part of a core is one server that much slower; several cores are as many servers. */
