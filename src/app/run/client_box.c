@@ -91,12 +91,22 @@ const struct tw_endpoint *run_endpoint(const struct run *r)
     for (size_t i = 0; i < entry.snapshot->endpoints.count; i++) {
         const struct tw_endpoint *e = &entry.snapshot->endpoints.items[i];
 
-        /* what only its own host reaches is no client's; "https" is an "http" too */
-        if (e->port > 0 && (!e->protocol || tw_starts_with(e->protocol, wanted)) &&
+        /* what only its own host reaches is no client's; "https" is an "http" too, and all are "tcp" */
+        if (e->port > 0 &&
+            (!e->protocol || tw_streq(wanted, "tcp") || tw_starts_with(e->protocol, wanted)) &&
             !tw_starts_with(e->address ? e->address : "", "127."))
             return e;
     }
     return NULL;
+}
+
+const char *run_driver(const struct run *r)
+{
+    const struct tw_endpoint *e = run_endpoint(r);
+    const char *own = run_entry(r).kind->driver;
+
+    return tw_streq(own, "tcp") && e && e->protocol && tw_starts_with(e->protocol, "http") ? "http"
+                                                                                           : own;
 }
 
 /* An endpoint on the link: the twin's own address, or the very one that the service binds to. */

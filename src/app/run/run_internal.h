@@ -341,6 +341,8 @@ void run_client_source(struct run *r, const char *address);
 const char *run_conninfo(struct run *r, struct tw_arena *a, enum tw_arm arm);
 /* Where clients reach the service today: the first endpoint that its protocol fits; NULL none. */
 const struct tw_endpoint *run_endpoint(const struct run *r);
+/* By what it is loaded: its kind's, or HTTP where any process is known to speak it. */
+const char *run_driver(const struct run *r);
 /* Connections of the load for each arm. */
 int run_connections(const struct run *r);
 

@@ -75,8 +75,8 @@ static int other_mix(struct run *r, struct tw_err *err)
     at.conninfo[TW_BASELINE] = run_conninfo(r, r->arena, TW_BASELINE);
     if (!at.conninfo[TW_BASELINE])
         return tw_fail(err, -ENODATA, "it listens nowhere");
-    return tw_load_mix_make_at(r->arena, run_entry(r).snapshot, run_entry(r).kind->driver, plan->mixes.items,
-                               plan->mixes.count, &at, &r->mix, err);
+    return tw_load_mix_make_at(r->arena, run_entry(r).snapshot, run_driver(r),
+                               plan->mixes.items, plan->mixes.count, &at, &r->mix, err);
 }
 
 int run_mix(struct run *r, struct tw_err *err)

@@ -84,7 +84,8 @@ static void *open_main(void *arg)
 {
     struct opening *o = arg;
 
-    o->result = open_twin(o->run, o->role, &o->err);
+    if (run_needs(o->run, o->role))
+        o->result = open_twin(o->run, o->role, &o->err);
     return NULL;
 }
 
