@@ -221,6 +221,21 @@ static double connections_free(const struct run *r)
            fmax(0, r->snapshot.connections_used);
 }
 
+/* Faults need a service under load: where nothing was measured that is said, not passed over. */
+static void tell_untried_faults(struct run *r)
+{
+    if (!r->v.sim->request.faults.list.count || r->v.faults.count)
+        return;
+    for (size_t i = 0; i < r->v.issues.list.count; i++)
+        if (tw_streq(r->v.issues.list.items[i].code, "fault.not_tried"))
+            return;
+    tw_issue_add(r->v.sim->arena, &r->v.issues, TW_INFO, TW_PROCEED, "fault.not_tried",
+                 "no fault was tried",
+                 r->v.not_measured ? r->v.not_measured
+                                   : "faults are done to services under load, and this change has none",
+                 NULL);
+}
+
 int run_impact(struct run *r, struct tw_err *err)
 {
     struct tw_simulation *sim = r->v.sim;
@@ -258,6 +273,7 @@ int run_impact(struct run *r, struct tw_err *err)
         .detection_sensitivity = RUN_FAILURE_SENSITIVITY};
     int rc;
 
+    tell_untried_faults(r);
     f.computed = run_is_path_computed(r);
     f.access_tried = run_is_access(r) && r->v.clients_worked > 0 ? r->v.clients_tried : 0;
     f.candidate_reloaded |= rules || run_deploy_serves(r);
