@@ -36,6 +36,7 @@ struct tw_fault_kind {
     double duration_s;     /* without one */
     bool link;             /* about the network: needs clients behind a link */
     bool page;             /* needs the twin opened with tw_fault_preload() */
+    bool counted;          /* its page counts how often the service met it */
     bool outage;           /* nothing is answered meanwhile: what counts is what comes after */
     bool load;             /* is done by the load itself: begin and end do nothing */
     int (*begin)(struct tw_fault_run *f, struct tw_err *err);
@@ -65,7 +66,7 @@ struct tw_fault_schedule {
     TW_ARRAY(struct tw_fault_event) events;
     double end_s;          /* of the last */
     double load_times;     /* overload: the rate is so many times the capacity; 0: none */
-    bool link, page, outage;
+    bool link, page, counted, outage;
 };
 void tw_fault_schedule(struct tw_arena *a, const struct tw_faults *faults, size_t first,
                        struct tw_fault_schedule *ret, size_t *ret_next);

@@ -4,8 +4,10 @@
 #include "run_internal.h"
 
 #include "tw/fault.h"
+#include "tw/twin_page.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -294,11 +296,25 @@ static bool is_bad(const struct tw_fault_effect *row)
     return tw_streq(row->verdict, "lost") || tw_streq(row->verdict, "slower");
 }
 
+/* How often services met what their pages told them to refuse. */
+static int64_t refused_by_pages(const struct run *r)
+{
+    int64_t n = 0;
+
+    for (int arm = 0; arm < TW_ARM_COUNT; arm++) {
+        struct tw_twin_page *page = tw_twin_page(run_twin_of(r, (enum tw_arm)arm));
+
+        if (page)
+            n += atomic_load(&page->writes_refused) + atomic_load(&page->names_refused);
+    }
+    return n;
+}
+
 static int fill_row(struct run *r, const struct matrix *m,
                     const struct tw_fault_schedule *schedule, struct tw_fault_effect *row,
                     struct tw_err *err)
 {
-    int64_t begun = tw_now_ns();
+    int64_t begun = tw_now_ns(), met = refused_by_pages(r);
     struct tw_fault_effect again = *row;
     int rc;
 
@@ -312,6 +328,11 @@ static int fill_row(struct run *r, const struct matrix *m,
         rc = try_row(r, m, schedule, &again, err);
         if (rc == 0 && !is_bad(&again))
             *row = again;
+    }
+    if (rc == 0 && schedule->counted && !is_bad(row) && refused_by_pages(r) == met) {
+        row->verdict = "not tried";
+        row->why = "it was there, and the load gave the service no occasion to meet it: no file grew, no "
+                   "name was looked up";
     }
     row->seconds = tw_seconds(tw_now_ns() - begun);
     return rc;

@@ -220,6 +220,7 @@ void tw_fault_schedule(struct tw_arena *a, const struct tw_faults *faults, size_
             continue;
         s.link |= kind->link;
         s.page |= kind->page;
+        s.counted |= kind->counted;
         s.outage |= kind->outage;
         if (kind->load && tw_fault_strength(kind, f->strength, &times, NULL) == 0)
             s.load_times = fmax(s.load_times, times);

@@ -36,6 +36,7 @@ const struct tw_fault_kind fault_kind_dns_failure = {
     .unit = TW_FAULT_NONE,
     .duration_s = 1,
     .page = true,
+    .counted = true,
     .begin = begin,
     .end = end,
     .check = check,
