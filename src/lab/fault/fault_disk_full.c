@@ -1,33 +1,23 @@
 /* no file can grow: there is no space left on its disk. */
 #include "fault_internal.h"
 
-#include <stdatomic.h>
+#include <stddef.h>
 
-static int set(struct tw_fault_run *f, bool on, struct tw_err *err)
-{
-    struct tw_twin_page *page = NULL;
-    int r = fault_page(f, &page, err);
-
-    if (r == 0)
-        atomic_store(&page->disk_full, on);
-    return r;
-}
+#define SWITCH offsetof(struct tw_twin_page, disk_full)
 
 static int begin(struct tw_fault_run *f, struct tw_err *err)
 {
-    return set(f, true, err);
+    return fault_page_switch(f, SWITCH, true, err);
 }
 
 static int end(struct tw_fault_run *f, struct tw_err *err)
 {
-    return set(f, false, err);
+    return fault_page_switch(f, SWITCH, false, err);
 }
 
 static int check(struct tw_fault_run *f, struct tw_err *err)
 {
-    struct tw_twin_page *page = tw_twin_page(f->place.twin);
-
-    return page && !atomic_load(&page->disk_full) ? 0 : tw_fail(err, -EBUSY, "it still stands");
+    return fault_page_is_off(f, SWITCH, err);
 }
 
 const struct tw_fault_kind fault_kind_disk_full = {

@@ -31,6 +31,9 @@ int fault_shape_both(struct tw_fault_run *f, const struct tw_shape_values *v,
 
 /* fault_page.c: the page of a twin that was opened with the library. */
 int fault_page(struct tw_fault_run *f, struct tw_twin_page **ret, struct tw_err *err);
+/* flag: offset of a switch of the page. */
+int fault_page_switch(struct tw_fault_run *f, size_t flag, bool on, struct tw_err *err);
+int fault_page_is_off(struct tw_fault_run *f, size_t flag, struct tw_err *err);
 
 #define FAULT_DECLARE(name) extern const struct tw_fault_kind fault_kind_##name;
 TW_FAULT_LIST(FAULT_DECLARE)

@@ -34,3 +34,25 @@ int fault_page(struct tw_fault_run *f, struct tw_twin_page **ret, struct tw_err 
     *ret = page;
     return 0;
 }
+
+static _Atomic bool *flag_of(struct tw_twin_page *page, size_t flag)
+{
+    return (_Atomic bool *)(void *)((char *)page + flag);
+}
+
+int fault_page_switch(struct tw_fault_run *f, size_t flag, bool on, struct tw_err *err)
+{
+    struct tw_twin_page *page = NULL;
+    int r = fault_page(f, &page, err);
+
+    if (r == 0)
+        atomic_store(flag_of(page, flag), on);
+    return r;
+}
+
+int fault_page_is_off(struct tw_fault_run *f, size_t flag, struct tw_err *err)
+{
+    struct tw_twin_page *page = tw_twin_page(f->place.twin);
+
+    return page && !atomic_load(flag_of(page, flag)) ? 0 : tw_fail(err, -EBUSY, "it still stands");
+}
