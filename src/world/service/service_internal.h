@@ -113,4 +113,14 @@ int service_check_files(struct tw_arena *a, const struct tw_snapshot *s,
 const char *service_request_path(struct tw_arena *a, const struct tw_snapshot *s,
                                  const char *path);
 
+/* ---- lists of servers ---- */
+
+/* The text of one file with further servers beside the one on port; ret_today: as many as are there. */
+typedef const char *service_spread_fn(struct tw_arena *a, const char *text, int port, const int *ports,
+                                      size_t n, int *ret_today);
+/* The first file that has such a list: of the clone where x is given, else of the snapshot. */
+bool service_spread(struct tw_arena *a, const struct tw_snapshot *s, const struct tw_access *x,
+                    service_spread_fn *spread, int port, const int *ports, size_t n, int *ret_today,
+                    const char **ret_path, const char **ret_text);
+
 #endif

@@ -124,14 +124,5 @@ bool haproxy_spread(struct tw_arena *a, const struct tw_snapshot *s, const struc
                     int port, const int *ports, size_t n, int *ret_today, const char **ret_path,
                     const char **ret_text)
 {
-    for (size_t i = 0; i < s->files.count; i++) {
-        const char *path = s->files.items[i].path;
-        const char *text = x ? host_text(a, x->root, path) : s->files.items[i].text;
-
-        *ret_text = text ? haproxy_spread_text(a, text, port, ports, n, ret_today) : NULL;
-        *ret_path = path;
-        if (*ret_text && *ret_today)
-            return true;
-    }
-    return false;
+    return service_spread(a, s, x, haproxy_spread_text, port, ports, n, ret_today, ret_path, ret_text);
 }

@@ -20,14 +20,13 @@
 
 /* The server that answers is the one whose postmaster.pid lies here: same port, started at the same
  * moment. A path alone may well be that of another cluster with the same layout. */
-static bool started_here(struct tw_arena *a, struct tw_pg *pg, const struct tw_snapshot *s)
+static bool started_here(struct tw_pg *pg, const struct tw_snapshot *s)
 {
     tw_auto_free char *path = tw_strf("%s/postmaster.pid", s->data_dir);
     tw_auto_free char *text = NULL;
     double there, began;
     const char *line;
 
-    (void)a;
     if (tw_read_file(AT_FDCWD, path, 64 * 1024, &text, NULL, NULL) < 0)
         return false;
     line = text;
@@ -43,14 +42,14 @@ static bool started_here(struct tw_arena *a, struct tw_pg *pg, const struct tw_s
     return fabs(there - began) <= 5 && line && atoi(line + 1) == s->port;
 }
 
-bool kind_pg_is_elsewhere(struct tw_arena *a, struct tw_pg *pg, const struct tw_snapshot *s)
+bool kind_pg_is_elsewhere(struct tw_pg *pg, const struct tw_snapshot *s)
 {
     tw_auto_free char *version = tw_strf("%s/PG_VERSION", s->data_dir);
 
     if (access(version, F_OK) < 0 && errno != EACCES)
         return true;
     /* not ours to look at: the search of it says so, and as whom to come again */
-    return access(version, R_OK) == 0 && !started_here(a, pg, s);
+    return access(version, R_OK) == 0 && !started_here(pg, s);
 }
 
 int kind_pg_find_elsewhere(struct tw_arena *a, const struct tw_snapshot *s,

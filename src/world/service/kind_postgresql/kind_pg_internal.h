@@ -36,7 +36,7 @@ int kind_pg_find(struct tw_arena *a, const char *data_dir, struct kind_pg_place 
                  struct tw_err *err);
 /* The server behind a connection is not of this host (or of a container of it): asked once settings and
  * port are in the snapshot. */
-bool kind_pg_is_elsewhere(struct tw_arena *a, struct tw_pg *pg, const struct tw_snapshot *s);
+bool kind_pg_is_elsewhere(struct tw_pg *pg, const struct tw_snapshot *s);
 int kind_pg_find_elsewhere(struct tw_arena *a, const struct tw_snapshot *s,
                            struct kind_pg_place *ret, struct tw_err *err);
 /* Files, size and tablespaces of such a one; its files as they are now, into a clone. */

@@ -234,7 +234,7 @@ static int ask_elsewhere(struct tw_arena *a, const struct tw_target *t,
 
     if (r < 0)
         return r;
-    *ret = kind_pg_is_elsewhere(a, pg, s);
+    *ret = kind_pg_is_elsewhere(pg, s);
     if (*ret)
         r = kind_pg_ask_elsewhere(pg, a, s, err);
     add_cost(s, pg);
