@@ -89,4 +89,7 @@ double tw_cseq_radius(const struct tw_cseq *c); /* infinity while n < 2 */
 /* Percentile bootstrap interval of the median of x (n small): level e.g. 0.9. */
 struct tw_estimate tw_bootstrap_median(const double *x, size_t n, double level,
                                        int rounds, struct tw_rng *rng);
+/* The fewest pairs whose order statistics bound a median at 90 % (2 * 0.5^5 < 0.1): with less nothing is
+ * claimed of an effect. */
+#define TW_PAIRS_TO_CLAIM 5
 #endif

@@ -14,7 +14,6 @@
 #define OUTLIER_TIMES 5.0
 /* A median of n values scatters this much more than their mean. */
 #define MEDIAN_SPREAD 1.2533
-#define HARM_LEAST 5
 /* See calm(). */
 #define CALM_LEAST    6
 #define CALM_TIMES    3.0
@@ -339,7 +338,7 @@ static struct trial_interval interval_of(double *x, size_t n, double clip, bool 
  * from them: harm needs as many as an order statistic does, or requests that were not answered. */
 static bool may_harm(const struct trial_interval *e)
 {
-    return e->n >= HARM_LEAST || e->censored > 0;
+    return e->n >= TW_PAIRS_TO_CLAIM || e->censored > 0;
 }
 
 /* Non-inferiority is shown metric by metric: all have to hold at once, which needs no

@@ -1,5 +1,7 @@
 #include "impact_internal.h"
 
+#include "tw/num.h"
+
 #include <math.h>
 
 /* Ratio anchoring (PREDICTION.md §8 step 8): the level comes from the baseline's forecast
@@ -48,9 +50,6 @@ static double scale_of(const struct tw_impact_facts *f, const struct row *row)
     return isnan(row->scale) ? 24 / f->plan->hours : row->scale;
 }
 
-/* The fewest slot pairs that say how much one differs from the next. */
-#define PAIRS_LEAST 5
-
 static void by_forecasts(const struct tw_impact_facts *f, const struct row *row,
                          struct tw_effect *e)
 {
@@ -62,7 +61,7 @@ static void by_forecasts(const struct tw_impact_facts *f, const struct row *row,
     e->ratio = impact_ratio(&before, &after, "forecasts of both arms");
     /* What two models of a few slots know of each other is less than their own intervals say: how
      * slots of one arm differ is not in them. */
-    if (row->effect && f->measured && f->measured->pairs < PAIRS_LEAST) {
+    if (row->effect && f->measured && f->measured->pairs < TW_PAIRS_TO_CLAIM) {
         e->ratio.low = 0;
         e->ratio.high = INFINITY;
     }
