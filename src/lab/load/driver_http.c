@@ -20,8 +20,8 @@ struct message {
     const struct http_request *request;
 };
 struct target {
-    struct load_endpoint endpoint;
-    struct message *messages; /* by number of the statement */
+    struct load_endpoint endpoint; /* first: stream_conn.c */
+    struct message *messages;      /* by number of the statement */
 };
 enum part {
     HEAD,
@@ -34,7 +34,7 @@ enum part {
     COMPLETE
 };
 struct session {
-    struct load_stream stream;
+    struct load_stream stream; /* first: stream_conn.c */
     struct tw_buf head, request;
     const char **parameters;
     enum part part;
@@ -378,53 +378,24 @@ static bool take(struct load_conn *c, const struct message *m, const char *data,
 
 /* ---- connections ---- */
 
-static void show(struct load_conn *c)
-{
-    struct session *s = c->own;
-
-    c->fd = s->stream.step == LOAD_STREAM_CLOSED ? -1 : s->stream.fd;
-    c->events = load_stream_events(&s->stream);
-}
-
-static enum load_event lost(struct load_conn *c)
-{
-    struct session *s = c->own;
-
-    load_stream_close(&s->stream, true);
-    show(c);
-    c->state = LOAD_CLOSED;
-    return LOAD_LOST;
-}
-
 static int connect_again(struct load_conn *c)
 {
-    const struct target *t = c->target;
     struct session *s = c->own;
-    int r;
 
-    load_stream_close(&s->stream, true);
     s->served = 0;
-    c->renewed = true;
-    r = load_stream_open(&s->stream, &t->endpoint, &c->fault);
-    show(c);
-    return r;
+    return load_conn_connect(c);
 }
 
 static void http_close(struct load_conn *c)
 {
     struct session *s = c->own;
 
-    c->state = LOAD_CLOSED;
-    c->fd = -1;
-    if (!s)
-        return;
-    load_stream_close(&s->stream, false);
-    tw_buf_done(&s->stream.out);
-    tw_buf_done(&s->head);
-    tw_buf_done(&s->request);
-    free(s->parameters);
-    free(s);
-    c->own = NULL;
+    if (s) {
+        tw_buf_done(&s->head);
+        tw_buf_done(&s->request);
+        free(s->parameters);
+    }
+    load_conn_end(c, false);
 }
 
 static void http_open(struct load_conn *c, const struct load_program *p)
@@ -438,7 +409,7 @@ static void http_open(struct load_conn *c, const struct load_program *p)
     tw_buf_init(&s->request, LOAD_STREAM_OUT_MAX);
     c->state = LOAD_OPENING;
     if (connect_again(c) < 0)
-        (void)lost(c);
+        (void)load_conn_lost(c);
 }
 
 static const struct message *message_of(const struct load_conn *c,
@@ -473,7 +444,7 @@ static enum load_event broken(struct load_conn *c, const struct load_program *p)
 
     if (s->begun || s->served == 0 || s->retried || c->strict ||
         !message_of(c, p)->request->idempotent)
-        return lost(c);
+        return load_conn_lost(c);
     s->retried = true;
     return request_again(c, p);
 }
@@ -488,10 +459,10 @@ static enum load_event request(struct load_conn *c, const struct load_program *p
     s->words = (struct http_words){0};
     tw_buf_clear(&s->head);
     if (s->stream.step == LOAD_STREAM_CLOSED && connect_again(c) < 0)
-        return lost(c);
+        return load_conn_lost(c);
     if (s->stream.step == LOAD_STREAM_OPEN && write_request(c, p) < 0)
         return broken(c, p);
-    show(c);
+    load_conn_show(c);
     return LOAD_NOTHING;
 }
 
@@ -512,9 +483,7 @@ static enum load_event pause_or_request(struct load_conn *c, const struct load_p
     s->retried = false;
     if (think == 0)
         return request(c, p);
-    c->state = LOAD_THINKING;
-    c->wake_ns = now_ns + think;
-    return LOAD_PAUSED;
+    return load_conn_pause(c, now_ns + think);
 }
 
 static enum load_event http_send(struct load_conn *c, const struct load_program *p,
@@ -542,7 +511,7 @@ static enum load_event finish(struct load_conn *c, const struct load_program *p,
     if (s->closes || t->endpoint.keepalive == 0 || s->stream.out.len > 0)
         load_stream_close(&s->stream, t->endpoint.keepalive == 0);
     c->state = LOAD_IDLE;
-    show(c);
+    load_conn_show(c);
     if (!http_expected(m->request->expect, c->status)) {
         http_fault(&c->fault, c->status, s->reason, &s->words);
         return LOAD_REFUSED;
@@ -584,14 +553,14 @@ static enum load_event listen_for_answer(struct load_conn *c,
             return ended(c, p, now_ns);
         if (!take(c, m, load_scratch, (size_t)n)) {
             load_fault_set(&c->fault, "protocol", "the answer is not HTTP/1.1");
-            return lost(c);
+            return load_conn_lost(c);
         }
         if (s->part == COMPLETE)
             return finish(c, p, now_ns);
         if (!s->stream.tls && (size_t)n < LOAD_SCRATCH)
             break; /* there is no more, and epoll tells of what comes */
     }
-    show(c);
+    load_conn_show(c);
     return LOAD_NOTHING;
 }
 
@@ -609,9 +578,9 @@ static enum load_event hear_farewell(struct load_conn *c)
                        n > 0 ? load_scratch : "closed by the server while idle");
     }
     if (c->strict)
-        return lost(c);
+        return load_conn_lost(c);
     load_stream_close(&s->stream, false);
-    show(c);
+    load_conn_show(c);
     return LOAD_NOTHING;
 }
 
@@ -621,15 +590,15 @@ static enum load_event go_on_connecting(struct load_conn *c, const struct load_p
     int r = load_stream_advance(&s->stream);
 
     if (r < 0)
-        return lost(c);
+        return load_conn_lost(c);
     if (r > 0 && c->state == LOAD_OPENING) {
         c->state = LOAD_IDLE;
-        show(c);
+        load_conn_show(c);
         return LOAD_OPENED;
     }
     if (r > 0 && write_request(c, p) < 0)
         return broken(c, p);
-    show(c);
+    load_conn_show(c);
     return LOAD_NOTHING;
 }
 
@@ -649,15 +618,6 @@ static enum load_event http_ready(struct load_conn *c, const struct load_program
     return listen_for_answer(c, p, now_ns);
 }
 
-static void http_abandon(struct load_conn *c)
-{
-    struct session *s = c->own;
-
-    load_stream_close(&s->stream, true);
-    c->state = LOAD_IDLE;
-    show(c);
-}
-
 const struct load_driver load_driver_http = {
     .name = "http",
     .aim = http_aim,
@@ -665,6 +625,6 @@ const struct load_driver load_driver_http = {
     .send = http_send,
     .ready = http_ready,
     .resume = http_resume,
-    .abandon = http_abandon,
+    .abandon = load_conn_abandon,
     .close = http_close,
 };

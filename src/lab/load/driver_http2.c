@@ -317,11 +317,8 @@ static enum load_event begin(struct member *m)
     int64_t think = t->program->items[c->item].statements[c->statement].think_ns;
 
     m->retried = false;
-    if (think > 0) {
-        c->state = LOAD_THINKING;
-        c->wake_ns = tw_now_ns() + think;
-        return LOAD_PAUSED;
-    }
+    if (think > 0)
+        return load_conn_pause(c, tw_now_ns() + think);
     request(m);
     return LOAD_NOTHING;
 }

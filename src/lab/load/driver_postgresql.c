@@ -328,9 +328,8 @@ static enum load_event send_batch(struct load_conn *c, const struct load_program
 static enum load_event pause_before(struct load_conn *c, const struct load_program *p,
                                     int64_t now_ns)
 {
-    c->state = LOAD_THINKING;
-    c->wake_ns = now_ns + p->items[c->item].statements[c->statement].think_ns;
-    return LOAD_PAUSED;
+    return load_conn_pause(c,
+                           now_ns + p->items[c->item].statements[c->statement].think_ns);
 }
 
 static enum load_event pg_send(struct load_conn *c, const struct load_program *p,

@@ -15,14 +15,14 @@ struct command {
     size_t len;
 };
 struct target {
-    struct load_endpoint endpoint;
-    struct command *commands; /* by number of the statement */
+    struct load_endpoint endpoint; /* first: stream_conn.c */
+    struct command *commands;      /* by number of the statement */
     const char *greeting;
     size_t greeting_len;
     int greeting_answers;
 };
 struct session {
-    struct load_stream stream;
+    struct load_stream stream; /* first: stream_conn.c */
     struct tw_buf line, request;
     const char **parameters;
     int awaited;       /* answers still to come */
@@ -275,57 +275,29 @@ static bool take(struct load_conn *c, const char *data, size_t len)
 
 /* ---- connections ---- */
 
-static void show(struct load_conn *c)
-{
-    struct session *s = c->own;
-
-    c->fd = s->stream.step == LOAD_STREAM_CLOSED ? -1 : s->stream.fd;
-    c->events = load_stream_events(&s->stream);
-}
-
-static enum load_event lost(struct load_conn *c)
-{
-    struct session *s = c->own;
-
-    load_stream_close(&s->stream, true);
-    show(c);
-    c->state = LOAD_CLOSED;
-    return LOAD_LOST;
-}
-
 static int connect_again(struct load_conn *c)
 {
     const struct target *t = c->target;
     struct session *s = c->own;
-    int r;
 
-    load_stream_close(&s->stream, true);
     s->elements = s->bulk_left = 0;
     tw_buf_clear(&s->line);
-    c->renewed = true;
     s->greeting = true;
     s->failed = false;
     s->awaited = t->greeting_answers;
-    r = load_stream_open(&s->stream, &t->endpoint, &c->fault);
-    show(c);
-    return r;
+    return load_conn_connect(c);
 }
 
 static void redis_close(struct load_conn *c)
 {
     struct session *s = c->own;
 
-    c->state = LOAD_CLOSED;
-    c->fd = -1;
-    if (!s)
-        return;
-    load_stream_close(&s->stream, false);
-    tw_buf_done(&s->stream.out);
-    tw_buf_done(&s->line);
-    tw_buf_done(&s->request);
-    free(s->parameters);
-    free(s);
-    c->own = NULL;
+    if (s) {
+        tw_buf_done(&s->line);
+        tw_buf_done(&s->request);
+        free(s->parameters);
+    }
+    load_conn_end(c, false);
 }
 
 static void redis_open(struct load_conn *c, const struct load_program *p)
@@ -339,7 +311,7 @@ static void redis_open(struct load_conn *c, const struct load_program *p)
     tw_buf_init(&s->request, LOAD_STREAM_OUT_MAX);
     c->state = LOAD_OPENING;
     if (connect_again(c) < 0)
-        (void)lost(c);
+        (void)load_conn_lost(c);
 }
 
 /* ---- requests ---- */
@@ -369,7 +341,7 @@ static enum load_event send_batch(struct load_conn *c, const struct load_program
 
     c->state = LOAD_BUSY;
     if (s->stream.step == LOAD_STREAM_CLOSED && connect_again(c) < 0)
-        return lost(c);
+        return load_conn_lost(c);
     if (s->greeting)
         return LOAD_NOTHING; /* it is sent when the connection is there */
     s->failed = false;
@@ -382,8 +354,8 @@ static enum load_event send_batch(struct load_conn *c, const struct load_program
         s->awaited++;
     }
     if (load_stream_write(&s->stream, s->request.data, s->request.len) < 0)
-        return lost(c);
-    show(c);
+        return load_conn_lost(c);
+    load_conn_show(c);
     return LOAD_NOTHING;
 }
 
@@ -394,9 +366,7 @@ static enum load_event pause_or_send(struct load_conn *c, const struct load_prog
 
     if (think == 0)
         return send_batch(c, p);
-    c->state = LOAD_THINKING;
-    c->wake_ns = now_ns + think;
-    return LOAD_PAUSED;
+    return load_conn_pause(c, now_ns + think);
 }
 
 static enum load_event redis_send(struct load_conn *c, const struct load_program *p,
@@ -424,7 +394,7 @@ static enum load_event finish(struct load_conn *c, const struct load_program *p,
     if (t->endpoint.keepalive == 0)
         load_stream_close(&s->stream, true);
     c->state = LOAD_IDLE;
-    show(c);
+    load_conn_show(c);
     return s->failed ? LOAD_REFUSED : LOAD_ANSWERED;
 }
 
@@ -435,11 +405,11 @@ static enum load_event greeted(struct load_conn *c, const struct load_program *p
 
     s->greeting = false;
     if (s->failed && strcmp(c->fault.code, "NOPERM") != 0)
-        return lost(c);
+        return load_conn_lost(c);
     if (c->state == LOAD_BUSY)
         return send_batch(c, p);
     c->state = LOAD_IDLE;
-    show(c);
+    load_conn_show(c);
     return LOAD_OPENED;
 }
 
@@ -454,9 +424,9 @@ static enum load_event hear_farewell(struct load_conn *c, ssize_t n)
                        n > 0 ? "an answer to nothing"
                              : "closed by the server while idle");
     if (c->strict || n > 0)
-        return lost(c);
+        return load_conn_lost(c);
     load_stream_close(&s->stream, false);
-    show(c);
+    load_conn_show(c);
     return LOAD_NOTHING;
 }
 
@@ -468,7 +438,7 @@ static enum load_event ended(struct load_conn *c)
         load_fault_set(&c->fault, "closed",
                        s->greeting ? "closed by the server while connecting"
                                    : "closed by the server without an answer");
-    return lost(c);
+    return load_conn_lost(c);
 }
 
 static enum load_event listen_for_answers(struct load_conn *c,
@@ -486,19 +456,19 @@ static enum load_event listen_for_answers(struct load_conn *c,
         if (c->state == LOAD_IDLE || c->state == LOAD_THINKING)
             return hear_farewell(c, n);
         if (n < 0)
-            return lost(c);
+            return load_conn_lost(c);
         if (n == 0)
             return ended(c);
         if (!take(c, load_scratch, (size_t)n)) {
             load_fault_set(&c->fault, "protocol", "the answer is not that of Redis");
-            return lost(c);
+            return load_conn_lost(c);
         }
         if (s->awaited == 0)
             return s->greeting ? greeted(c, p) : finish(c, p, now_ns);
         if (!s->stream.tls && (size_t)n < LOAD_SCRATCH - 1)
             break;
     }
-    show(c);
+    load_conn_show(c);
     return LOAD_NOTHING;
 }
 
@@ -511,8 +481,8 @@ static enum load_event go_on_connecting(struct load_conn *c)
     if (r > 0)
         r = load_stream_write(&s->stream, t->greeting, t->greeting_len);
     if (r < 0)
-        return lost(c);
-    show(c);
+        return load_conn_lost(c);
+    load_conn_show(c);
     return LOAD_NOTHING;
 }
 
@@ -530,15 +500,6 @@ static enum load_event redis_ready(struct load_conn *c, const struct load_progra
     return listen_for_answers(c, p, now_ns);
 }
 
-static void redis_abandon(struct load_conn *c)
-{
-    struct session *s = c->own;
-
-    load_stream_close(&s->stream, true);
-    c->state = LOAD_IDLE;
-    show(c);
-}
-
 const struct load_driver load_driver_redis = {
     .name = "redis",
     .aim = redis_aim,
@@ -546,6 +507,6 @@ const struct load_driver load_driver_redis = {
     .send = redis_send,
     .ready = redis_ready,
     .resume = redis_resume,
-    .abandon = redis_abandon,
+    .abandon = load_conn_abandon,
     .close = redis_close,
 };

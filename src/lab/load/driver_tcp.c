@@ -10,11 +10,11 @@
 #include <sys/epoll.h>
 
 struct target {
-    struct load_endpoint endpoint;
-    struct load_template *says; /* by number of the statement */
+    struct load_endpoint endpoint; /* first: stream_conn.c */
+    struct load_template *says;    /* by number of the statement */
 };
 struct session {
-    struct load_stream stream;
+    struct load_stream stream; /* first: stream_conn.c */
     struct tw_buf request;
     const char **parameters;
 };
@@ -46,37 +46,6 @@ static int tcp_aim(struct tw_arena *a, const struct load_program *p, const char 
 
 /* ---- connections ---- */
 
-static void show(struct load_conn *c)
-{
-    struct session *s = c->own;
-
-    c->fd = s->stream.step == LOAD_STREAM_CLOSED ? -1 : s->stream.fd;
-    c->events = load_stream_events(&s->stream);
-}
-
-static enum load_event lost(struct load_conn *c)
-{
-    struct session *s = c->own;
-
-    load_stream_close(&s->stream, true);
-    show(c);
-    c->state = LOAD_CLOSED;
-    return LOAD_LOST;
-}
-
-static int connect_again(struct load_conn *c)
-{
-    const struct target *t = c->target;
-    struct session *s = c->own;
-    int r;
-
-    load_stream_close(&s->stream, true);
-    c->renewed = true;
-    r = load_stream_open(&s->stream, &t->endpoint, &c->fault);
-    show(c);
-    return r;
-}
-
 static bool kept(const struct load_conn *c)
 {
     const struct target *t = c->target;
@@ -91,23 +60,18 @@ static void rest(struct load_conn *c)
     if (!kept(c))
         load_stream_close(&s->stream, true);
     c->state = LOAD_IDLE;
-    show(c);
+    load_conn_show(c);
 }
 
 static void tcp_close(struct load_conn *c)
 {
     struct session *s = c->own;
 
-    c->state = LOAD_CLOSED;
-    c->fd = -1;
-    if (!s)
-        return;
-    load_stream_close(&s->stream, true);
-    tw_buf_done(&s->stream.out);
-    tw_buf_done(&s->request);
-    free(s->parameters);
-    free(s);
-    c->own = NULL;
+    if (s) {
+        tw_buf_done(&s->request);
+        free(s->parameters);
+    }
+    load_conn_end(c, true);
 }
 
 static void tcp_open(struct load_conn *c, const struct load_program *p)
@@ -119,8 +83,8 @@ static void tcp_open(struct load_conn *c, const struct load_program *p)
     s->parameters = tw_alloc((p->max_parameters + 1) * sizeof *s->parameters);
     tw_buf_init(&s->request, LOAD_STREAM_OUT_MAX);
     c->state = LOAD_OPENING;
-    if (connect_again(c) < 0)
-        (void)lost(c);
+    if (load_conn_connect(c) < 0)
+        (void)load_conn_lost(c);
 }
 
 /* ---- requests ---- */
@@ -158,8 +122,8 @@ static enum load_event say(struct load_conn *c, const struct load_program *p,
     (void)load_draw_parameters(statement_of(c, p), &c->draw, s->parameters);
     load_template_render(says, s->parameters, &s->request);
     if (load_stream_write(&s->stream, s->request.data, s->request.len) < 0)
-        return lost(c);
-    show(c);
+        return load_conn_lost(c);
+    load_conn_show(c);
     return LOAD_NOTHING;
 }
 
@@ -171,7 +135,7 @@ static enum load_event say_or_connect(struct load_conn *c, const struct load_pro
     c->state = LOAD_BUSY;
     if (s->stream.step == LOAD_STREAM_OPEN)
         return say(c, p, now_ns);
-    return connect_again(c) < 0 ? lost(c) : LOAD_NOTHING;
+    return load_conn_connect(c) < 0 ? load_conn_lost(c) : LOAD_NOTHING;
 }
 
 static enum load_event begin(struct load_conn *c, const struct load_program *p,
@@ -181,9 +145,7 @@ static enum load_event begin(struct load_conn *c, const struct load_program *p,
 
     if (think == 0)
         return say_or_connect(c, p, now_ns);
-    c->state = LOAD_THINKING;
-    c->wake_ns = now_ns + think;
-    return LOAD_PAUSED;
+    return load_conn_pause(c, now_ns + think);
 }
 
 static enum load_event tcp_send(struct load_conn *c, const struct load_program *p,
@@ -207,9 +169,9 @@ static enum load_event closed(struct load_conn *c, const struct load_program *p,
     if (c->state != LOAD_BUSY) {
         load_fault_set(&c->fault, "closed", "closed by the server while idle");
         if (c->strict)
-            return lost(c);
+            return load_conn_lost(c);
         load_stream_close(&s->stream, true);
-        show(c);
+        load_conn_show(c);
         return LOAD_NOTHING;
     }
     if (statement_of(c, p)->expect == 1) {
@@ -217,7 +179,7 @@ static enum load_event closed(struct load_conn *c, const struct load_program *p,
         return finish(c, p, now_ns);
     }
     load_fault_set(&c->fault, "closed", "closed by the server without an answer");
-    return lost(c);
+    return load_conn_lost(c);
 }
 
 static enum load_event listen_for_bytes(struct load_conn *c, const struct load_program *p,
@@ -237,8 +199,8 @@ static enum load_event listen_for_bytes(struct load_conn *c, const struct load_p
     if (n == 0)
         return closed(c, p, now_ns);
     if (n < 0 && n != -EAGAIN)
-        return lost(c);
-    show(c);
+        return load_conn_lost(c);
+    load_conn_show(c);
     return LOAD_NOTHING;
 }
 
@@ -257,22 +219,13 @@ static enum load_event tcp_ready(struct load_conn *c, const struct load_program 
     }
     r = load_stream_advance(&s->stream);
     if (r < 0)
-        return lost(c);
+        return load_conn_lost(c);
     if (r > 0 && c->state == LOAD_OPENING) {
         rest(c);
         return LOAD_OPENED;
     }
-    show(c);
+    load_conn_show(c);
     return r > 0 ? say(c, p, now_ns) : LOAD_NOTHING;
-}
-
-static void tcp_abandon(struct load_conn *c)
-{
-    struct session *s = c->own;
-
-    load_stream_close(&s->stream, true);
-    c->state = LOAD_IDLE;
-    show(c);
 }
 
 const struct load_driver load_driver_tcp = {
@@ -282,6 +235,6 @@ const struct load_driver load_driver_tcp = {
     .send = tcp_send,
     .ready = tcp_ready,
     .resume = tcp_resume,
-    .abandon = tcp_abandon,
+    .abandon = load_conn_abandon,
     .close = tcp_close,
 };

@@ -206,6 +206,21 @@ struct load_conn {
     unsigned watched_events;
     void *own; /* (driver) */
 };
+/* Rests until then: a driver's answer to a think time. */
+static inline enum load_event load_conn_pause(struct load_conn *c, int64_t wake_ns)
+{
+    c->state = LOAD_THINKING;
+    c->wake_ns = wake_ns;
+    return LOAD_PAUSED;
+}
+/* ---- connections of drivers with a stream each (stream_conn.c) ----
+ * Their c->own begins with a struct load_stream, their c->target with a struct load_endpoint. */
+void load_conn_show(struct load_conn *c); /* tells the generator what to watch */
+enum load_event load_conn_lost(struct load_conn *c); /* the fault is set already */
+int load_conn_connect(struct load_conn *c); /* anew; negative errno with the fault set */
+void load_conn_abandon(struct load_conn *c);
+void load_conn_end(struct load_conn *c, bool reset); /* frees c->own, which may be NULL */
+
 /* A protocol. Nothing here blocks. Times come from the generator. */
 struct load_driver {
     const char *name;
