@@ -89,6 +89,20 @@ static int save(const char *state_dir, enum origin origin, const struct tw_env_l
     return tw_write_file(path, text, strlen(text), 0640, err);
 }
 
+/* A name stands in commands and in routes; a slash within it is for parts of a project. */
+static int check_name(const char *what, const char *name, struct tw_err *err)
+{
+    bool odd = !name || !*name || strchr("-/", *name) || strlen(name) > 200;
+
+    for (const char *c = name; !odd && *c; c++)
+        odd = (unsigned char)*c <= ' ' || *c == 127 || strchr("\\'\"?#&%", *c);
+    return odd ? tw_fail(err, -EINVAL,
+                         "'%s' cannot be the name of %s: expected letters, digits, '-', "
+                         "'_', '.' or '/', a letter or digit first",
+                         name ? name : "", what)
+               : 0;
+}
+
 int tw_env_check(const struct tw_target *t, struct tw_err *err)
 {
     static const struct {
@@ -100,7 +114,12 @@ int tw_env_check(const struct tw_target *t, struct tw_err *err)
     const struct env_source *source = source_of(t->type);
     const struct tw_service_kind *kind;
     const char *nearest = NULL;
+    int r = check_name("a target", t->name, err);
 
+    if (r == 0 && t->environment)
+        r = check_name("an environment", t->environment, err);
+    if (r < 0)
+        return r;
     if (source)
         return source->check_declaration(t, err);
     if (!t->type)
