@@ -39,8 +39,14 @@ static bool is_loopback(const char *listen)
 static int check_exposure(struct tw_api *api, struct tw_err *err)
 {
     const struct tw_api_options *o = api->o;
+    const char *colon = strrchr(o->listen, ':');
     int tokens, r;
 
+    if (!colon || colon == o->listen || colon[1 + strspn(colon + 1, "0123456789")] ||
+        !colon[1])
+        return tw_fail(err, -EINVAL,
+                       "listening on '%s': expected ADDRESS:PORT, as in 127.0.0.1:8090",
+                       o->listen);
     if (is_loopback(o->listen))
         return 0;
     if (!api->cert && !o->plain_networks.count)
@@ -180,7 +186,8 @@ static int check_approvers(const struct tw_policy *p, struct tw_err *err)
         int r = plain ? tw_gate_roles_parse(plain, &roles, err) : 0;
 
         if (r < 0)
-            return tw_wrap(err, r, "policy '%s', approvers of case %zu", p->origin, i + 1);
+            return tw_wrap(err, r, "policy '%s', approvers of case %zu", p->origin,
+                           i + 1);
     }
     return 0;
 }

@@ -20,7 +20,8 @@ static void add_services(struct tw_arena *a, struct tw_capabilities *caps)
             struct tw_capability c = {.name = p->name, .available = found != NULL};
 
             any |= found != NULL;
-            c.detail = found ? found : tw_arena_printf(a, "for targets of type %s", kind->name);
+            c.detail =
+                found ? found : tw_arena_printf(a, "for targets of type %s", kind->name);
             c.fix = found ? NULL : tw_arena_printf(a, "apt-get install %s", p->package);
             TW_PUSH(a, &caps->list, c);
         }
@@ -58,11 +59,11 @@ static void print_row(const struct tw_capability *c, const struct tw_report_styl
                  {"✗", "x", "NEEDED", "\033[31m"}};
     int k = c->available ? 0 : c->needed ? 2 : 1;
 
-    printf("%s%s %-8s%s %-14s %s\n", style->colour ? kinds[k].colour : "",
+    printf("%s%s %-8s%s %-16s %s\n", style->colour ? kinds[k].colour : "",
            style->unicode ? kinds[k].mark : kinds[k].plain, kinds[k].word,
            style->colour ? "\033[0m" : "", c->name, c->detail ? c->detail : "");
     if (!c->available && c->fix)
-        printf("%27smend it with: %s\n", "", c->fix);
+        printf("%28smend it with: %s\n", "", c->fix);
 }
 
 static int run(struct cmd_args *args, struct tw_err *err)

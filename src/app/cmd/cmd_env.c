@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static int need_name(const struct cmd_args *args, struct tw_err *err)
 {
@@ -15,23 +16,21 @@ static int need_name(const struct cmd_args *args, struct tw_err *err)
                          args->rest.items[0]);
 }
 
-static int enum_of(const char *option, const char *word, const char *const *names,
-                   size_t n, int otherwise, struct tw_err *err)
-{
-    int i = word ? tw_name_index(word, names, n) : otherwise;
-    const char *near = i < 0 ? tw_nearest(word, names, n) : NULL;
-
-    return i >= 0 ? i
-                  : tw_fail_at(err, -EINVAL, option, "%s '%s'%s%s%s", option, word,
-                               near ? "; did you mean '" : " is not known",
-                               near ? near : "", near ? "'?" : "");
-}
-
 /* What a declaration stands for is asked before it is kept: a project that is not there is a mistake. */
 static int look_for_targets(struct cmd_args *args, const struct tw_target *t,
                             struct tw_env_list *ret, struct tw_err *err)
 {
     return t->project || t->container ? tw_env_targets(args->arena, t, ret, err) : 0;
+}
+
+/* It may be made later, or be a slip of the pen. */
+static void tell_what_is_missing(const struct tw_target *t)
+{
+    const char *const paths[] = {t->data_dir, t->config, t->file};
+
+    for (size_t i = 0; i < TW_COUNT_OF(paths); i++)
+        if (paths[i] && access(paths[i], F_OK) < 0)
+            printf("  note: '%s' cannot be seen now: %s\n", paths[i], strerror(errno));
 }
 
 static int add(struct cmd_args *args, struct tw_err *err)
@@ -45,21 +44,20 @@ static int add(struct cmd_args *args, struct tw_err *err)
                           .project = args->project,
                           .container = args->container,
                           .dsn = args->dsn,
+                          .tier = TW_TIER_DEV,
+                          .data = TW_DATA_LIKENESS,
                           .cpus = args->cpus};
     struct tw_env_list parts = {0};
-    int tier, data;
     int r = need_name(args, err);
 
     if (r < 0)
         return r;
     t.name = args->rest.items[1];
-    tier = enum_of("--tier", args->tier, tw_tier_names, TW_TIER_COUNT, TW_TIER_DEV, err);
-    data = enum_of("--data", args->data, tw_data_mode_names, TW_DATA_COUNT,
-                   TW_DATA_LIKENESS, err);
-    if (tier < 0 || data < 0)
-        return -EINVAL;
-    t.tier = (enum tw_tier)tier;
-    t.data = (enum tw_data_mode)data;
+    if (args->tier)
+        t.tier = (enum tw_tier)tw_name_index(args->tier, tw_tier_names, TW_TIER_COUNT);
+    if (args->data)
+        t.data = (enum tw_data_mode)tw_name_index(args->data, tw_data_mode_names,
+                                                  TW_DATA_COUNT);
     if (args->memory)
         r = tw_parse_bytes(args->memory, &t.memory_bytes, err);
     if (r == 0)
@@ -68,8 +66,10 @@ static int add(struct cmd_args *args, struct tw_err *err)
         r = look_for_targets(args, &t, &parts, err);
     if (r == 0)
         r = tw_env_add(args->state_dir, &t, err);
-    if (r == 0)
+    if (r == 0) {
         printf("target '%s' added to environment '%s'\n", t.name, t.environment);
+        tell_what_is_missing(&t);
+    }
     for (size_t i = 0; i < parts.targets.count && r == 0; i++)
         if (!tw_streq(parts.targets.items[i].name, t.name))
             printf("  %s\n", parts.targets.items[i].name);
@@ -511,6 +511,7 @@ static int run(struct cmd_args *args, struct tw_err *err)
 extern const struct cmd cmd_env;
 const struct cmd cmd_env = {
     .name = "env",
+    .most_words = 2,
     .usage = "env add|list|show|sync|metrics|rm [NAME] [options]",
     .summary = "the targets: declare, look at, take their data",
     .options = " env type tier data data-dir dsn config file project container memory "

@@ -47,6 +47,7 @@ struct cmd {
     const char *name, *usage, *summary, *examples;
     const char
         *options;     /* names of the rows of options.c that it takes, between blanks */
+    size_t most_words; /* that are no options; more are a mistake */
     bool hidden, raw; /* raw: arguments are its own */
     int (*run)(struct cmd_args *args,
                struct tw_err *err); /* exit code, or negative errno */
@@ -59,6 +60,13 @@ extern const size_t cmd_count;
 int cmd_parse(const struct cmd *cmd, int argc, char **argv, struct cmd_args *ret,
               struct tw_err *err);
 void cmd_print_options(const struct cmd *cmd);
+/* -EINVAL with what, unless there is a word at this place among those that are no options. */
+int cmd_need_word(const struct cmd_args *args, size_t at, const char *what, struct tw_err *err);
+/* -EINVAL with all that were expected, and the nearest. word NULL: nothing was said. */
+int cmd_check_word(const char *option, const char *word, const char *const *names, size_t n,
+                   struct tw_err *err);
+/* The change that the command line asks for: a body, options, or both. */
+int cmd_request(struct cmd_args *args, struct tw_request *q, struct tw_err *err);
 
 /* One table: errno to exit code. */
 int cmd_exit_code(int code);

@@ -12,8 +12,11 @@ static int run(struct cmd_args *args, struct tw_err *err)
 
     if (r == 0)
         r = tw_sandbox_reap(args->state_dir, &removed, err);
-    if (r == 0)
-        printf("%d things of dead runs removed\n", removed);
+    if (r == 0 && removed)
+        printf("%d %s of dead runs removed\n", removed,
+               removed == 1 ? "thing" : "things");
+    else if (r == 0)
+        puts("nothing is left of dead runs");
     return r;
 }
 

@@ -26,6 +26,7 @@ static int run(struct cmd_args *args, struct tw_err *err)
 extern const struct cmd cmd_rm;
 const struct cmd cmd_rm = {
     .name = "rm",
+    .most_words = SIZE_MAX,
     .usage = "rm ID …",
     .summary = "remove simulations from the history",
     .options = " ",

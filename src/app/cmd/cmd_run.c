@@ -36,16 +36,16 @@ static int read_body(struct cmd_args *args, const char *path, struct tw_request 
 {
     tw_auto_free char *text = NULL;
     json_auto_t *json = NULL;
-    int r = 0;
+    int r;
 
     if (tw_streq(path, "-")) {
         text = read_stdin(err);
-        r = text ? 0 : -EINVAL;
-    } else {
-        r = tw_read_file(AT_FDCWD, path, BODY_MAX, &text, NULL, err);
+        if (!text)
+            return -EINVAL;
+    } else if (tw_read_file(AT_FDCWD, path, BODY_MAX, &text, NULL, err) < 0) {
+        return tw_wrap(err, -EINVAL, "the change");
     }
-    if (r == 0)
-        r = tw_json_parse(text, strlen(text), &json, err);
+    r = tw_json_parse(text, strlen(text), &json, err);
     if (r == 0)
         r = tw_request_from_json(args->arena, json, ret, err);
     return r < 0 ? tw_wrap(err, -EINVAL, "%s",
@@ -53,49 +53,18 @@ static int read_body(struct cmd_args *args, const char *path, struct tw_request 
                  : 0;
 }
 
-static int check_word(const char *option, const char *word, const char *const *names,
-                      size_t n, struct tw_err *err)
-{
-    tw_auto_buf all = {0};
-    const char *near;
-
-    if (!word || tw_name_index(word, names, n) >= 0)
-        return 0;
-    near = tw_nearest(word, names, n);
-    tw_buf_init(&all, 4096);
-    for (size_t i = 0; i < n; i++)
-        tw_buf_printf(&all, "%s%s", i ? ", " : "", names[i]);
-    return tw_fail_at(err, -EINVAL, option, "%s '%s': expected one of %s%s%s%s", option,
-                      word, tw_buf_text(&all), near ? "; did you mean '" : "",
-                      near ? near : "", near ? "'?" : "");
-}
-
 static int check_words(const struct cmd_args *args, struct tw_err *err)
 {
-    static const char *const levels[] = {"low", "medium", "high", "critical"};
-    static const char *const engines[] = {"map", "full"};
-    static const char *const backends[] = {"native", "docker"};
-    int r =
-        check_word("--risk-level", args->risk_level, levels, TW_COUNT_OF(levels), err);
+    const char *names[64] = {TW_SCENARIO_RECORDED};
+    size_t n = 1;
+    int r;
 
-    if (r == 0)
-        r = check_word("--engine", args->engine, engines, TW_COUNT_OF(engines), err);
-    if (r == 0)
-        r = check_word("--backend", args->backend, backends, TW_COUNT_OF(backends), err);
-    if (r == 0)
-        r = check_word("--data", args->data, tw_data_mode_names, TW_DATA_COUNT, err);
-    if (r == 0 && !tw_streq(args->scenario, TW_SCENARIO_RECORDED))
-        r = check_word("--scenario", args->scenario, tw_scenario_names, tw_scenario_count,
-                       err);
+    for (size_t i = 0; i < tw_scenario_count && n < TW_COUNT_OF(names); i++)
+        names[n++] = tw_scenario_names[i];
+    r = cmd_check_word("--scenario", args->scenario, names, n, err);
     if (r == 0 && !isnan(args->hours) && !(args->hours > 0 && args->hours <= 720))
         r = tw_fail_at(err, -EINVAL, "--hours",
                        "--hours %g: expected more than 0, up to 720", args->hours);
-    if (r == 0 && !isnan(args->rate) && !(args->rate > 0))
-        r = tw_fail_at(err, -EINVAL, "--rate", "--rate %g: expected more than 0",
-                       args->rate);
-    if (r == 0 && !isnan(args->budget) && !(args->budget > 0 && args->budget <= 3600))
-        r = tw_fail_at(err, -EINVAL, "--budget",
-                       "--budget %g: expected more than 0, up to 3600", args->budget);
     return r;
 }
 
@@ -143,10 +112,6 @@ static int fill_scaling(struct cmd_args *args, struct tw_request *q, struct tw_e
         if (r == 0)
             TW_PUSH(args->arena, &q->scaling.objectives, one);
     }
-    if (args->measured_instances < 0 || args->measured_instances > 64)
-        return tw_fail_at(err, -EINVAL, "--measured-instances",
-                          "--measured-instances %lld: expected 1 to 64",
-                          (long long)args->measured_instances);
     if (args->measured_instances)
         q->scaling.measured_instances = (int)args->measured_instances;
     return r;
@@ -176,10 +141,6 @@ static int fill_options(struct cmd_args *args, struct tw_request *q, struct tw_e
     q->keep |= args->keep;
     q->refresh_data |= args->refresh_data;
     q->scan |= args->scan;
-    if (args->connections < 0 || args->connections > 100000)
-        return tw_fail_at(err, -EINVAL, "--connections",
-                          "--connections %lld: expected 1 to 100000",
-                          (long long)args->connections);
     q->connections = args->connections ? (int)args->connections : q->connections;
     for (size_t i = 0; i < args->clients.count && r == 0; i++) {
         struct tw_client client;
@@ -218,7 +179,7 @@ static bool is_deployment(const struct cmd_args *args)
     return args->image || args->smoke || args->no_rollback || variable;
 }
 
-static int make_request(struct cmd_args *args, struct tw_request *q, struct tw_err *err)
+int cmd_request(struct cmd_args *args, struct tw_request *q, struct tw_err *err)
 {
     int r = check_words(args, err);
 
@@ -226,9 +187,6 @@ static int make_request(struct cmd_args *args, struct tw_request *q, struct tw_e
     q->type = args->sql.count + args->sql_files.count ? "schema_change"
               : is_deployment(args)                   ? "deployment"
                                                       : "config_change";
-    if (r == 0 && args->rest.count > 1)
-        r = tw_fail(err, -EINVAL, "one change at a time: '%s' and '%s' were given",
-                    args->rest.items[0], args->rest.items[1]);
     if (r == 0 && args->rest.count == 1)
         r = read_body(args, args->rest.items[0], q, err);
     if (r == 0)
@@ -349,37 +307,12 @@ static int run_there(struct cmd_args *args, struct tw_simulation **sims, size_t 
     return r < 0 ? r : worst_exit(sims, n);
 }
 
-static int run_predict(struct cmd_args *args, struct tw_err *err)
-{
-    struct tw_request request;
-    json_auto_t *json = NULL;
-    int r = cmd_need_server(args, "twin predict", err);
-
-    if (r == 0)
-        r = make_request(args, &request, err);
-    if (r == 0)
-        r = cmd_ask(args, "POST", "/api/v1/predict/impact", tw_request_to_json(&request),
-                    &json, err);
-    return r < 0 ? r : cmd_write_json(args, json, err);
-}
-
-extern const struct cmd cmd_predict;
-const struct cmd cmd_predict = {
-    .name = "predict",
-    .usage = "predict [change.json|-] [--target T --set NAME=VALUE …] --server URL",
-    .summary = "the impact from what a daemon knows already, without a sandbox",
-    .options =
-        " target env type set file hours scenario rate risk-level server token-file "
-        "output out ",
-    .run = run_predict,
-};
-
 static int run(struct cmd_args *args, struct tw_err *err)
 {
     struct tw_request request;
     struct tw_requests variants;
     struct tw_simulation **sims;
-    int r = make_request(args, &request, err);
+    int r = cmd_request(args, &request, err);
 
     if (r == 0 && args->format && !tw_report_format_find(args->format, err))
         r = -EINVAL;
@@ -404,6 +337,7 @@ static int run(struct cmd_args *args, struct tw_err *err)
 extern const struct cmd cmd_run;
 const struct cmd cmd_run = {
     .name = "run",
+    .most_words = 1,
     .usage =
         "run [change.json|-] [--target T --set NAME=VALUE …|--sql STATEMENT …] [options]",
     .summary = "simulate a change and decide: proceed, review or block",

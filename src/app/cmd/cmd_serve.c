@@ -176,8 +176,6 @@ static int run(struct cmd_args *args, struct tw_err *err)
     struct tw_api *api;
     int r;
 
-    if (args->rest.count)
-        return tw_fail(err, -EINVAL, "twin serve takes no '%s'", args->rest.items[0]);
     block_signals();
     cmd_notify_open();
     r = open_daemon(args, &v, &api, err);

@@ -50,6 +50,7 @@ static int run(struct cmd_args *args, struct tw_err *err)
 extern const struct cmd cmd_show;
 const struct cmd cmd_show = {
     .name = "show",
+    .most_words = 1,
     .usage = "show ID [-o FORMAT]",
     .summary = "a finished simulation again, in any format",
     .options = " output out color server token-file ",

@@ -96,9 +96,7 @@ int main(int argc, char **argv)
             print_help(help ? stdout : stderr);
         return help ? 0 : CMD_BAD_INPUT;
     }
-    if (tw_streq(argv[1], "--version"))
-        argv[1] = (char[]){"version"};
-    cmd = find(argv[1]);
+    cmd = find(tw_streq(argv[1], "--version") ? "version" : argv[1]);
     if (!cmd)
         return unknown_command(argv[1]);
     return cmd->raw ? cmd->run_raw(argc - 1, argv + 1)

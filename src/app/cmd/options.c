@@ -65,7 +65,8 @@ static const struct option_row rows[] = {
     {"budget", 0, REAL, AT(budget), "S", "seconds of measuring at most; else by policy"},
     {"policy", 0, TEXT, AT(policy), "FILE",
      "policy to decide by; else the built-in default"},
-    {"backend", 0, TEXT, AT(backend), "B", "native (this host's programs) or docker (the target's image, for containers)"},
+    {"backend", 0, TEXT, AT(backend), "B",
+     "native (this host's programs) or docker (the target's image, for containers)"},
     {"data", 0, TEXT, AT(data), "MODE",
      "likeness, clone or empty: what may be taken of the data"},
     {"refresh-data", 0, FLAG, AT(refresh_data), NULL,
@@ -82,7 +83,8 @@ static const struct option_row rows[] = {
     {"color", 0, TEXT, AT(color), "WHEN", "auto (default), always or never"},
     {"quiet", 'q', FLAG, AT(quiet), NULL, "no progress on standard error"},
     {"limit", 0, WHOLE, AT(limit), "N", "how many, 20 by default"},
-    {"type", 0, TEXT, AT(type), "T", "kind of service: postgresql, nginx, redis …; of a run, the type of the change"},
+    {"type", 0, TEXT, AT(type), "T",
+     "kind of service: postgresql, nginx, redis …; of a run, the type of the change"},
     {"tier", 0, TEXT, AT(tier), "T", "dev (default), staging or production"},
     {"data-dir", 'D', TEXT, AT(data_dir), "DIR", "the cluster's data directory"},
     {"dsn", 0, TEXT, AT(dsn), "S", "connection string, as psql takes it"},
@@ -118,6 +120,42 @@ static const struct option_row rows[] = {
     {"help", 'h', FLAG, AT(help), NULL, "this text"},
 };
 
+/* What a value may be, where not every one will do. */
+struct limit_row {
+    const char *option;
+    const char *const *words; /* the only ones; NULL: it is a number, … */
+    size_t word_count;
+    double most; /* … more than 0, up to this */
+};
+
+static const char *const levels[] = {"low", "medium", "high", "critical"};
+static const char *const engines[] = {"map", "full"};
+static const char *const backends[] = {"native", "docker"};
+static const char *const colours[] = {"auto", "always", "never"};
+static const struct limit_row limits[] = {
+    {"risk-level", levels, TW_COUNT_OF(levels), 0},
+    {"engine", engines, TW_COUNT_OF(engines), 0},
+    {"backend", backends, TW_COUNT_OF(backends), 0},
+    {"color", colours, TW_COUNT_OF(colours), 0},
+    {"data", tw_data_mode_names, TW_DATA_COUNT, 0},
+    {"tier", tw_tier_names, TW_TIER_COUNT, 0},
+    {"rate", NULL, 0, INFINITY},
+    {"budget", NULL, 0, 3600},
+    {"connections", NULL, 0, 100000},
+    {"measured-instances", NULL, 0, 64},
+    {"limit", NULL, 0, 100000},
+    {"cpus", NULL, 0, 1e6},
+    {"days", NULL, 0, 36500},
+};
+
+static const struct limit_row *limit_of(const struct option_row *row)
+{
+    for (size_t i = 0; i < TW_COUNT_OF(limits); i++)
+        if (tw_streq(limits[i].option, row->name))
+            return &limits[i];
+    return NULL;
+}
+
 static bool takes(const struct cmd *cmd, const char *name)
 {
     tw_auto_free char *padded = tw_strf(" %s ", name);
@@ -129,12 +167,48 @@ static bool takes(const struct cmd *cmd, const char *name)
 static int set_number(const struct option_row *row, const char *text, void *field,
                       struct tw_err *err)
 {
-    tw_auto_free char *name = tw_strf("--%s", row->name);
+    const struct limit_row *limit = limit_of(row);
+    tw_auto_free char *name = tw_strf("--%s", row->name), *most = NULL;
     struct tw_err why;
+    double value;
     int r = row->kind == REAL ? tw_parse_double(text, field, &why)
                               : tw_parse_int64(text, field, &why);
 
-    return r < 0 ? tw_fail_at(err, -EINVAL, name, "%s: %s", name, why.text) : 0;
+    if (r < 0)
+        return tw_fail_at(err, -EINVAL, name, "%s: %s", name, why.text);
+    value = row->kind == REAL ? *(double *)field : (double)*(int64_t *)field;
+    if (!limit || (value > 0 && value <= limit->most))
+        return 0;
+    most = isinf(limit->most) ? tw_strf("%s", "") : tw_strf(", up to %.15g", limit->most);
+    return tw_fail_at(err, -EINVAL, name, "%s %s: expected more than 0%s", name, text,
+                      most);
+}
+
+int cmd_check_word(const char *option, const char *word, const char *const *names,
+                   size_t n, struct tw_err *err)
+{
+    tw_auto_buf all = {0};
+    const char *near;
+
+    if (!word || tw_name_index(word, names, n) >= 0)
+        return 0;
+    near = tw_nearest(word, names, n);
+    tw_buf_init(&all, 4096);
+    for (size_t i = 0; i < n; i++)
+        tw_buf_printf(&all, "%s%s", i ? ", " : "", names[i]);
+    return tw_fail_at(err, -EINVAL, option, "%s '%s': expected one of %s%s%s%s", option,
+                      word, tw_buf_text(&all), near ? "; did you mean '" : "",
+                      near ? near : "", near ? "'?" : "");
+}
+
+static int set_text(const struct option_row *row, const char *text, const char **field,
+                    struct tw_err *err)
+{
+    const struct limit_row *limit = limit_of(row);
+    tw_auto_free char *name = tw_strf("--%s", row->name);
+
+    *field = text;
+    return limit ? cmd_check_word(name, text, limit->words, limit->word_count, err) : 0;
 }
 
 static int take(const struct option_row *row, const char *text, struct cmd_args *args,
@@ -147,8 +221,7 @@ static int take(const struct option_row *row, const char *text, struct cmd_args 
         *(bool *)field = true;
         return 0;
     case TEXT:
-        *(const char **)field = text;
-        return 0;
+        return set_text(row, text, field, err);
     case MANY: {
         __typeof__(args->sets) *list = field;
 
@@ -234,7 +307,16 @@ int cmd_parse(const struct cmd *cmd, int argc, char **argv, struct cmd_args *ret
     }
     for (int i = optind; i < argc; i++)
         TW_PUSH(ret->arena, &ret->rest, argv[i]);
+    if (r == 0 && !ret->help && ret->rest.count > cmd->most_words)
+        return tw_fail(err, -EINVAL, "twin %s: '%s' is one word too many; as in: twin %s",
+                       cmd->name, ret->rest.items[cmd->most_words], cmd->usage);
     return r;
+}
+
+int cmd_need_word(const struct cmd_args *args, size_t at, const char *what,
+                  struct tw_err *err)
+{
+    return args->rest.count > at ? 0 : tw_fail(err, -EINVAL, "%s", what);
 }
 
 void cmd_print_options(const struct cmd *cmd)

@@ -71,6 +71,7 @@ int cmd_ask(const struct cmd_args *args, const char *method, const char *path,
             json_t *body, json_t **ret_json, struct tw_err *err)
 {
     const char *server = cmd_server(args);
+    bool http = tw_starts_with(server, "http://") || tw_starts_with(server, "https://");
     size_t n = strlen(server);
     tw_auto_free char *url =
         tw_strf("%.*s%s", (int)(n && server[n - 1] == '/' ? n - 1 : n), server, path);
@@ -88,7 +89,9 @@ int cmd_ask(const struct cmd_args *args, const char *method, const char *path,
                          .max_answer = ANSWER_MAX};
     struct tw_fetched got = {0};
     json_t *json = NULL;
-    int r = read_token(args, &token, err);
+    int r = http ? read_token(args, &token, err)
+                 : tw_fail(err, -EINVAL, "--server '%s': expected http://… or https://…",
+                           server);
 
     json_decref(body);
     if (text)
@@ -98,6 +101,9 @@ int cmd_ask(const struct cmd_args *args, const char *method, const char *path,
         headers[f.header_count++] = (struct tw_http_pair){"Authorization", token};
     if (r == 0)
         r = tw_fetch(&f, &got, err);
+    if (r == -ECONNREFUSED)
+        return tw_fail(
+            err, r, "nobody listens at '%s'; a daemon is started by: twin serve", server);
     if (r < 0)
         return r;
     json = json_loadb(tw_buf_text(&got.body), got.body.len, JSON_DECODE_ANY, NULL);
