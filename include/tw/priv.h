@@ -227,6 +227,7 @@ struct tw_shape_values { /* of one direction; all zero: as without */
     double jitter_s;     /* uniform, delay ± jitter, at most the delay */
     double loss, reorder; /* share of packets that are lost, that overtake those delayed */
     double rate_bps;     /* bits per second; 0: no bound */
+    int longest;         /* bytes: longer packets vanish; 0: none do */
     bool cut;            /* nothing passes */
 };
 struct tw_shape_spec {
@@ -245,11 +246,16 @@ int tw_priv_shape_open(struct tw_priv *p, const struct tw_shape_spec *spec, stru
 int tw_priv_shape_set(struct tw_shape *s, enum tw_shape_way way, const struct tw_shape_values *v,
                       struct tw_err *err);
 int tw_priv_shape_mtu(struct tw_shape *s, int mtu, struct tw_err *err); /* 0: what it was */
+/* How what leaves by this shape is routed: as always, nowhere (ENETUNREACH), by a gateway that does not answer
+ * (EHOSTUNREACH when the kernel has asked for it in vain). Rules of routing of our own, taken away with it. */
+enum tw_shape_route { TW_SHAPE_ROUTE_KEPT, TW_SHAPE_ROUTE_NONE, TW_SHAPE_ROUTE_DEAD };
+int tw_priv_shape_route(struct tw_shape *s, enum tw_shape_route route, struct tw_err *err);
 /* Which mechanism does it: "held by twin (NFQUEUE)", "netem", "token bucket", "rule"; "" none. Borrowed. */
 const char *tw_priv_shape_how(const struct tw_shape *s, enum tw_shape_way way);
 /* Counted where packets are held by us; NaN and -1 elsewhere. */
 struct tw_shape_seen {
     int64_t packets, bytes, lost, full; /* full: dropped as more waited than a router keeps */
+    int64_t too_long, longest;          /* vanished, as longer than asked; bytes of the longest that came */
     double held_s, late_s, latest_s;    /* means: between coming and going; and of that what was not asked */
 };
 void tw_priv_shape_seen(const struct tw_shape *s, enum tw_shape_way way, struct tw_shape_seen *ret);

@@ -228,6 +228,13 @@ char *tw_request_summary(struct tw_arena *a, const struct tw_request *r);
 
 /* ---- a path between two services, as a network change wants it ---- */
 
+/* What becomes of the route: no way at all ("network is unreachable" at once), a gateway that does not answer
+ * ("no route to host" after seconds), answers that find no way back (nothing is ever heard). */
+#define TW_ETHERNET_MTU 1500
+enum tw_network_route { TW_ROUTE_KEPT, TW_ROUTE_NONE, TW_ROUTE_DEAD_GATEWAY, TW_ROUTE_ONE_WAY, TW_ROUTE_COUNT };
+/* What becomes of names that the target looks up: no answer, an answer later by so much, another address. */
+enum tw_network_names { TW_NAMES_KEPT, TW_NAMES_NONE, TW_NAMES_LATE, TW_NAMES_WRONG };
+
 struct tw_network_request {
     const char *from, *to;  /* targets, or an address and port; from NULL: the target itself; to NULL: its
                                clients */
@@ -238,10 +245,17 @@ struct tw_network_request {
     int mtu;
     double idle_timeout_s;  /* something on the path forgets connections at rest for so long */
     bool partition;         /* nothing passes */
+    int mtu_blackhole;      /* longer packets vanish, and nobody is told; the ends know mtu, else 1500 */
+    enum tw_network_route route;
+    enum tw_network_names names;
+    double names_late_s;
+    const char *names_address;
 };
 /* One key of "change" into it. -EINVAL with the pointer: what the key wants, or the nearest one. */
 int tw_network_request_take(struct tw_arena *a, const char *key, const char *value, const char *pointer,
                             struct tw_network_request *ret, struct tw_err *err);
+/* Something of it is about a link: all but names. */
+bool tw_network_request_is_linked(const struct tw_network_request *n);
 /* All of it: at least one property, jitter within the latency. */
 int tw_network_request_check(const struct tw_network_request *n, struct tw_err *err);
 /* "20 ms longer round trips, 1 % of the packets lost". */

@@ -10,7 +10,9 @@
 struct tw_twin_page {
     _Atomic int64_t clock_ns; /* (set) by us: added to the wall clock */
     _Atomic bool disk_full, dns_failure;
+    _Atomic int64_t dns_late_ns; /* that answers come later by */
+    char dns_address[64];        /* that all names have; "": their own; written before the service starts */
     _Atomic int64_t loaded;   /* (set) by the library: processes that have loaded it */
-    _Atomic int64_t writes_refused, names_refused;
+    _Atomic int64_t writes_refused, names_refused, names_changed;
 };
 #endif

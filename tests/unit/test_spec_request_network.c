@@ -19,6 +19,12 @@ Test(spec_request_network, each_property_has_its_units)
         {"mtu", "1400", "packets of 1400 bytes at most"},
         {"idle_timeout", "5min", "connections at rest forgotten after 5 min"},
         {"partition", "on", "nothing passes"},
+        {"mtu_blackhole", "1280", "packets above 1280 bytes vanish"},
+        {"route", "none", "no route"},
+        {"route", "dead-gateway", "a gateway that does not answer"},
+        {"dns", "none", "names resolve no more"},
+        {"dns", "5s", "names resolve 5 s later"},
+        {"dns", "10.0.0.9", "names resolve to 10.0.0.9"},
     };
 
     for (size_t i = 0; i < TW_COUNT_OF(rows); i++) {
@@ -44,6 +50,8 @@ Test(spec_request_network, each_mistake_says_what_was_expected)
         {"loss", "101%", "say 1%"},        {"bandwidth", "50", "50mbit"},   {"bandwidth", "1bit", "8kbit"},
         {"mtu", "20", "68 to 65535"},      {"partition", "maybe", "true"},  {"latancy", "1ms", "did you mean 'latency'"},
         {"to", "", "a target"},
+        {"route", "away", "dead-gateway"},
+        {"dns", "perhaps", "none, a time"},
     };
 
     for (size_t i = 0; i < TW_COUNT_OF(rows); i++) {

@@ -209,7 +209,7 @@ void run_network_search(struct run *r)
     int64_t begun;
     int left = 0, rc = 0;
 
-    if (!p || !p->shape[TW_CANDIDATE] || p->asked.partition || r->v.trial.candidate_stopped)
+    if (!p || !p->shape[TW_CANDIDATE] || path_is_cut(&p->asked) || r->v.trial.candidate_stopped)
         return;
     k.rate_per_s = rate_of(r, &k.assumed);
     path_measure(r, fmin(k.rate_per_s, RATE_SHARE * r->v.trial.measured.capacity_per_s[TW_CANDIDATE]));

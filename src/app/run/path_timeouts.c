@@ -137,14 +137,15 @@ static void judge_row(struct run *r, const struct run_path *p, const struct tw_s
     double limit = configured(a, s, row, &line, &file), longest = p->asked.latency_s + p->asked.jitter_s,
            need = row->trips * longest, late;
 
-    if (!(limit > 0))
+    /* an error that comes at once is waited for by nobody */
+    if (!(limit > 0) || p->asked.route == TW_ROUTE_NONE)
         return;
     late = row->connects ? late_share(&p->asked, limit) : 0;
-    if (p->asked.partition || need >= limit)
+    if (path_is_cut(&p->asked) || need >= limit)
         (void)tw_issue_add(a, &r->v.issues, TW_CRITICAL, TW_BLOCK, "path.timeout",
                            tw_arena_printf(a, "'%s' gives up %s before the path can answer", who, row->what),
                            tw_arena_printf(a, "%s (%s): %s, and it takes %s", line, file, tw_show_seconds(a, limit),
-                                           p->asked.partition ? "for ever" : tw_show_seconds(a, need)),
+                                           path_is_cut(&p->asked) ? "for ever" : tw_show_seconds(a, need)),
                            "make the time-out several times the new round trip");
     else if (need >= NEAR * limit)
         (void)tw_issue_add(a, &r->v.issues, TW_HIGH, TW_REVIEW, "path.timeout",

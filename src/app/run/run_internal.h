@@ -264,6 +264,8 @@ const char *run_own_program(struct run *r);
 bool run_is_path(const struct run *r);
 bool run_is_path_to_clients(const struct run *r); /* the load has to come over the network */
 bool run_is_path_computed(const struct run *r);   /* it concerns connections at rest alone: no load shows it */
+bool run_is_names(const struct run *r);           /* names that the target looks up fare otherwise */
+void run_names_begin(struct run *r, enum run_role role); /* from now on in that twin */
 int run_network(struct run *r, struct tw_err *err);
 void run_network_search(struct run *r); /* with the load still open */
 void run_network_done(struct run *r);

@@ -251,6 +251,7 @@ int run_trial(struct run *r, struct tw_err *err)
 
     if (rc < 0 && candidate_refuses(r, &why)) {
         r->v.not_measured = "the service with the change refuses what it serves today";
+        run_network_done(r);
         return 0;
     }
     run_stage_time(r, "connect", tw_seconds(tw_now_ns() - begun));

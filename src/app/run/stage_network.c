@@ -23,7 +23,12 @@ bool run_is_path(const struct run *r)
 
 bool run_needs(const struct run *r, enum run_role role)
 {
-    return role != RUN_JUDGE || !(run_is_path(r) || run_is_scaling(r));
+    return role != RUN_JUDGE || run_is_names(r) || !(run_is_path(r) || run_is_scaling(r));
+}
+
+bool path_is_cut(const struct tw_network_request *n)
+{
+    return n->partition || n->route;
 }
 
 bool run_is_path_to_clients(const struct run *r)
@@ -35,8 +40,13 @@ bool run_is_path_computed(const struct run *r)
 {
     const struct tw_network_request *n = r->v.path ? &r->v.path->asked : NULL;
 
-    return n && n->idle_timeout_s > 0 && !n->partition && !n->mtu && !(n->latency_s > 0) && !(n->loss > 0) &&
-           !(n->bandwidth_bps > 0);
+    struct tw_network_request rest;
+
+    if (!n || !(n->idle_timeout_s > 0) || n->names)
+        return false;
+    rest = *n;
+    rest.idle_timeout_s = 0;
+    return !tw_network_request_is_linked(&rest);
 }
 
 /* ---- whom it is between ---- */
@@ -162,17 +172,24 @@ static int find_path(struct run *r, struct run_path *p, struct tw_err *err)
 
 int path_shape(struct run_path *p, const struct tw_network_request *n, struct tw_err *err)
 {
+    static const enum tw_shape_route routes[TW_ROUTE_COUNT] = {[TW_ROUTE_NONE] = TW_SHAPE_ROUTE_NONE,
+                                                               [TW_ROUTE_DEAD_GATEWAY] = TW_SHAPE_ROUTE_DEAD};
     /* what a round trip gets longer by is added half on the way there and half on the way back */
-    const struct tw_shape_values v = {.delay_s = n->latency_s / 2,
+    struct tw_shape_values v = {.delay_s = n->latency_s / 2,
                                       .jitter_s = n->jitter_s / 2,
                                       .loss = n->loss,
                                       .rate_bps = n->bandwidth_bps,
-                                      .cut = n->partition};
+                                      .longest = n->mtu_blackhole};
     int rc = 0;
 
-    for (int way = 0; way < TW_SHAPE_WAYS && rc == 0; way++)
+    for (int way = 0; way < TW_SHAPE_WAYS && rc == 0; way++) {
+        /* answers are what comes in, to clients what goes out */
+        bool answers = (way == TW_SHAPE_IN) != p->port_here;
+
+        v.cut = n->partition || (n->route == TW_ROUTE_ONE_WAY && answers);
         rc = tw_priv_shape_set(p->shape[TW_CANDIDATE], (enum tw_shape_way)way, &v, err);
-    return rc;
+    }
+    return rc < 0 ? rc : tw_priv_shape_route(p->shape[TW_CANDIDATE], routes[n->route], err);
 }
 
 /* What shaping itself costs is most where packets are held for hardly any time, one by one: there it hits both
@@ -192,6 +209,15 @@ static int shape_baseline(struct run_path *p, struct tw_err *err)
     return rc;
 }
 
+/* What the ends think; 0: as it is. A black hole hides behind what they think, and the loopback between members
+ * would take 64 kB at once: both arms then send what an Ethernet takes. */
+static int mtu_of(const struct tw_network_request *n, enum tw_arm arm)
+{
+    int today = n->mtu_blackhole ? TW_ETHERNET_MTU : 0;
+
+    return arm == TW_CANDIDATE && n->mtu ? n->mtu : today;
+}
+
 static int shape(struct run *r, struct run_path *p, struct tw_err *err)
 {
     int rc = 0;
@@ -205,8 +231,9 @@ static int shape(struct run *r, struct run_path *p, struct tw_err *err)
 
         rc = tw_priv_shape_open(r->priv, &spec, &p->shape[arm], err);
     }
-    if (rc == 0 && p->asked.mtu)
-        rc = tw_priv_shape_mtu(p->shape[TW_CANDIDATE], p->asked.mtu, err);
+    for (int arm = 0; arm < TW_ARM_COUNT && rc == 0; arm++)
+        if (mtu_of(&p->asked, (enum tw_arm)arm))
+            rc = tw_priv_shape_mtu(p->shape[arm], mtu_of(&p->asked, (enum tw_arm)arm), err);
     if (rc == 0)
         rc = path_shape(p, &p->asked, err);
     if (rc == 0)
@@ -233,6 +260,24 @@ static void tell_path(struct run *r, const struct run_path *p)
                        p->in_both ? "what shaping itself costs is in both" : NULL, NULL);
 }
 
+/* Known before any load: what is cut serves nobody. */
+static void judge_cut(struct run *r, const struct run_path *p)
+{
+    static const char *const met[TW_ROUTE_COUNT] = {
+        [TW_ROUTE_KEPT] = "packets are dropped: who connects waits until his own time-out",
+        [TW_ROUTE_NONE] = "\"network is unreachable\" at once to new connections; those that stand wait for their time-out",
+        [TW_ROUTE_DEAD_GATEWAY] = "\"no route to host\" about 3 s after each attempt, when nobody answered for the "
+                                  "gateway",
+        [TW_ROUTE_ONE_WAY] = "what is sent arrives, no answer ever does: who connects waits until his own time-out"};
+    struct tw_arena *a = r->v.sim->arena;
+
+    if (path_is_cut(&p->asked))
+        (void)tw_issue_add(a, &r->v.issues, TW_CRITICAL, TW_BLOCK, "path.cut",
+                           tw_arena_printf(a, "nothing comes through between %s and %s", p->from, p->to),
+                           met[p->asked.route],
+                           "a way for both directions: a route, a gateway that answers, a source that is answered");
+}
+
 int run_network(struct run *r, struct tw_err *err)
 {
     const struct tw_plan *plan = &r->v.sim->plan;
@@ -247,13 +292,18 @@ int run_network(struct run *r, struct tw_err *err)
     for (size_t i = 0; i < plan->steps.count && rc == 0; i++)
         rc = tw_network_request_take(r->v.sim->arena, plan->steps.items[i].name, plan->steps.items[i].value,
                                      plan->steps.items[i].origin, &p->asked, err);
-    rc = rc < 0 ? rc : find_path(r, p, err);
     r->v.path = p;
+    if (rc == 0 && p->asked.names)
+        path_judge_names(r, p);
+    if (rc < 0 || !tw_network_request_is_linked(&p->asked))
+        return rc;
+    rc = find_path(r, p, err);
     if (rc == 0)
         rc = shape(r, p, err);
     if (rc < 0)
         return rc;
     tell_path(r, p);
+    judge_cut(r, p);
     path_judge_timeouts(r, p);
     if (run_is_path_computed(r) && !r->v.not_measured)
         r->v.not_measured = "the change concerns connections at rest, which a load has none of";
@@ -271,6 +321,33 @@ static void log_seen(enum tw_arm arm, const struct tw_shape *s)
                tw_arm_names[arm], way == TW_SHAPE_OUT ? "there" : "back", (long long)seen.packets,
                (long long)seen.lost, (long long)seen.full, 1e3 * seen.held_s, 1e3 * seen.late_s);
     }
+}
+
+/* Whether something was long enough to vanish decides what a black hole does to this load. */
+static void judge_black_hole(struct run *r, const struct tw_shape *s)
+{
+    struct tw_arena *a = r->v.sim->arena;
+    struct tw_shape_seen seen[TW_SHAPE_WAYS];
+    int64_t vanished = 0, longest = 0;
+
+    for (int way = 0; way < TW_SHAPE_WAYS; way++) {
+        tw_priv_shape_seen(s, (enum tw_shape_way)way, &seen[way]);
+        vanished += seen[way].too_long;
+        longest = seen[way].longest > longest ? seen[way].longest : longest;
+    }
+    if (!r->v.path->asked.mtu_blackhole || seen[TW_SHAPE_OUT].packets < 0)
+        return;
+    (void)tw_issue_add(a, &r->v.issues, vanished ? TW_CRITICAL : TW_MEDIUM, vanished ? TW_BLOCK : TW_REVIEW,
+                       "path.black_hole",
+                       vanished ? "long packets vanish on the path, and those who sent them wait"
+                                : "long packets vanish on the path; this load has none",
+                       tw_arena_printf(a, "%lld of %lld packets were longer than %d bytes and never arrived; the longest "
+                                          "had %lld",
+                                       (long long)vanished,
+                                       (long long)(seen[TW_SHAPE_OUT].packets + seen[TW_SHAPE_IN].packets),
+                                       r->v.path->asked.mtu_blackhole, (long long)longest),
+                       tw_arena_printf(a, "mtu=%d at both ends, or let ICMP \"packet too big\" through",
+                                       r->v.path->asked.mtu_blackhole));
 }
 
 /* What never came by cannot have been slowed down: that it fares as before says nothing then. */
@@ -298,11 +375,14 @@ void run_network_done(struct run *r)
 {
     struct tw_err why = {0};
 
+    path_judge_names_met(r);
     for (int arm = 0; r->v.path && arm < TW_ARM_COUNT; arm++) {
         if (r->v.path->shape[arm])
             log_seen((enum tw_arm)arm, r->v.path->shape[arm]);
-        if (r->v.path->shape[arm] && arm == TW_CANDIDATE)
+        if (r->v.path->shape[arm] && arm == TW_CANDIDATE) {
             judge_crossing(r, r->v.path->shape[arm]);
+            judge_black_hole(r, r->v.path->shape[arm]);
+        }
         if (tw_priv_shape_close(r->v.path->shape[arm], &why) < 0)
             tw_log(TW_LOG_WARNING, "%s", why.text);
         r->v.path->shape[arm] = NULL;

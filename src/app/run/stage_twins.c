@@ -64,10 +64,10 @@ static int open_twin(struct run *r, enum run_role role, struct tw_err *err)
                                 .network = (int)role};
 
     run_twin_made_of(r, &spec);
-    if (run_has_faults(r) && role != RUN_JUDGE) {
+    if ((run_has_faults(r) && role != RUN_JUDGE) || run_is_names(r))
         tw_fault_preload(&spec.preload, &spec.preload_len);
+    if (run_has_faults(r) && role != RUN_JUDGE)
         spec.listens_too = spec.address;
-    }
     return m->twin ? 0 : tw_twin_open(r->priv, &spec, &m->twin, err);
 }
 
@@ -224,6 +224,7 @@ static int begin_third(struct run *r, struct tw_err *err)
                                      .start_s = NAN,
                                      .stop_s = NAN,
                                      .restart_s = NAN};
+    run_names_begin(r, RUN_JUDGE);
     return run_needs(r, RUN_JUDGE)
                ? tw_twin_start_begin(r->members[RUN_JUDGE].twin, TW_START_LOAD, err)
                : 0;

@@ -185,6 +185,7 @@ static void look_shape(struct probe *p)
     } asked[] = {{"delay", {.delay_s = 0.001}},
                  {"loss", {.loss = 0.1}},
                  {"bandwidth", {.rate_bps = 1e6}},
+                 {"path MTU", {.longest = 1280}},
                  {"partition", {.cut = true}}};
     const struct shape_host *h = p->root ? shape_host() : &(struct shape_host){0};
     tw_auto_buf text = {0};

@@ -23,6 +23,7 @@ struct tw_shape {
     bool port_here;
     unsigned number;
     int mtu_before; /* 0: as it was */
+    enum tw_shape_route route;
     struct direction ways[TW_SHAPE_WAYS];
     struct shape_holder holder; /* no board: none needed yet */
 };
@@ -94,6 +95,12 @@ int shape_plan(const struct shape_host *h, const struct tw_shape_values *v,
             return tw_fail(err, -EOPNOTSUPP,
                            "this kernel cannot bound a bandwidth here: it has neither a token bucket "
                            "nor a queue for programs (modprobe sch_tbf, or modprobe nft_queue)");
+        if (v->longest > 0 && !queue)
+            return tw_fail(err, -EOPNOTSUPP,
+                           "this kernel cannot drop packets by their length on the wire: it has no queue for "
+                           "programs (modprobe nft_queue)");
+        if (v->longest > 0)
+            tools |= SHAPE_QUEUE;
         if (v->loss > 0 && !(tools & SHAPE_QUEUE))
             tools |= h->random ? SHAPE_LOSS : queue ? SHAPE_QUEUE : 0;
     }
@@ -142,6 +149,7 @@ struct errand {
     struct tw_shape *s;
     enum tw_shape_way way;
     int mtu, result;
+    enum tw_shape_route route;
 };
 
 static void rules_of(const struct tw_shape *s, struct shape_rule rules[TW_SHAPE_WAYS])
@@ -180,6 +188,14 @@ static int mtu_inside(void *arg)
     if (r == 0 && !e->s->mtu_before)
         e->s->mtu_before = before;
     return r;
+}
+
+static int route_inside(void *arg)
+{
+    const struct errand *e = arg;
+    const struct shape_match match = {e->s->link, e->s->peer, e->s->port, e->s->port_here};
+
+    return e->route ? shape_route_set(e->s->number, &match, e->route) : shape_route_delete(e->s->number);
 }
 
 static int clear_inside(void *arg)
@@ -233,6 +249,7 @@ static void tell_holder(struct tw_shape *s, enum tw_shape_way way)
     atomic_store(&asked->delay_ns, queue ? (int64_t)(v->delay_s * 1e9) : 0);
     atomic_store(&asked->jitter_ns, queue ? (int64_t)(v->jitter_s * 1e9) : 0);
     atomic_store(&asked->rate_bps, rate ? (int64_t)v->rate_bps : 0);
+    atomic_store(&asked->longest, queue ? v->longest : 0);
     atomic_store(&asked->loss, queue ? (uint32_t)(v->loss * (double)UINT32_MAX) : 0);
     atomic_store(&asked->reorder, queue ? (uint32_t)(v->reorder * (double)UINT32_MAX) : 0);
 }
@@ -281,6 +298,17 @@ int tw_priv_shape_mtu(struct tw_shape *s, int mtu, struct tw_err *err)
                  : 0;
 }
 
+int tw_priv_shape_route(struct tw_shape *s, enum tw_shape_route route, struct tw_err *err)
+{
+    struct errand e = {.s = s, .route = route};
+    int r = s->route == route ? 0 : tw_priv_netns_run(s->priv, s->netns, route_inside, &e, err);
+
+    if (r < 0)
+        return tw_fail_errno(err, -r, "routing what leaves by '%s'", s->link);
+    s->route = route;
+    return 0;
+}
+
 const char *tw_priv_shape_how(const struct tw_shape *s, enum tw_shape_way way)
 {
     return s->ways[way].how;
@@ -292,7 +320,7 @@ void tw_priv_shape_seen(const struct tw_shape *s, enum tw_shape_way way,
     const struct shape_done *done;
     double n;
 
-    *ret = (struct tw_shape_seen){-1, -1, -1, -1, NAN, NAN, NAN};
+    *ret = (struct tw_shape_seen){-1, -1, -1, -1, -1, -1, NAN, NAN, NAN};
     if (!s->holder.board)
         return;
     done = &s->holder.board->done[way];
@@ -302,6 +330,8 @@ void tw_priv_shape_seen(const struct tw_shape *s, enum tw_shape_way way,
         .bytes = atomic_load(&done->bytes),
         .lost = atomic_load(&done->lost),
         .full = atomic_load(&done->full),
+        .too_long = atomic_load(&done->too_long),
+        .longest = atomic_load(&done->longest),
         .held_s = n > 0 ? 1e-9 * (double)atomic_load(&done->held_ns) / n : NAN,
         .late_s = n > 0 ? 1e-9 * (double)atomic_load(&done->late_ns) / n : NAN,
         .latest_s = 1e-9 * (double)atomic_load(&done->latest_ns)};
@@ -309,7 +339,7 @@ void tw_priv_shape_seen(const struct tw_shape *s, enum tw_shape_way way,
 
 struct count {
     const char *link;
-    int rules, discs;
+    int rules, discs, routes;
 };
 
 static int count_inside(void *arg)
@@ -318,6 +348,7 @@ static int count_inside(void *arg)
 
     c->rules = shape_rules_count();
     c->discs = shape_disc_count(c->link);
+    c->routes = shape_route_count();
     return c->rules < 0 ? c->rules : 0;
 }
 
@@ -326,7 +357,7 @@ int tw_priv_shape_left(struct tw_priv *p, int netns, const char *link, struct tw
     struct count c = {.link = link};
     int r = tw_priv_netns_run(p, netns, count_inside, &c, err);
 
-    return r < 0 ? r : c.rules + c.discs;
+    return r < 0 ? r : c.rules + c.discs + c.routes;
 }
 
 static double longest_delay(const struct tw_shape *s)
@@ -350,6 +381,7 @@ int tw_priv_shape_close(struct tw_shape *s, struct tw_err *err)
     if (r < 0)
         r = tw_fail_errno(err, -r, "taking the shape of '%s' away", s->link);
     (void)tw_priv_shape_mtu(s, 0, NULL);
+    (void)tw_priv_shape_route(s, TW_SHAPE_ROUTE_KEPT, NULL);
     shape_holder_close(s->priv, &s->holder, longest_delay(s) + 0.2);
     tw_step("priv.shape.closed");
     free(s->link);

@@ -49,6 +49,12 @@ int shape_rules_delete(unsigned number);
 int shape_rules_count(void); /* tables of ours that stand here */
 int shape_rules_try(bool random, bool queue, bool queue_nft);
 
+/* ---- shape_route.c: the same for rules of routing ---- */
+
+int shape_route_set(unsigned number, const struct shape_match *match, enum tw_shape_route route);
+int shape_route_delete(unsigned number);
+int shape_route_count(void);
+
 /* ---- shape_disc.c: the same for queueing disciplines ---- */
 
 int shape_disc_set(unsigned number, const char *link, enum tw_shape_way way,
@@ -62,11 +68,11 @@ int shape_link_mtu(const char *link, int mtu, int *ret_before); /* mtu 0: only r
 /* ---- shape_queue.c: the process that holds packets ---- */
 
 struct shape_asked { /* (set) by the supervisor, read for each packet */
-    _Atomic int64_t delay_ns, jitter_ns, rate_bps;
+    _Atomic int64_t delay_ns, jitter_ns, rate_bps, longest;
     _Atomic uint32_t loss, reorder; /* shares of 2^32 - 1 */
 };
 struct shape_done { /* (set) by the process */
-    _Atomic int64_t packets, bytes, lost, full, released, held_ns, late_ns, latest_ns;
+    _Atomic int64_t packets, bytes, lost, full, too_long, longest, released, held_ns, late_ns, latest_ns;
 };
 struct shape_board { /* shared */
     struct shape_asked asked[TW_SHAPE_WAYS];

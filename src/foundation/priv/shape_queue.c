@@ -188,10 +188,18 @@ static void take(struct holder *h, int way, uint32_t id, uint32_t len)
     struct line *line = &h->lines[way];
     struct packet p = {.came_ns = now_ns(), .order = h->order++, .id = id,
                        .way = (uint16_t)way};
+    int64_t longest = atomic_load(&asked->longest);
     bool overtakes;
 
     atomic_fetch_add(&done->packets, 1);
     atomic_fetch_add(&done->bytes, len);
+    if (len > atomic_load(&done->longest))
+        atomic_store(&done->longest, len);
+    if (longest > 0 && len > longest) {
+        atomic_fetch_add(&done->too_long, 1);
+        decide(h, way, id, NF_DROP);
+        return;
+    }
     if (happens(h, atomic_load(&asked->loss))) {
         atomic_fetch_add(&done->lost, 1);
         decide(h, way, id, NF_DROP);

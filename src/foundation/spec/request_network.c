@@ -1,6 +1,7 @@
 /* The path of a network change: its keys, each a row, in the units that people write. */
 #include "spec_internal.h"
 
+#include <arpa/inet.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,6 +83,31 @@ static bool take_switch(const char *text, void *to)
     return at >= 0;
 }
 
+static bool take_route(const char *text, void *to)
+{
+    static const char *const words[TW_ROUTE_COUNT] = {"", "none", "dead-gateway", "one-way"};
+    int at = tw_name_index(text, words, TW_COUNT_OF(words));
+
+    *(enum tw_network_route *)to = at > 0 ? (enum tw_network_route)at : TW_ROUTE_KEPT;
+    return at > 0;
+}
+
+/* "none", a time, or an address: what names fare like. */
+static bool take_names(const char *text, void *to)
+{
+    struct tw_network_request *n = to;
+    unsigned char bytes[16];
+
+    if (tw_streq(text, "none"))
+        n->names = TW_NAMES_NONE;
+    else if (inet_pton(strchr(text, ':') ? AF_INET6 : AF_INET, text, bytes) == 1)
+        n->names = TW_NAMES_WRONG;
+    else if (take_latency(text, &n->names_late_s) && n->names_late_s > 0)
+        n->names = TW_NAMES_LATE;
+    n->names_address = n->names == TW_NAMES_WRONG ? text : NULL;
+    return n->names != TW_NAMES_KEPT;
+}
+
 /* ---- keys ---- */
 
 #define AT(member) offsetof(struct tw_network_request, member)
@@ -100,6 +126,9 @@ static const struct row {
     {"mtu", take_mtu, AT(mtu), "bytes, 68 to 65535"},
     {"idle_timeout", take_time, AT(idle_timeout_s), "a time, say 5min"},
     {"partition", take_switch, AT(partition), "true or false"},
+    {"mtu_blackhole", take_mtu, AT(mtu_blackhole), "bytes, 68 to 65535: longer packets vanish untold"},
+    {"route", take_route, AT(route), "none, dead-gateway or one-way"},
+    {"dns", take_names, 0, "none, a time that answers come later by, or the address they tell"},
 };
 #undef AT
 
@@ -119,22 +148,33 @@ int tw_network_request_take(struct tw_arena *a, const char *key, const char *val
                               rows[i].expected);
         if (!rows[i].take)
             *(const char **)to = tw_arena_strdup(a, value);
+        if (ret->names_address == value)
+            ret->names_address = tw_arena_strdup(a, value);
         return 0;
     }
     near = tw_nearest(key, names, TW_COUNT_OF(names));
     return tw_fail_at(err, -EINVAL, pointer,
                       "a path has no '%s'%s%s%s (expected from, to, latency, jitter, loss, bandwidth, mtu, "
-                      "idle_timeout or partition)",
+                      "idle_timeout, partition, mtu_blackhole, route or dns)",
                       key, near ? "; did you mean '" : "", near ? near : "", near ? "'" : "");
+}
+
+bool tw_network_request_is_linked(const struct tw_network_request *n)
+{
+    return n->latency_s > 0 || n->loss > 0 || n->bandwidth_bps > 0 || n->mtu || n->partition ||
+           n->idle_timeout_s > 0 || n->mtu_blackhole || n->route;
 }
 
 int tw_network_request_check(const struct tw_network_request *n, struct tw_err *err)
 {
-    if (!(n->latency_s > 0) && !(n->loss > 0) && !(n->bandwidth_bps > 0) && !n->mtu && !n->partition &&
-        !(n->idle_timeout_s > 0))
+    if (!tw_network_request_is_linked(n) && !n->names)
         return tw_fail_at(err, -EINVAL, "/change",
-                          "nothing changes on the path; expected latency, loss, bandwidth, mtu, idle_timeout "
-                          "or partition");
+                          "nothing changes on the path; expected latency, loss, bandwidth, mtu, idle_timeout, "
+                          "partition, mtu_blackhole, route or dns");
+    if (n->mtu_blackhole && n->mtu_blackhole >= (n->mtu ? n->mtu : TW_ETHERNET_MTU))
+        return tw_fail_at(err, -EINVAL, "/change/mtu_blackhole",
+                          "no packet is longer than the %d bytes that the ends send: a black hole is below them",
+                          n->mtu ? n->mtu : TW_ETHERNET_MTU);
     if (n->jitter_s > n->latency_s)
         return tw_fail_at(err, -EINVAL, "/change/jitter",
                           "jitter is at most the latency: a packet does not arrive before it was sent");
@@ -145,7 +185,18 @@ const char *tw_network_request_text(struct tw_arena *a, const struct tw_network_
 {
     tw_auto_buf b = {0};
 
+    static const char *const routes[TW_ROUTE_COUNT] = {"", ", no route", ", a gateway that does not answer",
+                                                       ", answers find no way back"};
+
     tw_buf_init(&b, 1000);
+    tw_buf_puts(&b, routes[n->route]);
+    if (n->mtu_blackhole)
+        tw_buf_printf(&b, ", packets above %d bytes vanish", n->mtu_blackhole);
+    if (n->names == TW_NAMES_LATE)
+        tw_buf_printf(&b, ", names resolve %s later", tw_show_seconds(a, n->names_late_s));
+    else if (n->names)
+        tw_buf_printf(&b, ", names resolve %s%s", n->names == TW_NAMES_WRONG ? "to " : "no more",
+                      n->names_address ? n->names_address : "");
     if (n->partition)
         tw_buf_puts(&b, ", nothing passes");
     if (n->latency_s > 0)

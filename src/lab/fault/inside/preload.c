@@ -3,6 +3,7 @@
  * everything on. Nothing here may allocate or wait: it stands in the middle of somebody else's program. */
 #include "tw/twin_page.h"
 
+#include <arpa/inet.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -177,22 +178,44 @@ static bool is_mute(void)
     return true;
 }
 
+/* Late, or with somebody else's address: what is looked up instead of the name. */
+static const char *told_instead(const char *name)
+{
+    int64_t late = page ? atomic_load_explicit(&page->dns_late_ns, memory_order_relaxed) : 0;
+    struct timespec wait = {late / 1000000000, late % 1000000000};
+
+    if (late > 0)
+        (void)nanosleep(&wait, NULL);
+    if (late > 0 || (page && page->dns_address[0]))
+        atomic_fetch_add(&page->names_changed, 1);
+    return page && page->dns_address[0] ? page->dns_address : name;
+}
+
+/* Numbers need nobody's answer. */
+static bool is_number(const char *name)
+{
+    unsigned char bytes[16];
+
+    return inet_pton(AF_INET, name, bytes) == 1 || inet_pton(AF_INET6, name, bytes) == 1;
+}
+
 int getaddrinfo(const char *restrict name, const char *restrict service,
                 const struct addrinfo *restrict hints, struct addrinfo **restrict ret)
 {
     NEXT(getaddrinfo);
-    /* numbers need nobody's answer */
-    if (name && !(hints && hints->ai_flags & AI_NUMERICHOST) && is_mute())
-        return EAI_AGAIN;
-    return next(name, service, hints, ret);
+    if (!name || is_number(name) || (hints && hints->ai_flags & AI_NUMERICHOST))
+        return next(name, service, hints, ret);
+    return is_mute() ? EAI_AGAIN : next(told_instead(name), service, hints, ret);
 }
 
 struct hostent *gethostbyname(const char *name)
 {
     NEXT(gethostbyname);
+    if (is_number(name))
+        return next(name);
     if (is_mute()) {
         h_errno = TRY_AGAIN;
         return NULL;
     }
-    return next(name);
+    return next(told_instead(name));
 }
