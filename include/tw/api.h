@@ -19,6 +19,7 @@ struct tw_api_options {
     struct tw_hooks hooks;
     int max_parallel;
     double timeout_minutes, default_hours, approval_hours, sync_minutes, retention_days;
+    double warm_minutes;            /* twins of a target stand ready so long after its last simulation; 0: none */
     int64_t memory_bytes;           /* of all simulations at once; 0: no bound */
     int cores;                      /* that they may keep busy; 0: all */
     struct tw_helper *helper;       /* taken by tw_api_open() */

@@ -2,7 +2,8 @@
  * reaches the Docker socket for the daemon. It takes a fixed set of verbs on a Unix socket, starts
  * workers, bounds them, ends them and clears up after them. Its client knows simulations, not privilege.
  *
- * Verbs   work (verb of a worker, id, the job in sealed memory, a pipe for what it tells), stop, kill, ping
+ * Verbs   work (verb of a worker, id, the job in sealed memory, a pipe for what it tells), hand (a further
+ *         job for a worker that waits for one), stop, kill, ping
  * Cut     whoever speaks to it chooses which simulation runs, never a program, an environment variable,
  *         a path or a policy: docs/decisions/0004-the-helper-starts-workers.md
  * Errors  -ECONNRESET the helper is gone; -EPROTO somebody else answers
@@ -40,6 +41,7 @@ struct tw_helper_options {
     const char *state_dir, *policy_path; /* given to every worker */
     const char *program;                 /* of the workers; NULL: this one */
     const char *const *verbs;            /* what a worker may be asked for; NULL-terminated */
+    const char *const *waiting;          /* those of them that are given a further job later; NULL: none */
     const char *socket_path;             /* made, mode 0660, of the account's group; or NULL … */
     int connection;                      /* … and this one, taken: the helper ends with it */
     struct tw_owner daemon;              /* who may connect, beside root */
@@ -73,6 +75,8 @@ struct tw_helper_job {
     int input, output;
 };
 int tw_helper_work(struct tw_helper *h, const struct tw_helper_job *job, struct tw_err *err);
+/* A further job for a worker that waits for one. If it has ended, tw_helper_next() tells that alone. */
+int tw_helper_hand(struct tw_helper *h, uint32_t number, int input, struct tw_err *err);
 int tw_helper_stop(struct tw_helper *h, uint32_t number, bool kill, struct tw_err *err);
 struct tw_helper_end {
     uint32_t number;
@@ -83,4 +87,8 @@ struct tw_helper_end {
 /* 1: *ret is filled; 0: nothing more for now; negative: the helper is gone. */
 int tw_helper_next(struct tw_helper *h, struct tw_helper_end *ret);
 int tw_helper_input(const void *data, size_t len); /* owned descriptor, or a negative errno */
+
+/* ---- in a worker that waits: the descriptor by which its job comes, readable when it is there ---- */
+#define TW_HELPER_HAND_FD 3
+int tw_helper_taken(void); /* owned descriptor of the job; -EAGAIN: none yet; -ECONNRESET: none will come */
 #endif

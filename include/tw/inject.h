@@ -18,8 +18,18 @@ struct tw_judged {
     double start_s, stop_s, restart_s; /* NaN: did not happen */
     struct tw_issues issues;
 };
-/* twin is stopped before; afterwards it runs if it started again. Texts live in a. */
+/* Its first step alone, before there is a plan: the start of the unchanged service. */
+struct tw_judge_begun {
+    bool started;
+    double start_s;          /* NaN: it does not start */
+    struct tw_issues known;  /* what it says without the change */
+};
+int tw_inject_judge_begin(struct tw_arena *a, struct tw_twin *twin, int64_t deadline_ns,
+                          struct tw_judge_begun *ret, struct tw_err *err);
+/* begun NULL: the twin is stopped, and this begins. Afterwards it runs if it started again. Texts live
+ * in a. */
 int tw_inject_judge(struct tw_arena *a, struct tw_twin *twin, const struct tw_plan *plan,
-                    int64_t deadline_ns, struct tw_judged *ret, struct tw_err *err);
+                    const struct tw_judge_begun *begun, int64_t deadline_ns, struct tw_judged *ret,
+                    struct tw_err *err);
 
 #endif

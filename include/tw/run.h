@@ -44,6 +44,20 @@ int tw_run_sweep(const struct tw_run_options *options, struct tw_simulation **si
 int tw_run_sync(const struct tw_run_options *options, struct tw_simulation *sim,
                 struct tw_err *err);
 
+/* The same, begun before the change is known: twins of place->request.target are made ready, then waits for
+ * the simulation and runs it. What stands ready is used where it is exactly what the run would make for
+ * itself now; else the run is one like any other. */
+struct tw_run_next {
+    bool (*hurry)(void *arg); /* it is there already, or none will come */
+    int (*wait)(void *arg, struct tw_err *err); /* -ECANCELED: none will come */
+    int (*read)(void *arg, struct tw_simulation **ret, struct tw_err *err); /* owned; a new one each time */
+    void *arg;
+};
+/* *ret: owned, NULL where none came; it shares place's memory, which is freed after it. Errors as tw_run, and
+ * negative too when nothing could be made ready, before anything was waited for. */
+int tw_run_standby(const struct tw_run_options *options, struct tw_simulation *place,
+                   const struct tw_run_next *next, struct tw_simulation **ret, struct tw_err *err);
+
 /* ---- several at once, each in a process of its own (docs/internals/api.md) ----
  * A crash costs one simulation. A worker is this program, started by the privileged helper as
  * `twin _worker VERB STATE_DIR [POLICY]`: its job comes on standard input, events and the result go out
@@ -52,6 +66,7 @@ int tw_run_sync(const struct tw_run_options *options, struct tw_simulation *sim,
 /* The worker's side; argv begins with the verb. Returns its exit code. */
 int tw_worker_main(int argc, char **argv, const volatile bool *cancel);
 const char *const *tw_worker_verbs(void); /* NULL-terminated */
+const char *const *tw_worker_waiting(void); /* those that are given their job later */
 
 /* Bytes that its twins may take together, by the newest snapshot (NULL: none yet) and the change. */
 int64_t tw_run_memory(const json_t *snapshot, const json_t *simulation);
@@ -63,6 +78,7 @@ struct tw_job {
     const char *verb;       /* "run", "sync", "look" (the snapshot alone), "follow" */
     bool aside;             /* light: starts at once, beside the max_parallel others */
     bool endless;           /* no time-out: it ends with the queue */
+    bool plain;             /* twins that stand ready may serve it (tw_run_standby) */
     int priority;           /* higher is sooner; equal ones by arrival */
     const char *simulation; /* its body as JSON */
     const char *environment, *target, *type; /* for whoever is told */
@@ -84,6 +100,7 @@ struct tw_queue_options {
     int cores;              /* that twins may keep busy; 0: all of this host */
     int64_t memory_bytes;   /* of all together; 0: no bound. A job that is larger than all of it runs alone */
     double timeout_s;       /* 0: 30 minutes */
+    double warm_s;          /* twins of a target stand ready so long after its last simulation; 0: none do */
     /* All on the queue's thread. */
     void (*started)(void *arg, const struct tw_job *job);
     void (*event)(void *arg, const struct tw_job *job, const json_t *event);
@@ -101,6 +118,8 @@ void tw_queue_add(struct tw_queue *q, const struct tw_job *job); /* copied */
 bool tw_queue_cancel(struct tw_queue *q, const char *id);
 struct tw_queue_counts {
     int waiting, running;
+    int warm;               /* targets whose twins stand ready, or are made so */
+    int64_t warmed;         /* simulations that began with such */
 };
 struct tw_queue_counts tw_queue_counts(struct tw_queue *q);
 

@@ -38,6 +38,9 @@ struct tw_twin_spec {
 };
 int tw_twin_open(struct tw_priv *priv, const struct tw_twin_spec *spec, struct tw_twin **ret,
                  struct tw_err *err); /* owned: tw_twin_close */
+/* Would it be the same, had it been opened for this plan? Its sandbox shows what the plan names, and what is
+ * read of the settings at its opening stays. */
+bool tw_twin_serves(const struct tw_twin *t, const struct tw_plan *plan);
 void tw_twin_close(struct tw_twin *t);
 
 struct tw_started {

@@ -4,12 +4,12 @@ The request's metadata says how it behaves: {"steps": 3, "step_s": 0.05, "end": 
 import json
 import os
 import signal
+import socket
 import sys
 import time
 
 job = json.load(sys.stdin)
 sim = json.loads(job["simulation"])
-how = sim.get("metadata") or {}
 stopped = []
 signal.signal(signal.SIGTERM, lambda *_: stopped.append(1))
 
@@ -27,6 +27,25 @@ if job["verb"] == "follow":
     while not stopped:
         time.sleep(0.05)
     end({"code": 0, "error": None})
+if job["verb"] == "warm":  # the simulation comes later
+    tell(event="ready")
+    hand = socket.socket(fileno=3)
+    hand.setblocking(True)
+    hand.settimeout(0.05)
+    while not stopped:
+        try:
+            _, fds, _, _ = socket.recv_fds(hand, 1, 1)
+        except TimeoutError:
+            continue
+        with os.fdopen(fds[0]) as f:
+            f.seek(0)
+            job = json.load(f)
+        sim = json.loads(job["simulation"])
+        tell(event="taken")
+        break
+    if stopped:
+        sys.exit(0)
+how = sim.get("metadata") or {}
 if how.get("child"):  # somebody who would be left behind
     os.posix_spawn("/bin/sleep", ["sleep", "300"], os.environ)
 if job["verb"] != "run":

@@ -207,7 +207,7 @@ static void expect_judged(struct bench *b, const struct change *c)
                  err.text);
     sh("rm -rf %s/clone%s/conf/conf.d", b->top, b->top); /* what the change before left */
     copy_again(b, &plan);
-    r = tw_inject_judge(b->a, b->twin, &plan, tw_now_ns() + START_NS, &judged, &err);
+    r = tw_inject_judge(b->a, b->twin, &plan, NULL, tw_now_ns() + START_NS, &judged, &err);
     cr_assert_eq(r, 0, "%s: %s", name, err.text);
     cr_assert(judged.baseline_started, "%s:%s", name, evidence(b, &judged.issues));
     found = codes(b, &judged.issues);

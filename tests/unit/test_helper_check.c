@@ -34,7 +34,7 @@ Test(helper_check, each_verb_is_taken_with_just_what_belongs_to_it)
 {
     for (int verb = 0; verb < HELPER_VERB_COUNT; verb++) {
         struct helper_request rq = good((enum helper_verb)verb);
-        size_t fds = verb == HELPER_WORK ? 2 : 0;
+        size_t fds = verb == HELPER_WORK ? 2 : verb == HELPER_HAND ? 1 : 0;
 
         cr_expect_eq(check(&rq, fds), 0, "verb %d", verb);
         for (size_t n = 0; n < 4; n++)
@@ -126,12 +126,13 @@ Test(helper_check, a_job_is_sealed_memory_and_its_output_a_pipe)
 
     cr_assert(sealed >= 0 && open_memory >= 0 && file >= 0 && pipe(pair) == 0);
     cr_assert_eq(write(open_memory, "{}", 2), 2);
-    cr_expect_eq(helper_check_fds(sealed, pair[1], NULL), 0);
-    cr_expect_lt(helper_check_fds(open_memory, pair[1], NULL), 0, "it may still change");
-    cr_expect_lt(helper_check_fds(none, pair[1], NULL), 0, "it is empty");
-    cr_expect_lt(helper_check_fds(file, pair[1], NULL), 0, "it is a device");
-    cr_expect_lt(helper_check_fds(sealed, pair[0], NULL), 0, "the reading end");
-    cr_expect_lt(helper_check_fds(sealed, file, NULL), 0, "no pipe");
-    cr_expect_lt(helper_check_fds(sealed, sealed, NULL), 0, "memory");
+    cr_expect_eq(helper_check_input(sealed, NULL), 0);
+    cr_expect_eq(helper_check_output(pair[1], NULL), 0);
+    cr_expect_lt(helper_check_input(open_memory, NULL), 0, "it may still change");
+    cr_expect_lt(helper_check_input(none, NULL), 0, "it is empty");
+    cr_expect_lt(helper_check_input(file, NULL), 0, "it is a device");
+    cr_expect_lt(helper_check_output(pair[0], NULL), 0, "the reading end");
+    cr_expect_lt(helper_check_output(file, NULL), 0, "no pipe");
+    cr_expect_lt(helper_check_output(sealed, NULL), 0, "memory");
     cr_expect_lt(pwrite(sealed, "x", 1, 0), 0, "sealed is sealed");
 }

@@ -254,6 +254,7 @@ static int open_parts(struct tw_api *api, struct tw_err *err)
                                      .lost = queue_lost,
                                      .max_parallel = o->max_parallel,
                                      .timeout_s = o->timeout_minutes * 60,
+                                     .warm_s = o->warm_minutes * 60,
                                      .started = api_job_started,
                                      .event = api_job_event,
                                      .ended = api_job_ended,

@@ -314,6 +314,7 @@ static void enqueue(struct tw_api *api, const char *id, int priority, const char
                          .environment = environment,
                          .target = target,
                          .type = type,
+                         .plain = tw_streq(type, "config_change"),
                          .memory_bytes = memory_of(api, body, environment, target)};
 
     tw_queue_add(api->queue, &job);

@@ -45,6 +45,7 @@ static int run(struct cmd_args *args, struct tw_err *err)
     struct tw_helper_options o = {.state_dir = args->state_dir,
                                   .program = getenv("TWIN_WORKER"),
                                   .verbs = tw_worker_verbs(),
+                                  .waiting = tw_worker_waiting(),
                                   .socket_path = TW_HELPER_SOCKET,
                                   .connection = -1,
                                   .ready = on_ready,
@@ -90,6 +91,7 @@ static int run_child(int argc, char **argv)
 {
     struct tw_helper_options o = {.program = getenv("TWIN_WORKER"),
                                   .verbs = tw_worker_verbs(),
+                                  .waiting = tw_worker_waiting(),
                                   .connection = 3,
                                   .tick_ms = -1};
     struct tw_err err = {0};

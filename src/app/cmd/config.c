@@ -37,6 +37,7 @@ static const struct row {
      NULL},
     {"/performance/max_memory_gb", NUMBER, AT(max_memory_gb), 0.1, 65536, 16, NULL},
     {"/performance/cpu_cores", NUMBER, AT(cpu_cores), 0.1, 4096, 8, NULL},
+    {"/performance/warm_minutes", NUMBER, AT(api.warm_minutes), 0, 1440, 10, NULL},
     {"/server/listen", TEXT, AT(api.listen), 0, 0, 0, "127.0.0.1:8090"},
     {"/server/tls_cert", TEXT, AT(api.cert_file), 0, 0, 0, NULL},
     {"/server/tls_key", TEXT, AT(api.key_file), 0, 0, 0, NULL},

@@ -1,9 +1,7 @@
 /* Simulations in worker processes: the most urgent first, so many at once and within so much memory,
  * each with a time-out. One thread asks the helper for them, reads what they tell and takes leave of them;
  * a worker dies with the helper's connection. */
-#include "run_internal.h"
-
-#include "tw/helper.h"
+#include "queue_internal.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -26,44 +24,6 @@
 #define MEASURED_DONE                                                                    \
     0.9 /* from here on nothing is measured (see stage_share in run.c) */
 
-struct entry {
-    struct entry *next;
-    struct tw_arena *arena; /* owned: of the job's texts */
-    struct tw_job job;
-    uint64_t order;
-    bool cancel; /* asked for, under lock */
-    /* while it runs */
-    uint32_t number; /* the helper's name for it */
-    int out;
-    struct tw_buf line;
-    int64_t begun_ns, told_ns; /* told: it was asked to stop */
-    bool ended;                /* its process; end says how */
-    struct tw_helper_end end;
-    bool heavy; /* it prepares or measures, and does not only reckon any more */
-    int lost;   /* so often the helper went away beneath it */
-    bool timed_out, cancelled;
-    json_t *body; /* owned */
-    bool refused;
-};
-
-struct tw_queue {
-    struct tw_queue_options o;
-    struct tw_helper *helper; /* owned; NULL: gone */
-    int64_t tried_ns;         /* to go back to it */
-    uint32_t numbers;
-    pthread_t thread;
-    bool running;
-    int wake;
-    pthread_mutex_t lock; /* of all below */
-    struct entry *waiting, *active;
-    uint64_t orders;
-    struct tw_queue_counts counts;
-    int64_t memory_bytes; /* of all that run */
-    int aside;            /* that run beside those counted */
-    int heavy;            /* so many of them are */
-    bool closing;
-};
-
 /* Preparing takes a core, and so does measuring. More at once than there are cores only makes the first
  * of them late: the turns of measuring, which nobody shares, would stand idle until all are ready. */
 static bool is_heavy(const struct tw_job *job)
@@ -81,8 +41,10 @@ static void weigh(struct tw_queue *q, struct entry *e, bool heavy)
 /* Under lock: it runs from now on (1), or no more (-1). */
 static void count(struct tw_queue *q, struct entry *e, int by)
 {
-    weigh(q, e, by > 0 && is_heavy(&e->job));
-    if (e->job.aside) {
+    weigh(q, e, by > 0 && is_heavy(&e->job) && !queue_is_warm(e));
+    if (queue_is_warm(e)) {
+        q->memory_bytes += by * e->job.memory_bytes;
+    } else if (e->job.aside) {
         q->aside += e->job.endless ? 0 : by;
     } else {
         q->counts.running += by;
@@ -90,13 +52,39 @@ static void count(struct tw_queue *q, struct entry *e, int by)
     }
 }
 
-static void entry_free(struct entry *e)
+void queue_uncount(struct tw_queue *q, struct entry *e)
+{
+    count(q, e, -1);
+}
+
+void queue_entry_free(struct entry *e)
 {
     tw_close_p(&e->out);
     tw_buf_done(&e->line);
     json_decref(e->body);
     tw_arena_free(e->arena);
     free(e);
+}
+
+struct entry *queue_entry_new(const struct tw_job *job)
+{
+    struct entry *e = tw_alloc(sizeof(*e));
+
+    e->arena = tw_arena_new();
+    e->out = -1;
+    tw_buf_init(&e->line, LINE_MAX_BYTES);
+    e->job = (struct tw_job){.id = tw_arena_strdup(e->arena, job->id),
+                             .verb = tw_arena_strdup(e->arena, job->verb),
+                             .priority = job->priority,
+                             .aside = job->aside,
+                             .endless = job->endless,
+                             .plain = job->plain,
+                             .simulation = tw_arena_strdup(e->arena, job->simulation),
+                             .environment = tw_arena_strdup(e->arena, job->environment),
+                             .target = tw_arena_strdup(e->arena, job->target),
+                             .type = tw_arena_strdup(e->arena, job->type),
+                             .memory_bytes = job->memory_bytes};
+    return e;
 }
 
 /* ---- starting a worker ---- */
@@ -109,10 +97,16 @@ static char *make_input(const struct tw_job *job)
     return tw_json_dump(json, JSON_COMPACT);
 }
 
-static int start_worker(struct tw_queue *q, struct entry *e, struct tw_err *err)
+int queue_input(const struct tw_job *job)
 {
-    tw_auto_free char *input = make_input(&e->job);
-    tw_auto_close int in = tw_helper_input(input, strlen(input));
+    tw_auto_free char *input = make_input(job);
+
+    return tw_helper_input(input, strlen(input));
+}
+
+int queue_start_worker(struct tw_queue *q, struct entry *e, struct tw_err *err)
+{
+    tw_auto_close int in = queue_input(&e->job);
     tw_auto_close int reading = -1, writing = -1;
     int out[2], r;
 
@@ -150,7 +144,7 @@ static void finish(struct tw_queue *q, struct entry *e, const char *why)
                                  e->begun_ns ? tw_seconds(tw_now_ns() - e->begun_ns) : 0};
 
     q->o.ended(q->o.arg, &end);
-    entry_free(e);
+    queue_entry_free(e);
 }
 
 static char *death_of(struct tw_queue *q, const struct entry *e)
@@ -187,9 +181,24 @@ static bool has_answer(const struct entry *e)
     return e->body && !tw_streq(status, "cancelled");
 }
 
+static void put_back(struct tw_queue *q, struct entry *e);
+
 static void bury(struct tw_queue *q, struct entry *e)
 {
     tw_auto_free char *why = NULL;
+
+    if (queue_is_warm(e)) {
+        queue_warm_ended(q, e);
+        return;
+    }
+    /* It was gone before it took the job: nothing was begun. */
+    if (e->handed && !e->heard && !e->cancel && !e->told_ns) {
+        e->cold = true;
+        put_back(q, e);
+        return;
+    }
+    if (tw_streq(json_string_value(json_object_get(e->body, "status")), "success"))
+        queue_warm_note(q, &e->job);
 
     if (!e->body)
         why = death_of(q, e);
@@ -198,7 +207,7 @@ static void bury(struct tw_queue *q, struct entry *e)
     (void)pthread_mutex_unlock(&q->lock);
     if (e->told_ns && !e->timed_out && !e->cancelled && !has_answer(e) &&
         tw_streq(e->job.verb, "run"))
-        entry_free(e); /* the daemon ends: the next start takes it up */
+        queue_entry_free(e); /* the daemon ends: the next start takes it up */
     else
         finish(q, e, why);
 }
@@ -210,11 +219,16 @@ static void read_event(struct tw_queue *q, struct entry *e, const char *line, si
     json_auto_t *event = json_loadb(line, len, 0, NULL);
     const char *name = json_string_value(json_object_get(event, "event"));
 
+    if (queue_is_warm(e))
+        return; /* of no simulation yet */
+    e->heard |= tw_streq(name, "taken") || tw_streq(name, "result");
+    if (e->handed && !e->heard)
+        return; /* of what was made ready */
     if (tw_streq(name, "result")) {
         json_decref(e->body);
         e->body = json_incref(json_object_get(event, "body"));
         e->refused = json_is_true(json_object_get(event, "refused"));
-    } else if (name && q->o.event) {
+    } else if (tw_streq(name, "progress") && q->o.event) {
         if (json_number_value(json_object_get(event, "done")) >= MEASURED_DONE) {
             (void)pthread_mutex_lock(&q->lock);
             weigh(q, e, false);
@@ -249,7 +263,7 @@ static void read_events(struct tw_queue *q, struct entry *e)
 
 /* ---- the helper ---- */
 
-static void unlink_active(struct tw_queue *q, struct entry *e)
+void queue_unlink(struct tw_queue *q, struct entry *e)
 {
     (void)pthread_mutex_lock(&q->lock);
     for (struct entry **at = &q->active; *at; at = &(*at)->next)
@@ -260,8 +274,6 @@ static void unlink_active(struct tw_queue *q, struct entry *e)
     (void)pthread_mutex_unlock(&q->lock);
 }
 
-static void put_back(struct tw_queue *q, struct entry *e);
-
 /* Its workers died with it. What they had answered holds; the others begin again. */
 static void helper_gone(struct tw_queue *q)
 {
@@ -271,8 +283,9 @@ static void helper_gone(struct tw_queue *q)
            q->o.reconnect ? "; its simulations begin again when it is back" : "");
     for (struct entry *e; (e = q->active);) {
         read_events(q, e);
-        unlink_active(q, e);
-        if (!e->body && !e->ended && !e->cancel && ++e->lost < MOST_LOST && !e->told_ns)
+        queue_unlink(q, e);
+        if (!queue_is_warm(e) && !e->body && !e->ended && !e->cancel &&
+            ++e->lost < MOST_LOST && !e->told_ns)
             put_back(q, e);
         else
             bury(q, e);
@@ -328,7 +341,8 @@ static struct entry **most_urgent(struct tw_queue *q, bool aside)
 static bool fits_memory(const struct tw_queue *q, const struct entry *e)
 {
     return !q->o.memory_bytes || !e->job.memory_bytes || !q->counts.running ||
-           q->memory_bytes + e->job.memory_bytes <= q->o.memory_bytes;
+           q->memory_bytes - queue_warm_bytes(q, &e->job) + e->job.memory_bytes <=
+               q->o.memory_bytes;
 }
 
 static bool fits(const struct tw_queue *q, const struct entry *e)
@@ -345,6 +359,8 @@ static struct entry *next_to_start(struct tw_queue *q)
     at = q->closing ? NULL : most_urgent(q, true);
     if (!at && !q->closing && q->counts.running < q->o.max_parallel)
         at = most_urgent(q, false);
+    if (at && !(*at)->job.aside && !fits_memory(q, *at))
+        queue_warm_cool(q);
     if (at && ((*at)->job.aside || fits(q, *at))) {
         e = *at;
         *at = e->next;
@@ -361,7 +377,7 @@ static void put_back(struct tw_queue *q, struct entry *e)
     tw_close_p(&e->out);
     tw_buf_clear(&e->line);
     e->begun_ns = e->told_ns = 0;
-    e->ended = false;
+    e->ended = e->handed = e->heard = false;
     (void)pthread_mutex_lock(&q->lock);
     e->next = q->waiting;
     q->waiting = e;
@@ -376,7 +392,7 @@ static void start_some(struct tw_queue *q)
     struct entry *e;
 
     while (q->helper && (e = next_to_start(q))) {
-        int r = start_worker(q, e, &why);
+        int r = queue_warm_hand(q, e) ? 0 : queue_start_worker(q, e, &why);
 
         if (r == 0) {
             (void)pthread_mutex_lock(&q->lock);
@@ -422,11 +438,11 @@ static void drop_cancelled(struct tw_queue *q)
 
 static void look_after(struct tw_queue *q, struct entry *e, int64_t now, bool closing)
 {
-    bool late = !e->job.endless && tw_seconds(now - e->begun_ns) > q->o.timeout_s;
+    bool late = !e->job.endless && !queue_is_warm(e) && tw_seconds(now - e->begun_ns) > q->o.timeout_s;
     bool cancel;
 
     (void)pthread_mutex_lock(&q->lock);
-    cancel = e->cancel;
+    cancel = e->cancel || e->let_go;
     (void)pthread_mutex_unlock(&q->lock);
     if (!e->told_ns && (late || cancel || closing)) {
         e->timed_out = late && !cancel;
@@ -468,7 +484,7 @@ static void watch(struct tw_queue *q, bool closing)
         look_after(q, e, tw_now_ns(), closing);
         read_events(q, e);
         if (e->ended) {
-            unlink_active(q, e);
+            queue_unlink(q, e);
             bury(q, e);
         }
     }
@@ -483,8 +499,10 @@ static void *queue_main(void *arg)
         closing = is_closing(q);
         drop_cancelled(q);
         seek_helper(q);
-        if (!closing)
+        if (!closing) {
             start_some(q);
+            queue_warm_tick(q);
+        }
         if (!closing || q->active)
             watch(q, closing);
     }
@@ -502,21 +520,8 @@ static void wake(struct tw_queue *q)
 
 void tw_queue_add(struct tw_queue *q, const struct tw_job *job)
 {
-    struct entry *e = tw_alloc(sizeof(*e));
+    struct entry *e = queue_entry_new(job);
 
-    e->arena = tw_arena_new();
-    e->out = -1;
-    tw_buf_init(&e->line, LINE_MAX_BYTES);
-    e->job = (struct tw_job){.id = tw_arena_strdup(e->arena, job->id),
-                             .verb = tw_arena_strdup(e->arena, job->verb),
-                             .priority = job->priority,
-                             .aside = job->aside,
-                             .endless = job->endless,
-                             .simulation = tw_arena_strdup(e->arena, job->simulation),
-                             .environment = tw_arena_strdup(e->arena, job->environment),
-                             .target = tw_arena_strdup(e->arena, job->target),
-                             .type = tw_arena_strdup(e->arena, job->type),
-                             .memory_bytes = job->memory_bytes};
     (void)pthread_mutex_lock(&q->lock);
     e->order = q->orders++;
     e->next = q->waiting;
@@ -553,6 +558,8 @@ struct tw_queue_counts tw_queue_counts(struct tw_queue *q)
 
     (void)pthread_mutex_lock(&q->lock);
     counts = q->counts;
+    counts.warm = queue_warm_count(q);
+    counts.warmed = q->warmed;
     (void)pthread_mutex_unlock(&q->lock);
     return counts;
 }
@@ -607,10 +614,11 @@ void tw_queue_close(struct tw_queue *q)
     for (struct entry *e = q->waiting, *next; e; e = next) {
         next = e->next;
         if (tw_streq(e->job.verb, "run"))
-            entry_free(e);
+            queue_entry_free(e);
         else
             finish(q, e, "the daemon ended before it began");
     }
+    queue_warm_done(q);
     tw_close_p(&q->wake);
     (void)pthread_mutex_destroy(&q->lock);
     tw_helper_free(q->helper);

@@ -455,3 +455,79 @@ int tw_run(const struct tw_run_options *options, struct tw_simulation *sim,
 {
     return tw_run_sweep(options, &sim, 1, err);
 }
+
+/* ---- what is ready before the change is known ---- */
+
+static int make_standby(struct run *r, struct tw_standby *ret, struct tw_err *err)
+{
+    bool input;
+    int rc = run_stages(r, opening, TW_COUNT_OF(opening), &input, err);
+
+    if (rc == 0)
+        rc = run_stages(r, taking, TW_COUNT_OF(taking), &input, err);
+    r->differences.list.count = 0; /* of pool and seed: told when they are used */
+    return rc == 0 ? run_standby_make(r, ret, err) : rc;
+}
+
+/* The sequence of any run up to its plan; then it is known whether what stands ready is what would be made
+ * now. false: nothing of it is used, and sim is as it came. */
+static bool take_standby(struct run *r, struct tw_standby *s)
+{
+    struct tw_err why = {0};
+    bool input;
+    int rc = run_stages(r, opening, TW_COUNT_OF(opening), &input, &why);
+
+    begin_variant(r, 0);
+    if (rc == 0)
+        rc = run_stages(r, planning, TW_COUNT_OF(planning), &input, &why);
+    if (rc == 0 && !run_standby_fits(r, s))
+        rc = tw_fail(&why, -ESTALE, "the target or the change wants other twins");
+    if (rc == 0)
+        rc = run_stages(r, taking, TW_COUNT_OF(taking), &input, &why);
+    if (rc == 0)
+        rc = run_standby_take(r, s, &why);
+    if (rc < 0)
+        tw_log(TW_LOG_INFO, "what stood ready is not used: %s", why.text);
+    return rc == 0;
+}
+
+int tw_run_standby(const struct tw_run_options *options, struct tw_simulation *place,
+                   const struct tw_run_next *next, struct tw_simulation **ret, struct tw_err *err)
+{
+    struct tw_simulation *sim = NULL;
+    struct tw_standby standby = {.next = next};
+    struct run r = {.options = options,
+                    .sims = &place,
+                    .sim_count = 1,
+                    .arena = place->arena,
+                    .begun_ns = tw_now_ns()};
+    int rc;
+
+    memcpy(r.id, place->id, sizeof(r.id));
+    r.state_dir = options->state_dir ? options->state_dir : tw_state_dir_default(r.arena);
+    begin_variant(&r, 0);
+    rc = make_standby(&r, &standby, err);
+    if (rc == 0)
+        rc = next->wait(next->arg, err);
+    if (rc == 0)
+        rc = next->read(next->arg, &sim, err);
+    if (rc == 0) {
+        r.sims = &sim;
+        r.begun_ns = tw_now_ns();
+        begin_variant(&r, 0);
+        if (take_standby(&r, &standby)) {
+            try_variant(&r, 0);
+            close_run(&r);
+        } else {
+            close_run(&r);
+            tw_simulation_free(tw_take_ptr(&sim));
+            rc = next->read(next->arg, &sim, err);
+            rc = rc < 0 ? rc : tw_run(options, sim, err);
+        }
+    } else {
+        close_run(&r);
+    }
+    run_standby_done(&standby);
+    *ret = sim;
+    return rc;
+}

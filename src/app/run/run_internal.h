@@ -131,6 +131,13 @@ struct run_warm {
 /* Who clients are where the service of a container is root. */
 #define RUN_NOBODY 65534
 
+/* Twins that stand ready before there is a change (standby.c). */
+struct tw_standby {
+    struct tw_judge_begun judge;
+    const struct tw_run_next *next;
+    json_t *target, *snapshot;    /* owned: of which they are */
+};
+
 struct run {
     const struct tw_run_options *options;
     struct tw_simulation **sims; /* borrowed */
@@ -183,6 +190,7 @@ struct run {
     struct run_variant v;
 
     struct run_warm warm[RUN_ROLE_COUNT]; /* baseline and candidate only */
+    const struct tw_standby *standby; /* borrowed: its twins are this run's; NULL: it made its own */
 
     pthread_t judge_thread;
     bool judge_running;
@@ -360,6 +368,20 @@ int run_judge_join(struct run *r, struct tw_err *err);
 /* Page cache of the arms, filled beside the boot; end(wait) gives it a little longer, then stops. */
 void run_warm_begin(struct run *r);
 void run_warm_end(struct run *r, bool wait);
+void run_warm_finish(struct run *r, const struct tw_run_next *next); /* until next is in a hurry */
+/* ---- standby.c: made before the change is known ---- */
+struct tw_standby;
+/* -EOPNOTSUPP: this target is made anew for each change. */
+int run_standby_make(struct run *r, struct tw_standby *ret, struct tw_err *err);
+/* Are they what this run would make for itself? The target, its snapshot and its plan are known. */
+bool run_standby_fits(struct run *r, const struct tw_standby *s);
+int run_standby_take(struct run *r, const struct tw_standby *s, struct tw_err *err);
+void run_standby_done(struct tw_standby *s);
+/* their parts */
+int run_standby_start(struct run *r, struct tw_standby *ret, struct tw_err *err);
+int run_standby_freeze(struct run *r, bool frozen, struct tw_err *err);
+int run_clone_again(struct run *r, enum run_role role, struct tw_err *err);
+bool run_seed_holds(struct run *r);
 void run_variant_done(struct run *r);
 /* One at a time measures: two at once would measure each other. Waits; -ECANCELED. */
 int run_measuring_begin(struct run *r, struct tw_err *err);

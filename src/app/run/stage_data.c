@@ -47,7 +47,7 @@ int run_pool(struct run *r, struct tw_err *err)
 {
     int rc = r->priv ? 0 : tw_priv_open(r->state_dir, r->id, &r->priv, err);
 
-    if (rc == 0)
+    if (rc == 0 && !r->pool)
         rc = tw_pool_open(r->priv, &r->pool, err);
     if (rc < 0)
         return rc;
@@ -190,10 +190,11 @@ int run_take_seed(struct run *r, struct run_source *of, struct tw_err *err)
 int run_seed(struct run *r, struct tw_err *err)
 {
     struct run_source of = run_main_source(r);
-    int rc = run_take_seed(r, &of, err);
+    int rc = r->seed ? 0 : run_take_seed(r, &of, err);
     double age_h;
 
-    r->seed = of.seed;
+    if (!r->seed)
+        r->seed = of.seed;
     if (rc < 0)
         return rc;
     take_meta(r, tw_seed_meta(r->seed));
@@ -206,6 +207,18 @@ int run_seed(struct run *r, struct tw_err *err)
         "settings are taken anew on every run, data on --refresh-data or after a day",
         NULL);
     return 0;
+}
+
+/* Is it still the one that a run which begins now would take? */
+bool run_seed_holds(struct run *r)
+{
+    struct tw_seed *newest = NULL;
+    const char *key = r->kind->seed_key(r->arena, &r->snapshot);
+    bool same = tw_pool_seed_find(r->pool, key, &newest, NULL) == 0 &&
+                tw_seed_taken_wall_ns(newest) == tw_seed_taken_wall_ns(r->seed);
+
+    tw_seed_free(newest);
+    return same;
 }
 
 /* ---- clones ---- */
@@ -243,6 +256,16 @@ static int take_clone(struct run *r, enum run_role role, struct tw_err *err)
         rc = run_at_target(r, refresh, &f, err);
     }
     return rc < 0 ? tw_wrap(err, rc, "cloning the %s", run_role_names[role]) : 0;
+}
+
+/* The clones were taken before there was a plan: files that it names outside the data are brought too. */
+int run_clone_again(struct run *r, enum run_role role, struct tw_err *err)
+{
+    tw_auto_close int fd = -1;
+    struct refreshing f = {r, role, NULL, err};
+
+    f.root = run_path_at_target(r, tw_clone_root(r->members[role].clone), &fd);
+    return run_at_target(r, refresh, &f, err);
 }
 
 int run_clone(struct run *r, struct tw_err *err)

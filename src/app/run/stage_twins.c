@@ -157,7 +157,7 @@ static void *judge_main(void *arg)
 
     r->judge_result =
         tw_inject_judge(r->judge_arena, r->members[RUN_JUDGE].twin, &r->v.sim->plan,
-                        tw_now_ns() + 2 * START_NS, &r->v.judged, &r->judge_err);
+                        r->standby ? &r->standby->judge : NULL, tw_now_ns() + 2 * START_NS, &r->v.judged, &r->judge_err);
     return NULL;
 }
 
@@ -192,6 +192,34 @@ int run_judge_join(struct run *r, struct tw_err *err)
 }
 
 /* ---- starting the arms ---- */
+
+/* Before there is a change: what every change of settings begins with. The page cache of all is filled
+ * then, and all stand still until one comes. */
+int run_standby_start(struct run *r, struct tw_standby *ret, struct tw_err *err)
+{
+    struct run_member *base = &r->members[RUN_BASELINE];
+    int64_t deadline = tw_now_ns() + 2 * START_NS;
+    int rc = tw_twin_start_begin(base->twin, TW_START_LOAD, err);
+
+    if (rc == 0)
+        rc = tw_inject_judge_begin(r->arena, r->members[RUN_JUDGE].twin, deadline, &ret->judge, err);
+    if (rc == 0)
+        rc = tw_twin_start_finish(base->twin, deadline, &base->started, err);
+    if (rc == 0 && !(base->started.ready && ret->judge.started))
+        rc = tw_fail(err, -EIO, "the unchanged service does not start in a twin on this host");
+    if (rc == 0)
+        run_warm_finish(r, ret->next);
+    return rc == 0 ? run_standby_freeze(r, true, err) : rc;
+}
+
+int run_standby_freeze(struct run *r, bool frozen, struct tw_err *err)
+{
+    int rc = 0;
+
+    for (int role = 0; role < RUN_ROLE_COUNT && rc == 0; role++)
+        rc = tw_sandbox_freeze(tw_twin_sandbox(r->members[role].twin), frozen, err);
+    return rc;
+}
 
 static const char *words_of(struct run *r, enum run_role role)
 {

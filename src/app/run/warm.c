@@ -119,3 +119,18 @@ void run_warm_end(struct run *r, bool wait)
         w->running = false;
     }
 }
+
+static bool is_filled(const struct run *r)
+{
+    for (int role = RUN_BASELINE; role <= RUN_CANDIDATE; role++)
+        if (r->warm[role].running && !r->warm[role].done)
+            return false;
+    return true;
+}
+
+void run_warm_finish(struct run *r, const struct tw_run_next *next)
+{
+    while (!is_filled(r) && !next->hurry(next->arg))
+        tw_sleep_ns(10 * TW_MSEC_NS);
+    run_warm_end(r, !is_filled(r));
+}

@@ -1,7 +1,10 @@
 /* The worker's side of the queue: one job from standard input, lines of JSON to standard output. */
 #include "run_internal.h"
 
+#include "tw/helper.h"
+
 #include <math.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -57,6 +60,25 @@ static void tell(void *arg, const struct tw_run_event *e)
         tw_json_real(isnan(e->confidence) ? 0 : e->confidence)));
 }
 
+/* ---- the job ---- */
+
+static int read_job_from(int fd, json_t **ret, struct tw_err *err)
+{
+    tw_auto_buf text = {0};
+    char part[65536];
+    ssize_t n;
+
+    tw_buf_init(&text, JOB_MAX);
+    while ((n = read(fd, part, sizeof(part))) > 0)
+        tw_buf_add(&text, part, (size_t)n);
+    return tw_json_parse(tw_buf_text(&text), text.len, ret, err);
+}
+
+static const char *text_of(const json_t *job, const char *key)
+{
+    return json_string_value(json_object_get(job, key));
+}
+
 /* ---- the verbs ---- */
 
 static json_t *do_run(const struct tw_run_options *options, struct tw_simulation *sim)
@@ -102,30 +124,70 @@ static json_t *do_look(const struct tw_run_options *options, struct tw_simulatio
                      "snapshot", tw_snapshot_to_json(&snapshot));
 }
 
+/* ---- a run that begins before its change is known ---- */
+
+#define LOOK_MS 250 /* between two looks whether it is cancelled */
+
+struct waiting {
+    const volatile bool *cancel;
+    json_t *job; /* owned */
+};
+
+static bool is_handed(void *arg)
+{
+    const struct waiting *w = arg;
+    struct pollfd at = {.fd = TW_HELPER_HAND_FD, .events = POLLIN};
+
+    return *w->cancel || poll(&at, 1, 0) > 0;
+}
+
+static int wait_for_job(void *arg, struct tw_err *err)
+{
+    struct waiting *w = arg;
+    struct pollfd at = {.fd = TW_HELPER_HAND_FD, .events = POLLIN};
+    tw_auto_close int fd = -1;
+
+    (void)run_write_line(json_pack("{s:s}", "event", "ready"));
+    tw_step("run.standby.ready");
+    while ((fd = tw_helper_taken()) == -EAGAIN && !*w->cancel)
+        (void)poll(&at, 1, LOOK_MS);
+    if (fd < 0)
+        return tw_fail(err, -ECANCELED, "nothing was to be simulated");
+    (void)run_write_line(json_pack("{s:s}", "event", "taken"));
+    return read_job_from(fd, &w->job, err);
+}
+
+static int read_simulation(void *arg, struct tw_simulation **ret, struct tw_err *err)
+{
+    const struct waiting *w = arg;
+
+    return tw_simulation_from_json(text_of(w->job, "simulation"), ret, err);
+}
+
+static json_t *do_warm(const struct tw_run_options *options, struct tw_simulation *place)
+{
+    struct waiting w = {.cancel = options->cancel};
+    struct tw_run_next next = {is_handed, wait_for_job, read_simulation, &w};
+    tw_auto(tw_simulation) *sim = NULL;
+    struct tw_err err = {0};
+    json_t *answer;
+    int r;
+
+    place->request.type = "config_change";
+    r = tw_run_standby(options, place, &next, &sim, &err);
+    answer = sim ? json_pack("{s:s, s:b, s:o}", "event", "result", "refused", r < 0, "body",
+                             tw_simulation_to_json(sim))
+                 : json_pack("{s:s, s:s}", "event", "cold", "why", err.text);
+    json_decref(w.job);
+    return answer;
+}
+
 static const struct {
     const char *name;
     json_t *(*run)(const struct tw_run_options *options, struct tw_simulation *sim);
 } verbs[] = {
-    {"run", do_run}, {"sync", do_sync}, {"look", do_look}, {"follow", run_follow}};
-
-/* ---- the job ---- */
-
-static int read_job(json_t **ret, struct tw_err *err)
-{
-    tw_auto_buf text = {0};
-    char part[65536];
-    ssize_t n;
-
-    tw_buf_init(&text, JOB_MAX);
-    while ((n = read(STDIN_FILENO, part, sizeof(part))) > 0)
-        tw_buf_add(&text, part, (size_t)n);
-    return tw_json_parse(tw_buf_text(&text), text.len, ret, err);
-}
-
-static const char *text_of(const json_t *job, const char *key)
-{
-    return json_string_value(json_object_get(job, key));
-}
+    {"run", do_run}, {"sync", do_sync}, {"look", do_look}, {"follow", run_follow},
+    {"warm", do_warm}};
 
 /* Only a run has a change; of the others the body names where they go. */
 static int read_place(const char *body, struct tw_simulation **ret, struct tw_err *err)
@@ -162,7 +224,7 @@ int tw_worker_main(int argc, char **argv, const volatile bool *cancel)
     struct telling telling = {0};
     json_auto_t *job = NULL;
     struct tw_err err = {0};
-    int r = read_job(&job, &err);
+    int r = read_job_from(STDIN_FILENO, &job, &err);
     struct tw_run_options options = {.state_dir = argc > 1 ? argv[1] : NULL,
                                      .policy_path = argc > 2 ? argv[2] : NULL,
                                      .event = tell,
@@ -188,5 +250,12 @@ const char *const *tw_worker_verbs(void)
 
     for (size_t i = 0; i < TW_COUNT_OF(verbs); i++)
         names[i] = verbs[i].name;
+    return names;
+}
+
+const char *const *tw_worker_waiting(void)
+{
+    static const char *const names[] = {"warm", NULL};
+
     return names;
 }

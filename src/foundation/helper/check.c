@@ -16,6 +16,7 @@ static const struct verb_row {
     [HELPER_WORK] = {"work", 2, NUMBER | WHAT | ID},
     [HELPER_STOP] = {"stop", 0, NUMBER},
     [HELPER_KILL] = {"kill", 0, NUMBER},
+    [HELPER_HAND] = {"hand", 1, NUMBER},
 };
 
 /* Text, then nothing but NUL to the end. */
@@ -79,16 +80,24 @@ int helper_check(const void *packet, size_t len, size_t fds, const char *const *
 
 #define SEALS (F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL)
 
-int helper_check_fds(int input, int output, struct tw_err *err)
+int helper_check_input(int input, struct tw_err *err)
 {
     struct stat st;
-    int seals = fcntl(input, F_GET_SEALS), flags = fcntl(output, F_GETFL);
+    int seals = fcntl(input, F_GET_SEALS);
 
     /* what is read must be what was sent: nobody may write to it any more */
     if (seals < 0 || (seals & SEALS) != SEALS || fstat(input, &st) < 0 ||
         !S_ISREG(st.st_mode) || st.st_size <= 0 || st.st_size > HELPER_JOB_MAX)
         return tw_fail(err, -EPROTO, "a job that is not sealed memory of 1 to %lld bytes",
                        (long long)HELPER_JOB_MAX);
+    return 0;
+}
+
+int helper_check_output(int output, struct tw_err *err)
+{
+    struct stat st;
+    int flags = fcntl(output, F_GETFL);
+
     if (flags < 0 || (flags & O_ACCMODE) != O_WRONLY || fstat(output, &st) < 0 ||
         !S_ISFIFO(st.st_mode))
         return tw_fail(err, -EPROTO, "an output that is not the writing end of a pipe");

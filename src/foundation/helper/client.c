@@ -183,6 +183,14 @@ int tw_helper_work(struct tw_helper *h, const struct tw_helper_job *job,
     return ask(h, &rq, fds, 2, err);
 }
 
+int tw_helper_hand(struct tw_helper *h, uint32_t number, int input, struct tw_err *err)
+{
+    struct helper_request rq = {
+        .magic = HELPER_MAGIC, .verb = HELPER_HAND, .number = number};
+
+    return ask(h, &rq, &input, 1, err);
+}
+
 int tw_helper_stop(struct tw_helper *h, uint32_t number, bool kill, struct tw_err *err)
 {
     struct helper_request rq = {.magic = HELPER_MAGIC,
@@ -210,6 +218,20 @@ int tw_helper_next(struct tw_helper *h, struct tw_helper_end *ret)
                                   .code = a.kind == HELPER_REFUSED ? a.value : 0};
     memcpy(ret->text, a.text, sizeof(ret->text) - 1);
     return 1;
+}
+
+int tw_helper_taken(void)
+{
+    char packet;
+    int fds[2] = {-1, -1};
+    size_t count = 0;
+    ssize_t n = helper_receive(TW_HELPER_HAND_FD, &packet, sizeof(packet), fds, &count, false);
+
+    for (size_t i = 1; i < count; i++)
+        (void)close(fds[i]);
+    if (count)
+        return fds[0];
+    return n == -EWOULDBLOCK ? -EAGAIN : n < 0 ? (int)n : -ECONNRESET;
 }
 
 int tw_helper_input(const void *data, size_t len)

@@ -8,7 +8,14 @@
 #define HELPER_JOB_MAX   ((int64_t)16 << 20)
 #define HELPER_MOST      256
 
-enum helper_verb { HELPER_PING, HELPER_WORK, HELPER_STOP, HELPER_KILL, HELPER_VERB_COUNT };
+enum helper_verb {
+    HELPER_PING,
+    HELPER_WORK,
+    HELPER_STOP,
+    HELPER_KILL,
+    HELPER_HAND,
+    HELPER_VERB_COUNT
+};
 
 /* One packet each way; every byte has one meaning. */
 struct helper_request {
@@ -25,8 +32,9 @@ struct helper_answer {
 /* check.c: pure. fds: how many descriptors came with it. */
 int helper_check(const void *packet, size_t len, size_t fds, const char *const *verbs,
                  struct helper_request *ret, struct tw_err *err);
-/* Of the two descriptors of work: sealed memory of a sensible size, and a pipe to write to. */
-int helper_check_fds(int input, int output, struct tw_err *err);
+/* Sealed memory of a sensible size; and a pipe to write to. */
+int helper_check_input(int input, struct tw_err *err);
+int helper_check_output(int output, struct tw_err *err);
 
 /* wire.c */
 int helper_send(int fd, const void *packet, size_t len, const int *fds, size_t count);
@@ -44,6 +52,7 @@ struct helper_workers {
         uint32_t number;
         pid_t pid;        /* 0: free */
         int connection;
+        int hand;         /* where it is given a further job; -1: it takes none */
         struct tw_priv_cgroup *group;
     } list[HELPER_MOST];
     int count;
@@ -51,6 +60,9 @@ struct helper_workers {
 int helper_worker_start(struct helper_workers *w, int connection,
                         const struct helper_request *rq, int input, int output,
                         struct tw_err *err);
+/* A further job for one that waits for it; nobody is there to take it: nothing happens. */
+int helper_worker_hand(struct helper_workers *w, int connection, uint32_t number, int input,
+                       struct tw_err *err);
 /* NULL: none of that number on that connection. */
 struct helper_worker *helper_worker_find(struct helper_workers *w, int connection, uint32_t number);
 struct helper_worker *helper_worker_of(struct helper_workers *w, pid_t pid);

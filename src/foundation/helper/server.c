@@ -130,6 +130,20 @@ static void do_signal(struct server *s, int connection, const struct helper_requ
         (void)kill(one->pid, signal);
 }
 
+static void do_hand(struct server *s, int connection, const struct helper_request *rq,
+                    int input)
+{
+    struct tw_err why = {0};
+    struct helper_worker *one;
+
+    if (helper_worker_hand(&s->workers, connection, rq->number, input, &why) == 0)
+        return;
+    tw_log(TW_LOG_WARNING, "sandboxd: %s", why.text);
+    one = helper_worker_find(&s->workers, connection, rq->number);
+    if (one) /* its client hears of its end, and gives the job to another */
+        (void)kill(one->pid, SIGKILL);
+}
+
 static void obey(struct server *s, int connection, const struct helper_request *rq,
                  const int fds[2])
 {
@@ -146,6 +160,9 @@ static void obey(struct server *s, int connection, const struct helper_request *
         break;
     case HELPER_KILL:
         do_signal(s, connection, rq, SIGKILL);
+        break;
+    case HELPER_HAND:
+        do_hand(s, connection, rq, fds[0]);
         break;
     case HELPER_VERB_COUNT:
         break;

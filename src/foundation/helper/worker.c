@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,7 +18,7 @@
     4096 /* of a worker itself; those of its twins have groups of their own */
 
 /* In the child: only async-signal-safe calls. */
-static void become(const char *program, char *const *argv, int input, int output,
+static void become(const char *program, char *const *argv, int input, int output, int hand,
                    const struct tw_priv_cgroup *group, pid_t parent)
 {
     static const int back[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGCHLD};
@@ -35,9 +36,11 @@ static void become(const char *program, char *const *argv, int input, int output
     }
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent ||
         setpgid(0, 0) < 0 || (group && tw_priv_cgroup_enter(group, NULL) < 0) ||
-        dup2(input, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0)
+        dup2(input, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0 ||
+        (hand >= 0 && (dup2(hand, TW_HELPER_HAND_FD) < 0 ||
+                       fcntl(TW_HELPER_HAND_FD, F_SETFD, 0) < 0)))
         _exit(127);
-    (void)close_range(3, ~0U, 0);
+    (void)close_range(hand < 0 ? TW_HELPER_HAND_FD : TW_HELPER_HAND_FD + 1, ~0U, 0);
     (void)execv(program, argv);
     _exit(127);
 }
@@ -64,6 +67,18 @@ static struct tw_priv_cgroup *open_group(struct helper_workers *w, const char *i
     return group;
 }
 
+/* Of a worker that waits for a further job: its end and ours; else -1 both. */
+static int open_hand(const struct helper_workers *w, const char *verb, int pair[2],
+                     struct tw_err *err)
+{
+    pair[0] = pair[1] = -1;
+    for (const char *const *one = w->o->waiting; one && *one; one++)
+        if (tw_streq(*one, verb) &&
+            socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+            return tw_fail_errno(err, errno, "a way to hand a worker its job");
+    return 0;
+}
+
 int helper_worker_start(struct helper_workers *w, int connection,
                         const struct helper_request *rq, int input, int output,
                         struct tw_err *err)
@@ -72,21 +87,31 @@ int helper_worker_start(struct helper_workers *w, int connection,
                           w->o->state_dir, w->o->policy_path, NULL};
     struct helper_worker *one = free_place(w);
     pid_t parent = getpid();
-    int r = helper_check_fds(input, output, err);
+    tw_auto_close int theirs = -1;
+    int pair[2];
+    int r = helper_check_input(input, err);
 
+    if (r == 0)
+        r = helper_check_output(output, err);
     if (r < 0)
         return r;
     if (!one || w->count >= w->o->max_workers)
         return tw_fail(err, -EBUSY, "%d workers run already, no more may", w->count);
     if (helper_worker_find(w, connection, rq->number))
         return tw_fail(err, -EEXIST, "a worker of that number runs already");
+    r = open_hand(w, rq->what, pair, err);
+    if (r < 0)
+        return r;
+    theirs = pair[1];
+    one->hand = pair[0];
     one->group = open_group(w, rq->id);
     one->pid = fork();
     if (one->pid == 0)
-        become(w->program, (char *const *)(uintptr_t)argv, input, output, one->group,
-               parent);
+        become(w->program, (char *const *)(uintptr_t)argv, input, output, theirs,
+               one->group, parent);
     if (one->pid < 0) {
         r = tw_fail_errno(err, errno, "starting a worker process");
+        tw_close_p(&one->hand);
         tw_priv_cgroup_close(one->group);
         *one = (struct helper_worker){0};
         return r;
@@ -96,6 +121,21 @@ int helper_worker_start(struct helper_workers *w, int connection,
     w->count++;
     tw_step("helper.started");
     return 0;
+}
+
+int helper_worker_hand(struct helper_workers *w, int connection, uint32_t number, int input,
+                       struct tw_err *err)
+{
+    struct helper_worker *one = helper_worker_find(w, connection, number);
+    int r = helper_check_input(input, err);
+
+    if (r == 0 && one && one->hand < 0)
+        r = tw_fail(err, -EINVAL, "worker %u takes no further job", number);
+    if (r < 0 || !one) /* it has ended meanwhile, which its client hears of */
+        return r;
+    r = helper_send(one->hand, "", 1, &input, 1);
+    tw_step("helper.handed");
+    return r < 0 ? tw_fail_errno(err, -r, "handing a job to worker %u", number) : 0;
 }
 
 struct helper_worker *helper_worker_find(struct helper_workers *w, int connection,
@@ -118,6 +158,8 @@ struct helper_worker *helper_worker_of(struct helper_workers *w, pid_t pid)
 
 void helper_worker_bury(struct helper_workers *w, struct helper_worker *one)
 {
+    if (one->hand >= 0)
+        (void)close(one->hand);
     tw_priv_cgroup_close(one->group); /* and whoever is in it still */
     *one = (struct helper_worker){0};
     w->count--;

@@ -248,19 +248,36 @@ static int restart(struct judging *j, const struct tw_issues *known, struct tw_e
     return 0;
 }
 
-int tw_inject_judge(struct tw_arena *a, struct tw_twin *twin, const struct tw_plan *plan,
-                    int64_t deadline_ns, struct tw_judged *ret, struct tw_err *err)
+int tw_inject_judge_begin(struct tw_arena *a, struct tw_twin *twin, int64_t deadline_ns,
+                          struct tw_judge_begun *ret, struct tw_err *err)
 {
-    struct tw_judged judged = {.start_s = NAN, .stop_s = NAN, .restart_s = NAN};
-    struct judging j = {a, twin, tw_twin_kind(twin), plan, deadline_ns, &judged};
-    struct tw_issues known = {0};
-    int r = start(&j, NULL, &known, &judged.baseline_started, &judged.start_s, err);
+    struct judging j = {.a = a, .twin = twin, .kind = tw_twin_kind(twin), .deadline_ns = deadline_ns};
+    struct tw_judge_begun begun = {.start_s = NAN};
+    int r = start(&j, NULL, &begun.known, &begun.started, &begun.start_s, err);
 
     if (r < 0)
         return tw_wrap(err, r, "starting the unchanged service");
     tw_step("inject.baseline.judged");
+    *ret = begun;
+    return 0;
+}
+
+int tw_inject_judge(struct tw_arena *a, struct tw_twin *twin, const struct tw_plan *plan,
+                    const struct tw_judge_begun *begun, int64_t deadline_ns, struct tw_judged *ret,
+                    struct tw_err *err)
+{
+    struct tw_judged judged = {.start_s = NAN, .stop_s = NAN, .restart_s = NAN};
+    struct judging j = {a, twin, tw_twin_kind(twin), plan, deadline_ns, &judged};
+    struct tw_judge_begun own;
+    int r = begun ? 0 : tw_inject_judge_begin(a, twin, deadline_ns, &own, err);
+
+    if (r < 0)
+        return r;
+    begun = begun ? begun : &own;
+    judged.baseline_started = begun->started;
+    judged.start_s = begun->start_s;
     if (!judged.baseline_started) {
-        judged.issues = known;
+        judged.issues = begun->known;
         *ret = judged;
         return 0;
     }
@@ -268,7 +285,7 @@ int tw_inject_judge(struct tw_arena *a, struct tw_twin *twin, const struct tw_pl
     if (r == 0)
         r = reload(&j, err);
     if (r == 0)
-        r = restart(&j, &known, err);
+        r = restart(&j, &begun->known, err);
     if (r < 0)
         return tw_wrap(err, r, "judging the change");
     *ret = judged;

@@ -226,6 +226,30 @@ int tw_twin_open(struct tw_priv *priv, const struct tw_twin_spec *spec,
     return 0;
 }
 
+static bool same_paths(const struct tw_layout *a, const struct tw_layout *b)
+{
+    if (a->paths.count != b->paths.count)
+        return false;
+    for (size_t i = 0; i < a->paths.count; i++)
+        if (!tw_streq(a->paths.items[i], b->paths.items[i]))
+            return false;
+    return true;
+}
+
+bool tw_twin_serves(const struct tw_twin *t, const struct tw_plan *plan)
+{
+    tw_auto(tw_arena) *a = tw_arena_new();
+    struct tw_twin_spec spec = {.snapshot = t->access.snapshot, .plan = plan};
+    const char *port = effective(&spec, "port");
+    struct tw_layout layout;
+
+    return t->kind->layout(a, spec.snapshot, plan, t->access.root, &layout, NULL) == 0 &&
+           same_paths(&layout, &t->layout) && layout.shm_bytes == t->layout.shm_bytes &&
+           layout.as_root == t->layout.as_root &&
+           tw_streq(effective(&spec, "listen_addresses"), t->access.listens) &&
+           t->port == (port ? atoi(port) : spec.snapshot->port);
+}
+
 void tw_twin_close(struct tw_twin *t)
 {
     if (!t)
