@@ -190,6 +190,7 @@ static void handle_one(struct load_generator *g, struct load_slot *s, struct loa
         answered(g, s, c, now_ns);
         break;
     case LOAD_REFUSED:
+        c->cancelled = false; /* it has met its request */
         refused(g, s, c, now_ns);
         break;
     case LOAD_OPENED:
@@ -520,6 +521,19 @@ static void abandon(struct load_generator *g, struct load_slot *s, size_t n)
     }
 }
 
+/* A cancellation names a session, not a request: one still under way when its request has answered
+ * after all would hit the next one, which nobody gave up. */
+static void shut_cancelled(struct load_generator *g, struct load_slot *s, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct load_conn *c = &s->arm->conns[i];
+
+        if (c->cancelled && c->state != LOAD_CLOSED)
+            shut(g, c);
+        c->cancelled = false;
+    }
+}
+
 /* What is not answered by now is given up and counted as at least the slot. */
 static void give_up(struct load_generator *g, struct load_slot *s)
 {
@@ -538,6 +552,8 @@ static void give_up(struct load_generator *g, struct load_slot *s)
         }
     abandon(g, s, n);
     if (load_generator_count(s->arm, n, LOAD_BUSY) > 0) {
+        for (size_t i = 0; i < n; i++)
+            s->arm->conns[i].cancelled = s->arm->conns[i].state == LOAD_BUSY;
         pid = start_cancel(g, s);
         while (load_generator_count(s->arm, n, LOAD_BUSY) > 0 && tw_now_ns() < deadline)
             load_generator_wait(g, s, deadline, false);
@@ -547,6 +563,7 @@ static void give_up(struct load_generator *g, struct load_slot *s)
         if (s->arm->conns[i].state == LOAD_BUSY ||
             s->arm->conns[i].state == LOAD_THINKING)
             shut(g, &s->arm->conns[i]);
+    shut_cancelled(g, s, n);
 }
 
 static double cpu_seconds(void)

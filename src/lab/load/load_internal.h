@@ -193,6 +193,7 @@ struct load_conn {
     size_t item, statement;
     int64_t intended_ns, sent_ns, idle_ns;
     bool requested; /* a request that counts is under way */
+    bool cancelled; /* (generator) the server was asked to end it and has not said that it did */
     enum load_event last; /* (generator) what happened to it last, … */
     int64_t lost_ns;      /* … and when it was lost */
     const void *target;   /* (generator) what aim() made of the arm's endpoint */
