@@ -37,8 +37,9 @@ struct tw_trial_spec {
     int connections;                   /* of the load, per arm; 0: unknown */
     void (*progress)(void *arg, const struct tw_trial_progress *p);
     /* Before the warm-up goes on: whatever else warms has ended when it returns, and nobody else
-     * measures from then on. Gives the nanoseconds waited for others, which count for no budget; NULL:
-     * there is nothing to wait for. */
+     * measures from then on. Gives the nanoseconds waited for others, which count for no budget; below
+     * 0: what was found meanwhile decides already, and the trial ends with -ENODATA. NULL: there is
+     * nothing to wait for. */
     int64_t (*prewarmed)(void *arg);
     /* Write requests of the twins' disk so far, while a flush waits for no disk (NaN: it does). Where the
      * arms differ in them, own_disk makes it wait from then on. NULL: nothing of that is known. */

@@ -28,6 +28,8 @@ extern const char *const run_role_names[RUN_ROLE_COUNT];
 /* In the twin network of each arm; a role's number is its network's. */
 #define RUN_TWIN_ADDRESS   "10.213.0.2"
 #define RUN_CLIENT_ADDRESS "10.213.0.10"
+/* Why nothing is measured, where the judge found it. */
+#define RUN_NO_RESTART "the service does not start again with the change"
 #define RUN_CLIENT_PROGRAM "/tw/twin" /* this program, as the clients' sandbox sees it */
 
 /* What a twin is made from. */
@@ -68,6 +70,7 @@ struct run_variant {
     struct tw_load_plans plans[TW_ARM_COUNT];
     double *tries[TW_ARM_COUNT]; /* seconds per item; NULL: not tried */
     bool plans_worse;            /* clearly: no load is needed to know */
+    const char *entry_refused;   /* what the candidate says to the session that the load begins with */
     const char *plans_fail;      /* what the candidate says to a statement that has a plan today */
     TW_ARRAY(struct tw_statement_effect) statements;
     struct tw_schema schema; /* statements 0: no SQL was run */

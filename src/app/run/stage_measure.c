@@ -83,13 +83,17 @@ static int64_t on_prewarmed(void *arg)
 {
     struct run *r = arg;
     int64_t begun = tw_now_ns(), ready;
+    int judged;
 
     run_warm_end(r, true);
     /* The judge has its core until here; whatever it found stands beside what is
      * measured. */
-    (void)run_judge_join(r, NULL);
+    judged = run_judge_join(r, NULL);
     ready = tw_now_ns();
     run_stage_time(r, "page cache and judge", tw_seconds(ready - begun));
+    /* The arms start with what the load enters by, which may be what the change breaks. */
+    if (judged == 0 && !r->v.judged.restarted && !run_scale_is_own(r))
+        return -1;
     /* cancelled meanwhile: the trial sees it too */
     (void)run_measuring_begin(r, NULL);
     pin_arms(r);
@@ -270,7 +274,9 @@ int run_trial(struct run *r, struct tw_err *err)
     if (rc == 0)
         run_standing_after(r);
     if (rc == -ENODATA) {
-        r->v.not_measured = tw_arena_strdup(sim->arena, why.text);
+        r->v.not_measured = r->v.judge_joined && !r->v.judged.restarted
+                                ? RUN_NO_RESTART
+                                : tw_arena_strdup(sim->arena, why.text);
         judge_failures(r);
         judge_logs(r);
         keep_measured(r);

@@ -1,6 +1,7 @@
 /* Stage: the plans of the mix's statements on both arms, and what those that changed cost. */
 #include "run_internal.h"
 
+#include <errno.h>
 #include <math.h>
 
 #define TRIES         5
@@ -25,10 +26,18 @@ static int explain(struct run *r, enum tw_arm arm, struct tw_arena *a, struct tw
 {
     struct tw_err why = {0};
     struct tw_pg *pg;
-    int rc = tw_twin_connect(run_twin_of(r, arm), r->mix.database, &pg, err);
+    int rc = tw_twin_connect(run_twin_of(r, arm), r->mix.database, &pg, &why);
 
-    if (rc < 0)
+    if (rc < 0 && rc != -ETIMEDOUT && arm == TW_CANDIDATE) {
+        /* The baseline lets the same session in, else it fails beside this one. */
+        r->v.entry_refused = tw_arena_strdup(a, why.text);
+        return 0;
+    }
+    if (rc < 0) {
+        if (err)
+            *err = why;
         return tw_wrap(err, rc, "entering the %s", tw_arm_names[arm]);
+    }
     rc = tw_load_explain(a, &r->mix, pg, &r->v.plans[arm], &why);
     tw_pg_close(pg);
     if (rc < 0 && arm == TW_CANDIDATE) {
@@ -170,12 +179,24 @@ static void tell_failing(struct run *r)
     r->v.not_measured = "a statement of the load fails with the change";
 }
 
+static void tell_refused(struct run *r)
+{
+    tw_issue_add(r->v.sim->arena, &r->v.issues, TW_CRITICAL, TW_BLOCK, "load.refused",
+                 "no session is begun with the change", r->v.entry_refused,
+                 "see what the server says; the unchanged one takes the same session");
+    r->v.not_measured = "the service with the change begins no session";
+}
+
 int run_plans(struct run *r, struct tw_err *err)
 {
     const struct tw_load_plans *b = &r->v.plans[TW_BASELINE];
     double weight = 0;
     int rc = run_each_arm(r, r->kind->conninfo ? explain : ask_limits, err);
 
+    if (rc == 0 && r->v.entry_refused) {
+        tell_refused(r);
+        return 0;
+    }
     if (rc == 0 && r->v.plans_fail) {
         tell_failing(r);
         return 0;

@@ -312,7 +312,7 @@ int run_judge(struct run *r, struct tw_err *err)
             "entrance for the load: %s",
             words_of(r, RUN_CANDIDATE));
     if (!r->v.judged.restarted && !r->v.not_measured)
-        r->v.not_measured = "the service does not start again with the change";
+        r->v.not_measured = RUN_NO_RESTART;
     return 0;
 }
 

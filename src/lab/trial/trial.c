@@ -311,6 +311,8 @@ static int prewarm(struct trial *t, struct trial_warmup *w, double *ret_seconds,
     if (t->spec->prewarmed) {
         int64_t waited = t->spec->prewarmed(t->spec->arg);
 
+        if (waited < 0)
+            return tw_fail(err, -ENODATA, "what was found meanwhile leaves nothing to measure");
         t->begun_ns += waited;
         begun += waited;
     }
