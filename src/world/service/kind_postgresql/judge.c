@@ -116,6 +116,9 @@ static const struct pattern patterns[] = {
     {"private key file", "start.tls",
      "put the key there, owned by the server's user with mode 0600, or by root with "
      "0640"},
+    {"SSL", "start.tls", "use versions and options of TLS that fit together"},
+    {"cipher list", "start.tls", "use names of ciphers that this OpenSSL knows"},
+    {"root certificate", "start.tls", "put the certificate there before the change"},
     {"could not load pg_hba.conf", "start.hba",
      "correct the line; pg_hba_file_rules shows it"},
     {"pg_hba.conf", "start.hba", "correct the line; pg_hba_file_rules shows it"},
@@ -135,6 +138,28 @@ static const struct pattern patterns[] = {
     {"insufficient parameter settings", "start.standby",
      "raise the setting on the standby first, then on the primary"},
     {"requires wal_level", "start.wal_level", "change wal_level together with it"},
+    {"when wal_level is", "start.wal_level", "change wal_level together with it"},
+    {"logical replication slot", "start.wal_level",
+     "keep wal_level=logical, or drop the slot first"},
+    {"physical replication slot", "start.wal_level",
+     "keep wal_level=replica, or drop the slot first"},
+    {"replication slots", "start.slots",
+     "keep max_replication_slots at least as large as the slots that exist, or drop them"},
+    {"could not open configuration file", "start.file",
+     "put the file there before the change, readable for the server's user"},
+    {"could not open configuration directory", "start.file",
+     "make the directory before the change, readable for the server's user"},
+    {"backup_label", "start.data", "take the file away, or restore the backup that it is of"},
+    {"restore_command", "start.recovery",
+     "set restore_command together with it, or take the signal file away"},
+    {"recovery target", "start.recovery", "use one target, which the WAL at hand reaches"},
+    {"could not bind", "start.listen", "use an address that this host has"},
+    {"group \"", "start.user", "make the group first"},
+    {"has group or world access", "start.permission", "chmod 0700, or 0750"},
+    {"invalid permissions", "start.permission", "chmod 0700, or 0750"},
+    {"ermission denied", "start.permission", "let the server's user read and write it"},
+    {"must be less than", "start.value", "choose both so that one stays below the other"},
+    {"must be greater than", "start.value", "choose both so that one stays above the other"},
     {"could not open log file", "start.log",
      "make the directory, writable for the server"},
     {"No space left", "start.disk", "free or add space"},
@@ -156,6 +181,23 @@ static bool is_complaint(const struct entry *e)
     return !tw_streq(e->severity, "NOTICE") && !tw_streq(e->severity, "WARNING") &&
            (!tw_streq(e->severity, "LOG") || pattern_of(e->message) ||
             strstr(e->message, "contains errors") || strstr(e->message, "could not "));
+}
+
+/* Said on every start. */
+static const char *const routine[] = {"starting PostgreSQL", "listening on", "database system",
+                                      "redirecting log", "shutting down", "checkpoint "};
+
+/* The last it writes before it gives up is why, whatever severity that has. */
+static bool leads_to_death(const struct entries *log, size_t i)
+{
+    const char *next = i + 1 < log->list.count ? log->list.items[i + 1].severity : "";
+
+    if (!tw_streq(next, "FATAL") && !tw_streq(next, "PANIC"))
+        return false;
+    for (size_t k = 0; k < TW_COUNT_OF(routine); k++)
+        if (tw_starts_with(log->list.items[i].message, routine[k]))
+            return false;
+    return true;
 }
 
 /* Which line of the change sets that name, for words in which the server gives no line.
@@ -199,7 +241,7 @@ static const char *join_complaints(struct tw_arena *a, const struct tw_plan *pla
         const struct entry *e = &log->list.items[i];
         const char *where;
 
-        if (!is_complaint(e))
+        if (!is_complaint(e) && !leads_to_death(log, i))
             continue;
         if (!*ret_kind)
             *ret_kind = pattern_of(e->message);
@@ -221,13 +263,31 @@ static const char *how_it_ended(struct tw_arena *a, int status)
                            WIFEXITED(status) ? WEXITSTATUS(status) : -1);
 }
 
-static void judge_dead(struct tw_arena *a, const struct tw_access *x,
+/* Before its log is set up the server writes plain lines: "postgres: … must be less than …". */
+static const char *plain_words(struct tw_arena *a, const struct tw_access *x, size_t from,
+                               const struct tw_plan *plan, const struct pattern **ret_kind)
+{
+    const char *log = x->log && strlen(x->log) > from ? x->log + from : "";
+    char *text = tw_arena_strdup(a, log), *last = NULL;
+
+    for (char *line; (line = strsep(&text, "\n"));)
+        if (*line)
+            last = line;
+    if (!last)
+        return "";
+    *ret_kind = pattern_of(last);
+    return users_words(a, plan, last);
+}
+
+static void judge_dead(struct tw_arena *a, const struct tw_access *x, size_t log_from,
                        const struct tw_plan *plan, const struct entries *log, int status,
                        struct tw_issues *issues)
 {
     const struct pattern *kind;
     const char *words = join_complaints(a, plan, log, &kind);
 
+    if (!*words)
+        words = plain_words(a, x, log_from, plan, &kind);
     if (x->oom_kills > 0)
         tw_issue_add(a, issues, TW_CRITICAL, TW_BLOCK, "start.oom",
                      "the server is killed for lack of memory while it starts",
@@ -250,7 +310,7 @@ void kind_pg_judge_start(struct tw_arena *a, const struct tw_access *access,
     struct entries log = read_log(a, access, log_from);
 
     if (!started) {
-        judge_dead(a, access, plan, &log, wait_status, issues);
+        judge_dead(a, access, log_from, plan, &log, wait_status, issues);
         return;
     }
     for (size_t i = 0; i < log.list.count; i++) {
