@@ -887,6 +887,7 @@ int tw_simulation_from_json(const char *json, struct tw_simulation **ret, struct
 
 /* NaN and infinities become null. */
 json_t *tw_json_real(double value);
+size_t tw_utf8_sequence(const char *text); /* length of the UTF-8 sequence that begins here; 0: none does */
 json_t *tw_json_text(const char *text); /* NULL becomes null; invalid UTF-8 is replaced */
 json_t *tw_estimate_to_json(const struct tw_estimate *e);
 /* pointer + "/" + key, escaped as RFC 6901 wants. */

@@ -121,6 +121,25 @@ def ends(d):
     check("and names the simulation", d.get("/api/v1/simulation/" + r.json()["id"]).json()["status"] == "failed")
 
 
+def figure(d, name):
+    rows = [line.split()[1] for line in d.get("/metrics").text.splitlines() if line.startswith(name + " ")]
+    return float(rows[0]) if rows else -1
+
+
+def standing_ready(d):
+    """The next change of a target goes to the worker that waits for it; a crash of that one costs nothing else."""
+    wait_for("twins stand ready after a simulation", lambda: figure(d, "twin_warm_targets") == 1)
+    used = figure(d, "twin_warm_used_total")
+    r = d.post("/api/v1/simulation/run", change(end="proceed", steps=3)).json()
+    check("a simulation that was handed over ends well", r["status"] == "success", r)
+    check("it was handed over", figure(d, "twin_warm_used_total") == used + 1)
+    wait_for("and the next ones stand ready", lambda: figure(d, "twin_warm_targets") == 1)
+    r = d.post("/api/v1/simulation/run", change(end="crash")).json()
+    check("a crash is told of its own simulation", r["status"] == "failed" and "signal 9" in r["error"], r)
+    r = d.post("/api/v1/simulation/run", change(end="proceed")).json()
+    check("the next one is as any other", r["status"] == "success", r)
+
+
 def rights(d):
     """Whoever owns the process that parses has no right over the host."""
     def status(pid):
@@ -407,6 +426,7 @@ def main():
     d = Daemon()
     try:
         simple(d)
+        standing_ready(d)
         rights(d)
         ends(d)
         repeats(d)

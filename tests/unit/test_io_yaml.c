@@ -48,6 +48,8 @@ Test(io_yaml, what_is_doubtful_is_an_error_with_its_place)
         {"? [a]\n: 1\n",
          "f.yaml, line 1, column 3: a key is a text, not a mapping or a list"},
         {"a: 1\n---\nb: 2\n", "a second document; one is expected"},
+        {"%[\xd2[\na: 1\n", "f.yaml, line 1: a byte that is not UTF-8 (0xd2)"},
+        {"a: 1\nb: \xff\n", "f.yaml, line 2: a byte that is not UTF-8 (0xff)"},
         {"a: [1, 2\n", "flow sequence without a closing bracket"},
     };
 

@@ -156,6 +156,21 @@ static int read_events(struct reader *rd, struct fy_parser *parser, struct fy_di
     return r == 0 && fy_parser_get_stream_error(parser) ? stream_error(rd, diag) : r;
 }
 
+/* libfyaml reads some broken sequences for ever (in a directive, say). */
+static int check_encoding(const char *text, const char *origin, struct tw_err *err)
+{
+    int line = 1;
+
+    for (size_t n; *text; text += n) {
+        n = tw_utf8_sequence(text);
+        if (!n)
+            return tw_fail(err, -EINVAL, "%s, line %d: a byte that is not UTF-8 (0x%02x)",
+                           origin, line, (unsigned)(unsigned char)*text);
+        line += *text == '\n';
+    }
+    return 0;
+}
+
 static int check_lines(const char *text, const char *origin, struct tw_err *err)
 {
     int line = 1, empty = 0;
@@ -186,7 +201,9 @@ int tw_yaml_read(struct tw_arena *a, const char *text, const char *origin,
     *rd = (struct reader){.a = a, .yaml = &yaml, .origin = origin, .err = err};
     if (strlen(text) > MAX_BYTES)
         return tw_fail(err, -EFBIG, "%s is larger than %zu bytes", origin, MAX_BYTES);
-    r = check_lines(text, origin, err);
+    r = check_encoding(text, origin, err);
+    if (r == 0)
+        r = check_lines(text, origin, err);
     if (r < 0)
         return r;
     fy_diag_cfg_default(&quiet);

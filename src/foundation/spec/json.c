@@ -12,9 +12,10 @@ json_t *tw_json_real(double value)
     return isfinite(value) ? json_real(value) : json_null();
 }
 
-/* Length of the UTF-8 sequence at s, 0 when there is none (Unicode 15, table 3-7). */
-static size_t sequence(const unsigned char *s)
+/* Unicode 15, table 3-7. */
+size_t tw_utf8_sequence(const char *text)
 {
+    const unsigned char *s = (const unsigned char *)text;
     static const struct {
         unsigned char first, last, second_low, second_high, length;
     } rows[] = {
@@ -48,7 +49,7 @@ json_t *tw_json_text(const char *text)
         return json;
     tw_buf_init(&b, strlen(text) * 3 + 1);
     while (*text) {
-        size_t n = sequence((const unsigned char *)text);
+        size_t n = tw_utf8_sequence(text);
 
         tw_buf_add(&b, n ? text : "\xef\xbf\xbd", n ? n : 3);
         text += n ? n : 1;
