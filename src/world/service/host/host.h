@@ -97,6 +97,25 @@ int host_make_dir(const char *root, const char *path, const struct tw_snapshot *
                   unsigned uid, unsigned gid, struct tw_err *err);
 /* Text below root; "" when there is none. */
 const char *host_text(struct tw_arena *a, const char *root, const char *path);
+/* What a start needs beside the files of the configuration: settings that name it, as rows. */
+enum host_outside_kind { HOST_FILE, HOST_DIRECTORY, HOST_PARENT };
+struct host_outside {
+    const char *setting; /* in any case of letters; its value counts where it is an absolute path */
+    enum host_outside_kind what;
+};
+struct host_things {
+    TW_ARRAY(const char *) files, dirs;
+};
+/* Of the snapshot, and of what the plan (NULL: none) sets or writes into files. */
+void host_things_find(struct tw_arena *a, const struct host_outside *rows, size_t n,
+                      const struct tw_snapshot *s, const struct tw_plan *plan,
+                      struct host_things *ret);
+/* As they are at the target now, with the files of the snapshot: into a tree. */
+int host_things_copy(const struct host_things *things, const struct tw_snapshot *s,
+                     const char *root, unsigned uid, unsigned gid, struct tw_err *err);
+/* The same of a layout; units of systemd are of the host and stay out. */
+void host_things_layout(struct tw_arena *a, const struct host_things *things,
+                        const struct tw_snapshot *s, const char *root, struct tw_layout *l);
 /* The owner of the clone: of its runtime directory. */
 int host_owner(const struct tw_access *access, unsigned *ret_uid, unsigned *ret_gid,
                struct tw_err *err);
@@ -152,6 +171,12 @@ const struct host_words *host_words_find(const char *line, const struct host_wor
 typedef const char *host_clean_fn(struct tw_arena *a, const char *line);
 void host_words_judge(struct tw_arena *a, const char *log, size_t from, host_clean_fn *clean,
                       const struct host_words *rows, size_t n, struct tw_issues *issues);
+/* What it said from there on; "" when nothing. */
+const char *host_log_from(const struct tw_access *access, size_t from);
+/* Different lines that clean() leaves and that begin with level, the first few, redacted; "" when there
+ * are none. */
+const char *host_complaints(struct tw_arena *a, const char *log, host_clean_fn *clean,
+                            const char *level);
 /* How a process ended, in words. */
 const char *host_how_it_ended(struct tw_arena *a, int wait_status);
 /* Died at start: the first known row's words, else the last lines. */

@@ -72,6 +72,32 @@ void host_words_judge(struct tw_arena *a, const char *log, size_t from,
                          rows[i].title, evidence(a, &heard[i]), rows[i].remedy);
 }
 
+const char *host_log_from(const struct tw_access *access, size_t from)
+{
+    return access->log && strlen(access->log) > from ? access->log + from : "";
+}
+
+#define MOST_COMPLAINTS 6
+
+const char *host_complaints(struct tw_arena *a, const char *log, host_clean_fn *clean,
+                            const char *level)
+{
+    tw_auto_buf out = {0};
+    char *rest = tw_arena_strdup(a, log);
+    int shown = 0;
+
+    tw_buf_init(&out, 16384);
+    for (char *line; (line = strsep(&rest, "\n")) && shown < MOST_COMPLAINTS;) {
+        const char *said = *line ? clean(a, line) : NULL;
+
+        if (!said || !tw_starts_with(said, level) || strstr(tw_buf_text(&out), said))
+            continue; /* standard error and a log say the same line twice */
+        tw_buf_printf(&out, "%s%s", out.len ? "\n" : "", said);
+        shown++;
+    }
+    return tw_redact_text(NULL, a, tw_buf_text(&out));
+}
+
 const char *host_how_it_ended(struct tw_arena *a, int status)
 {
     if (WIFSIGNALED(status))
@@ -107,8 +133,7 @@ void host_judge_dead(struct tw_arena *a, const struct tw_access *access, size_t 
                      host_clean_fn *clean, const struct host_words *rows, size_t n,
                      int wait_status, struct tw_issues *issues)
 {
-    const char *text =
-        access->log && strlen(access->log) > log_from ? access->log + log_from : "";
+    const char *text = host_log_from(access, log_from);
     struct heard *heard = tw_arena_alloc(a, (n + 1) * sizeof(*heard));
     const char *words = last_words(a, text, clean);
     size_t row = 0;

@@ -185,30 +185,6 @@ static bool is_summary(const char *said)
     return false;
 }
 
-static const char *log_from(const struct tw_access *x, size_t from)
-{
-    return x->log && strlen(x->log) > from ? x->log + from : "";
-}
-
-static const char *complaints(struct tw_arena *a, const char *log, const char *level)
-{
-    tw_auto_buf out = {0};
-    char *rest = tw_arena_strdup(a, log);
-    int shown = 0;
-
-    tw_buf_init(&out, 8192);
-    for (char *line; (line = strsep(&rest, "\n")) && shown < 6;) {
-        const char *said = *line ? clean(a, line) : NULL;
-
-        if (!said || !tw_starts_with(said, level) || is_summary(said) ||
-            is_of_check(said) || strstr(tw_buf_text(&out), said))
-            continue;
-        tw_buf_printf(&out, "%s%s", out.len ? "\n" : "", said);
-        shown++;
-    }
-    return tw_redact_text(NULL, a, tw_buf_text(&out));
-}
-
 /* Of the lines, the first that a row knows: a general word of a later line hides no special one. */
 static const struct host_words *row_of(struct tw_arena *a, const char *words)
 {
@@ -220,7 +196,7 @@ static const struct host_words *row_of(struct tw_arena *a, const char *words)
     return best;
 }
 
-/* Warnings of the configuration: those of its checks come when they come. */
+/* Of the configuration: what its checks say comes when it comes. */
 static const char *start_clean(struct tw_arena *a, const char *line)
 {
     const char *said = clean(a, line);
@@ -232,7 +208,8 @@ void haproxy_judge_start(struct tw_arena *a, const struct tw_access *access, siz
                          const struct tw_plan *plan, bool started, int wait_status,
                          struct tw_issues *issues)
 {
-    const char *words = complaints(a, log_from(access, from), "[ALERT]");
+    const char *words =
+        host_complaints(a, host_log_from(access, from), start_clean, "[ALERT]");
     const struct host_words *row = row_of(a, words);
 
     (void)plan;
@@ -250,7 +227,7 @@ void haproxy_judge_start(struct tw_arena *a, const struct tw_access *access, siz
 
 bool haproxy_reload_ended(const struct tw_access *access, size_t from)
 {
-    const char *log = log_from(access, from);
+    const char *log = host_log_from(access, from);
 
     return strstr(log, "Loading success") || strstr(log, "Loading failure");
 }
@@ -260,8 +237,8 @@ bool haproxy_reload_ended(const struct tw_access *access, size_t from)
 void haproxy_judge_reload(struct tw_arena *a, const struct tw_access *access, size_t from,
                           const struct tw_plan *plan, struct tw_issues *issues)
 {
-    const char *log = log_from(access, from);
-    const char *words = complaints(a, log, "[ALERT]");
+    const char *log = host_log_from(access, from);
+    const char *words = host_complaints(a, log, start_clean, "[ALERT]");
     const struct host_words *row = row_of(a, words);
 
     (void)plan;

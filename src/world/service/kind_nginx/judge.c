@@ -198,30 +198,6 @@ static const char *clean(struct tw_arena *a, const char *line)
                            end ? (int)(end - text) : (int)strlen(text), text);
 }
 
-static const char *log_from(const struct tw_access *x, size_t from)
-{
-    return x->log && strlen(x->log) > from ? x->log + from : "";
-}
-
-/* Stderr and the log say the same line twice. */
-static const char *complaints(struct tw_arena *a, const char *log, const char *level)
-{
-    tw_auto_buf out = {0};
-    char *rest = tw_arena_strdup(a, log);
-    int shown = 0;
-
-    tw_buf_init(&out, 8192);
-    for (char *line; (line = strsep(&rest, "\n")) && shown < 5;) {
-        const char *said = *line ? clean(a, line) : NULL;
-
-        if (!said || !tw_starts_with(said, level) || strstr(tw_buf_text(&out), said))
-            continue;
-        tw_buf_printf(&out, "%s%s", out.len ? "\n" : "", said);
-        shown++;
-    }
-    return tw_redact_text(NULL, a, tw_buf_text(&out));
-}
-
 /* "… in /etc/nginx/conf.d/x.conf:3" names the file as the user does, where it is ours. */
 static void name_files(struct tw_arena *a, const struct tw_plan *plan, size_t from,
                        struct tw_issues *issues)
@@ -236,8 +212,8 @@ void nginx_judge_start(struct tw_arena *a, const struct tw_access *access, size_
                        struct tw_issues *issues)
 {
     size_t before = issues->list.count;
-    const char *log = log_from(access, from);
-    const char *words = complaints(a, log, "[emerg]");
+    const char *log = host_log_from(access, from);
+    const char *words = host_complaints(a, log, clean, "[emerg]");
 
     if (started) {
         host_words_judge(a, access->log, from, clean, warned, TW_COUNT_OF(warned),
@@ -263,7 +239,7 @@ void nginx_judge_start(struct tw_arena *a, const struct tw_access *access, size_
 /* What it could not take is an emergency; what it took begins new workers. */
 bool nginx_reload_ended(const struct tw_access *access, size_t from)
 {
-    const char *log = strstr(log_from(access, from), "reconfiguring");
+    const char *log = strstr(host_log_from(access, from), "reconfiguring");
 
     return log && (strstr(log, "[emerg]") || strstr(log, "start worker process "));
 }
@@ -271,7 +247,7 @@ bool nginx_reload_ended(const struct tw_access *access, size_t from)
 void nginx_judge_reload(struct tw_arena *a, const struct tw_access *access, size_t from,
                         const struct tw_plan *plan, struct tw_issues *issues)
 {
-    const char *words = complaints(a, log_from(access, from), "[emerg]");
+    const char *words = host_complaints(a, host_log_from(access, from), clean, "[emerg]");
     const struct host_words *row = host_words_find(words, fatal, TW_COUNT_OF(fatal));
     size_t before = issues->list.count;
 

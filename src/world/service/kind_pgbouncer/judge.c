@@ -154,8 +154,7 @@ static void judge_descriptors(struct tw_arena *a, const struct tw_access *x,
     int peak = peak_of(x->snapshot, plan);
     bool short_now;
 
-    if (!x->log || strlen(x->log) <= log_from || !pgb_read_files(x->log + log_from, &f) ||
-        f.expected <= f.limit)
+    if (!pgb_read_files(host_log_from(x, log_from), &f) || f.expected <= f.limit)
         return;
     short_now = peak + OWN_FILES > f.limit;
     tw_issue_add(
@@ -184,29 +183,13 @@ void kind_pgb_judge_start(struct tw_arena *a, const struct tw_access *access,
     judge_descriptors(a, access, log_from, plan, issues);
 }
 
-/* The lines before "loading failed" say what it is. */
-static const char *complaints(struct tw_arena *a, const char *log)
-{
-    tw_auto_buf out = {0};
-    char *rest = tw_arena_strdup(a, log);
-
-    tw_buf_init(&out, 16384);
-    for (char *line; (line = strsep(&rest, "\n"));) {
-        const char *said = *line ? clean(a, line) : NULL;
-
-        if (said && tw_starts_with(said, "ERROR "))
-            tw_buf_printf(&out, "%s%s", out.len ? "\n" : "", said);
-    }
-    return tw_redact_text(NULL, a, tw_buf_text(&out));
-}
-
 void kind_pgb_judge_reload(struct tw_arena *a, const struct tw_access *access,
                            size_t log_from, const struct tw_plan *plan,
                            struct tw_issues *issues)
 {
-    const char *log =
-        access->log && strlen(access->log) > log_from ? access->log + log_from : "";
-    const char *said = complaints(a, log);
+    /* the lines before "loading failed" say what it is */
+    const char *said =
+        host_complaints(a, host_log_from(access, log_from), clean, "ERROR ");
 
     (void)plan;
     if (*said)

@@ -43,83 +43,37 @@ const char *kind_pgb_seed_key(struct tw_arena *a, const struct tw_snapshot *s)
     return tw_arena_printf(a, "pgbouncer-%.20s", hex);
 }
 
-static const struct {
-    const char *name;
-    enum { FILE_ITSELF, DIRECTORY, PARENT } what;
-} outside[] = {
-    {"auth_file", FILE_ITSELF},
-    {"auth_hba_file", FILE_ITSELF},
-    {"client_tls_key_file", FILE_ITSELF},
-    {"client_tls_cert_file", FILE_ITSELF},
-    {"client_tls_ca_file", FILE_ITSELF},
-    {"server_tls_key_file", FILE_ITSELF},
-    {"server_tls_cert_file", FILE_ITSELF},
-    {"server_tls_ca_file", FILE_ITSELF},
-    {"resolv_conf", FILE_ITSELF},
-    {"unix_socket_dir", DIRECTORY},
-    {"logfile", PARENT},
-    {"pidfile", PARENT},
+static const struct host_outside outside[] = {
+    {"auth_file", HOST_FILE},
+    {"auth_hba_file", HOST_FILE},
+    {"client_tls_key_file", HOST_FILE},
+    {"client_tls_cert_file", HOST_FILE},
+    {"client_tls_ca_file", HOST_FILE},
+    {"server_tls_key_file", HOST_FILE},
+    {"server_tls_cert_file", HOST_FILE},
+    {"server_tls_ca_file", HOST_FILE},
+    {"resolv_conf", HOST_FILE},
+    {"unix_socket_dir", HOST_DIRECTORY},
+    {"logfile", HOST_PARENT},
+    {"pidfile", HOST_PARENT},
 };
-
-struct things {
-    TW_ARRAY(const char *) files, dirs;
-};
-
-static void add_thing(struct tw_arena *a, const char *name, const char *value,
-                      struct things *ret)
-{
-    for (size_t i = 0; i < TW_COUNT_OF(outside); i++) {
-        if (!name || strcasecmp(outside[i].name, name) != 0 || !value || *value != '/')
-            continue;
-        value = host_path(a, value);
-        if (outside[i].what == FILE_ITSELF)
-            TW_PUSH(a, &ret->files, value);
-        else
-            TW_PUSH(a, &ret->dirs,
-                    outside[i].what == PARENT ? host_parent(a, value) : value);
-    }
-}
-
-static void list_things(struct tw_arena *a, const struct tw_snapshot *s,
-                        const struct tw_plan *plan, struct things *ret)
-{
-    for (size_t i = 0; i < s->settings.count; i++)
-        add_thing(a, s->settings.items[i].name, s->settings.items[i].value, ret);
-    for (size_t i = 0; plan && i < plan->steps.count; i++) {
-        const struct tw_plan_step *step = &plan->steps.items[i];
-        char *rest =
-            tw_arena_strdup(a, step->kind == TW_STEP_SETTING ? NULL : step->value);
-
-        add_thing(a, step->name, step->value, ret);
-        for (char *line; rest && (line = strsep(&rest, "\n"));) {
-            char *name = strsep(&line, " \t=");
-
-            if (line)
-                add_thing(a, name, line + strspn(line, " \t="), ret);
-        }
-    }
-}
 
 int kind_pgb_refresh(struct tw_arena *a, const struct tw_target *t,
                      const struct tw_snapshot *s, const struct tw_plan *plan,
                      const char *root, unsigned uid, unsigned gid,
                      struct tw_issues *differences, struct tw_err *err)
 {
-    struct things things = {0};
-    int r = 0;
+    struct host_things things;
+    int r;
 
     (void)t;
-    list_things(a, s, plan, &things);
-    for (size_t i = 0; i < things.dirs.count && r == 0; i++)
-        r = host_make_dir(root, things.dirs.items[i], s, uid, gid, err);
-    for (size_t i = 0; i < s->files.count && r == 0; i++)
-        r = host_copy_file(root, s->files.items[i].path, uid, gid, err);
-    for (size_t i = 0; i < things.files.count && r == 0; i++)
-        r = host_copy_file(root, things.files.items[i], uid, gid, err);
+    host_things_find(a, outside, TW_COUNT_OF(outside), s, plan, &things);
+    r = host_things_copy(&things, s, root, uid, gid, err);
     if (r == 0)
         tw_issue_add(a, differences, TW_INFO, TW_PROCEED, "twin.harmless",
                      "passwords of its users are others in the twin",
-                     "those that the roles have in clones of the servers behind; secrets for SCRAM "
+                     "those that the roles have in clones of the servers behind; secrets "
+                     "for SCRAM "
                      "alone become passwords",
                      NULL);
     return r < 0 ? r : pgb_own_secrets(a, root, s, uid, gid, err);
@@ -152,17 +106,11 @@ int kind_pgb_layout(struct tw_arena *a, const struct tw_snapshot *s,
                     struct tw_err *err)
 {
     struct tw_layout l = {.runtime_dir = "/tw"};
-    struct things things = {0};
+    struct host_things things;
 
     (void)err;
-    list_things(a, s, plan, &things);
-    for (size_t i = 0; i < s->files.count; i++)
-        if (!strstr(s->files.items[i].path, "/systemd/"))
-            host_layout_add(a, &l, root, s->files.items[i].path);
-    for (size_t i = 0; i < things.files.count; i++)
-        host_layout_add(a, &l, root, things.files.items[i]);
-    for (size_t i = 0; i < things.dirs.count; i++)
-        host_layout_add(a, &l, root, things.dirs.items[i]);
+    host_things_find(a, outside, TW_COUNT_OF(outside), s, plan, &things);
+    host_things_layout(a, &things, s, root, &l);
     for (size_t i = 0; i < s->endpoints.count; i++)
         if (*s->endpoints.items[i].address != '/')
             host_layout_address(a, &l, s->endpoints.items[i].address);

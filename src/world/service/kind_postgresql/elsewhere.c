@@ -227,9 +227,9 @@ struct placing {
 static int place_text(const struct placing *p, const char *path, const char *text, bool conf,
                       struct tw_err *err)
 {
-    return kind_pg_put_file(p->root, path,
-                            conf ? kind_pg_conf_harmless(p->a, text, p->differences) : text, 0600,
-                            p->uid, p->gid, err);
+    return host_put_file(p->root, path,
+                         conf ? kind_pg_conf_harmless(p->a, text, p->differences) : text,
+                         0600, p->uid, p->gid, err);
 }
 
 /* What the running server has from its files, as one file. */

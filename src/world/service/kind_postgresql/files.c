@@ -50,38 +50,6 @@ char *kind_pg_conf_harmless(struct tw_arena *a, const char *text,
     return kind_pg_conf_rewrite(a, text, make_harmless, &h);
 }
 
-static int make_parents(const char *root, const char *path, unsigned uid, unsigned gid,
-                        struct tw_err *err)
-{
-    for (const char *s = strchr(path + 1, '/'); s; s = strchr(s + 1, '/')) {
-        tw_auto_free char *dir = tw_strf("%s%.*s", root, (int)(s - path), path);
-
-        if (mkdir(dir, 0755) == 0) {
-            if (geteuid() == 0 && chown(dir, uid, gid) < 0)
-                return tw_fail_errno(err, errno, "chown '%s'", dir);
-        } else if (errno != EEXIST) {
-            return tw_fail_errno(err, errno, "mkdir '%s'", dir);
-        }
-    }
-    return 0;
-}
-
-int kind_pg_put_file(const char *root, const char *path, const char *text, unsigned mode,
-                     unsigned uid, unsigned gid, struct tw_err *err)
-{
-    tw_auto_free char *host = tw_strf("%s%s", root, path);
-    int r = make_parents(root, path, uid, gid, err);
-
-    if (r < 0)
-        return r;
-    r = tw_write_file(host, text, strlen(text), mode, err);
-    if (r < 0)
-        return r;
-    if (geteuid() == 0 && lchown(host, uid, gid) < 0)
-        return tw_fail_errno(err, errno, "chown '%s'", host);
-    return 0;
-}
-
 /* The server takes a key of its own user with 0600 or less, of root with 0640 or less. In
  * a clone all belongs to its user, so a key of root that was fine has to stay fine, and
  * one that was not must stay refused. */
@@ -107,9 +75,9 @@ static int copy_file(struct tw_arena *a, const char *path, const struct tw_snaps
     r = tw_read_file(AT_FDCWD, path, 4 << 20, &text, NULL, err);
     if (r < 0)
         return r;
-    return kind_pg_put_file(root, path,
-                            conf ? kind_pg_conf_harmless(a, text, differences) : text,
-                            clone_mode(&st, s->owner_uid), uid, gid, err);
+    return host_put_file(root, path,
+                         conf ? kind_pg_conf_harmless(a, text, differences) : text,
+                         clone_mode(&st, s->owner_uid), uid, gid, err);
 }
 
 /* Settings that name what a start needs outside the data directory. */
@@ -178,29 +146,6 @@ void kind_pg_outside_files(struct tw_arena *a, const struct tw_snapshot *s,
     }
 }
 
-/* A directory that exists at the target exists in the clone, empty, with the same rights:
- * its server may write there exactly if the target's may. */
-static int make_dir(const char *root, const char *path, const struct tw_snapshot *s,
-                    unsigned uid, unsigned gid, struct tw_err *err)
-{
-    tw_auto_free char *inside = tw_strf("%s/x", path);
-    tw_auto_free char *host = tw_strf("%s%s", root, path);
-    struct stat st;
-    int r;
-
-    if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode))
-        return 0;
-    r = make_parents(root, inside, uid, gid, err);
-    if (r < 0)
-        return r;
-    if (geteuid() == 0 && chown(host, st.st_uid == s->owner_uid ? uid : 0,
-                                st.st_gid == s->owner_gid ? gid : 0) < 0)
-        return tw_fail_errno(err, errno, "chown '%s'", host);
-    if (chmod(host, st.st_mode & 07777) < 0)
-        return tw_fail_errno(err, errno, "chmod '%s'", host);
-    return 0;
-}
-
 int kind_pg_refresh(struct tw_arena *a, const struct tw_target *t,
                     const struct tw_snapshot *s, const struct tw_plan *plan,
                     const char *root, unsigned uid, unsigned gid,
@@ -222,7 +167,8 @@ int kind_pg_refresh(struct tw_arena *a, const struct tw_target *t,
         r = copy_file(a, outside.paths.items[i], s, root, uid, gid, false, differences,
                       err);
     for (size_t i = 0; i < outside.dirs.count && r == 0; i++)
-        r = make_dir(root, outside.dirs.items[i], s, uid, gid, err);
+        /* empty, with the same rights: its server may write there exactly if the target's may */
+        r = host_make_dir(root, outside.dirs.items[i], s, uid, gid, err);
     return r;
 }
 
@@ -241,7 +187,7 @@ static int rewrite(struct tw_arena *a, const struct tw_access *x, const char *pa
         return tw_fail_errno(err, errno, "'%s'", dir);
     if (stat(host, &old) == 0)
         mode = old.st_mode & 07777;
-    return kind_pg_put_file(x->root, path, text, mode, owner.st_uid, owner.st_gid, err);
+    return host_put_file(x->root, path, text, mode, owner.st_uid, owner.st_gid, err);
 }
 
 static char *current(struct tw_arena *a, const struct tw_access *x, const char *path)

@@ -9,7 +9,7 @@
 
 #include "tw/pg.h"
 #include "tw/redact.h"
-#include "tw/service.h"
+#include "service/host/host.h"
 
 #define KIND_PG_ROLE    "twin_scratch" /* our superuser, in clones only */
 #define KIND_PG_RUNTIME "/tw"          /* inside a sandbox: private socket, hba of ours */
@@ -210,9 +210,5 @@ struct kind_pg_outside {
 };
 void kind_pg_outside_files(struct tw_arena *a, const struct tw_snapshot *s,
                            const struct tw_plan *plan, struct kind_pg_outside *ret);
-/* Makes the parents of path (below root, owned by uid) and writes it with that mode and
- * owner. */
-int kind_pg_put_file(const char *root, const char *path, const char *text, unsigned mode,
-                     unsigned uid, unsigned gid, struct tw_err *err);
 
 #endif

@@ -156,9 +156,10 @@ static int write_hba(struct tw_arena *a, const struct tw_access *x, const char *
         return tw_wrap(err, r, "the clone's hba file");
     if (stat(data, &st) < 0)
         return tw_fail_errno(err, errno, "'%s'", data);
-    return kind_pg_put_file(x->runtime, "/hba.conf",
-                            tw_arena_printf(a, "local all %s trust\n" CLIENTS_LINE "%s", who, text), 0600,
-                            st.st_uid, st.st_gid, err);
+    return host_put_file(
+        x->runtime, "/hba.conf",
+        tw_arena_printf(a, "local all %s trust\n" CLIENTS_LINE "%s", who, text), 0600,
+        st.st_uid, st.st_gid, err);
 }
 
 /* ---- a standby ---- */
@@ -492,9 +493,9 @@ static int demote(struct tw_arena *a, const struct tw_access *x, struct tw_issue
                  "nothing is replayed in the twin of a standby",
                  "its primary is not there: conflicts with replay and lag are judged by rules only",
                  NULL);
-    return kind_pg_put_file(x->root,
-                            tw_arena_printf(a, "%s/standby.signal", x->snapshot->data_dir), "",
-                            0600, st.st_uid, st.st_gid, err);
+    return host_put_file(x->root,
+                         tw_arena_printf(a, "%s/standby.signal", x->snapshot->data_dir),
+                         "", 0600, st.st_uid, st.st_gid, err);
 }
 
 int kind_pg_settle(struct tw_arena *a, const struct tw_access *access,

@@ -340,9 +340,9 @@ static int fill_by_functions(const struct filling *f, struct tw_pg *pg,
     }
     if (r < 0)
         return r;
-    return kind_pg_put_file(f->root,
-                            tw_arena_printf(f->a, "%s/backup_label", f->place->data_dir),
-                            label, 0600, f->uid, f->gid, err);
+    return host_put_file(f->root,
+                         tw_arena_printf(f->a, "%s/backup_label", f->place->data_dir),
+                         label, 0600, f->uid, f->gid, err);
 }
 
 /* ---- running: the ways in order, and what would mend it when none is open ---- */

@@ -2,7 +2,6 @@
 #include "kind_pg_internal.h"
 
 #include <fcntl.h>
-#include <fts.h>
 #include <limits.h>
 #include <pwd.h>
 #include <stdlib.h>
@@ -135,39 +134,6 @@ static int ask_running(struct tw_arena *a, const struct tw_target *t,
 
 /* ---- both ---- */
 
-static int64_t tree_bytes(const char *path)
-{
-    char *paths[] = {(char *)path, NULL};
-    FTS *fts = fts_open(paths, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
-    int64_t bytes = 0;
-
-    if (!fts)
-        return 0;
-    for (FTSENT *e; (e = fts_read(fts));)
-        if (e->fts_info == FTS_F)
-            bytes += (int64_t)e->fts_statp->st_blocks * 512;
-    (void)fts_close(fts);
-    return bytes;
-}
-
-static int add_file(struct tw_arena *a, const char *path, struct tw_snapshot *s,
-                    struct tw_err *err)
-{
-    tw_auto_free char *text = NULL;
-    struct stat st;
-    int r = tw_read_file(AT_FDCWD, path, 4 << 20, &text, NULL, err);
-
-    if (r < 0)
-        return r;
-    if (stat(path, &st) < 0)
-        return tw_fail_errno(err, errno, "'%s'", path);
-    TW_PUSH(a, &s->files,
-            (struct tw_file){.path = tw_arena_strdup(a, path),
-                             .text = tw_redact_text(NULL, a, text),
-                             .mode = st.st_mode & 07777});
-    return 0;
-}
-
 static int add_files(struct tw_arena *a, struct tw_snapshot *s, struct tw_err *err)
 {
     struct kind_pg_conf conf;
@@ -177,11 +143,11 @@ static int add_files(struct tw_arena *a, struct tw_snapshot *s, struct tw_err *e
     if (conf.problem)
         return tw_fail(err, -EIO, "configuration of the target: %s", conf.problem);
     for (size_t i = 0; i < conf.files.count && r == 0; i++)
-        r = add_file(a, conf.files.items[i], s, err);
+        r = host_add_file(a, conf.files.items[i], s, err);
     if (r == 0)
-        r = add_file(a, s->hba_file, s, err);
+        r = host_add_file(a, s->hba_file, s, err);
     if (r == 0 && access(s->ident_file, F_OK) == 0)
-        r = add_file(a, s->ident_file, s, err);
+        r = host_add_file(a, s->ident_file, s, err);
     return r;
 }
 
@@ -290,11 +256,11 @@ static int find_place(struct tw_arena *a, const struct tw_target *t,
 static int look_at_files(struct tw_arena *a, const struct kind_pg_place *place,
                          struct tw_snapshot *s, struct tw_err *err)
 {
-    s->data_bytes = tree_bytes(place->data_dir);
+    s->data_bytes = host_tree_bytes(place->data_dir);
     if (place->wal_dir)
-        s->data_bytes += tree_bytes(place->wal_dir);
+        s->data_bytes += host_tree_bytes(place->wal_dir);
     for (size_t i = 0; i < s->tablespaces.count; i++)
-        s->data_bytes += tree_bytes(s->tablespaces.items[i]);
+        s->data_bytes += host_tree_bytes(s->tablespaces.items[i]);
     kind_pg_file_systems(a, s);
     return add_files(a, s, err);
 }

@@ -184,66 +184,20 @@ int kind_redis_seed_fill(struct tw_arena *a, const struct tw_target *t,
 /* ---- configuration ---- */
 
 /* Settings that name what a start needs beside the data. */
-static const struct {
-    const char *name;
-    enum { FILE_ITSELF, DIRECTORY, PARENT } what;
-} outside[] = {
-    {"aclfile", FILE_ITSELF},
-    {"tls-cert-file", FILE_ITSELF},
-    {"tls-key-file", FILE_ITSELF},
-    {"tls-ca-cert-file", FILE_ITSELF},
-    {"tls-dh-params-file", FILE_ITSELF},
-    {"tls-client-cert-file", FILE_ITSELF},
-    {"tls-client-key-file", FILE_ITSELF},
-    {"tls-ca-cert-dir", DIRECTORY},
-    {"dir", DIRECTORY},
-    {"logfile", PARENT},
-    {"pidfile", PARENT},
-    {"unixsocket", PARENT},
+static const struct host_outside outside[] = {
+    {"aclfile", HOST_FILE},
+    {"tls-cert-file", HOST_FILE},
+    {"tls-key-file", HOST_FILE},
+    {"tls-ca-cert-file", HOST_FILE},
+    {"tls-dh-params-file", HOST_FILE},
+    {"tls-client-cert-file", HOST_FILE},
+    {"tls-client-key-file", HOST_FILE},
+    {"tls-ca-cert-dir", HOST_DIRECTORY},
+    {"dir", HOST_DIRECTORY},
+    {"logfile", HOST_PARENT},
+    {"pidfile", HOST_PARENT},
+    {"unixsocket", HOST_PARENT},
 };
-
-struct things {
-    TW_ARRAY(const char *) files, dirs;
-};
-
-static void add_thing(struct tw_arena *a, const char *name, const char *value,
-                      struct things *ret)
-{
-    for (size_t i = 0; i < TW_COUNT_OF(outside); i++) {
-        if (!tw_streq(outside[i].name, name) || !value || *value != '/')
-            continue;
-        value = host_path(a, value);
-        if (outside[i].what == FILE_ITSELF)
-            TW_PUSH(a, &ret->files, value);
-        else
-            TW_PUSH(a, &ret->dirs,
-                    outside[i].what == PARENT ? host_parent(a, value) : value);
-    }
-}
-
-/* Of the snapshot and of what the plan itself sets. */
-static void list_things(struct tw_arena *a, const struct tw_snapshot *s,
-                        const struct tw_plan *plan, struct things *ret)
-{
-    for (size_t i = 0; i < s->settings.count; i++)
-        add_thing(a, s->settings.items[i].name, s->settings.items[i].value, ret);
-    for (size_t i = 0; plan && i < plan->steps.count; i++) {
-        const struct tw_plan_step *step = &plan->steps.items[i];
-        char *rest;
-
-        if (step->kind == TW_STEP_SETTING) {
-            add_thing(a, step->name, step->value, ret);
-            continue;
-        }
-        rest = tw_arena_strdup(a, step->value);
-        for (char *line; (line = strsep(&rest, "\n"));) {
-            char *name = strsep(&line, " \t");
-
-            if (line)
-                add_thing(a, name, line + strspn(line, " \t\""), ret);
-        }
-    }
-}
 
 /* Our user among those of an ACL file, where the command line may name none. */
 static int add_user(struct tw_arena *a, const char *root, const char *path, unsigned uid,
@@ -288,16 +242,11 @@ int kind_redis_refresh(struct tw_arena *a, const struct tw_target *t,
                        struct tw_issues *differences, struct tw_err *err)
 {
     const char *acl = setting(s, "aclfile", "");
-    struct things things = {0};
-    int r = 0;
+    struct host_things things;
+    int r;
 
-    list_things(a, s, plan, &things);
-    for (size_t i = 0; i < things.dirs.count && r == 0; i++)
-        r = host_make_dir(root, things.dirs.items[i], s, uid, gid, err);
-    for (size_t i = 0; i < s->files.count && r == 0; i++)
-        r = host_copy_file(root, s->files.items[i].path, uid, gid, err);
-    for (size_t i = 0; i < things.files.count && r == 0; i++)
-        r = host_copy_file(root, things.files.items[i], uid, gid, err);
+    host_things_find(a, outside, TW_COUNT_OF(outside), s, plan, &things);
+    r = host_things_copy(&things, s, root, uid, gid, err);
     if (r == 0 && access(s->config_file, F_OK) < 0)
         r = make_config(a, t, s, root, uid, gid, err);
     if (r == 0 && *acl == '/')
@@ -316,19 +265,13 @@ int kind_redis_layout(struct tw_arena *a, const struct tw_snapshot *s,
                       struct tw_err *err)
 {
     struct tw_layout l = {.runtime_dir = "/tw"};
-    struct things things = {0};
+    struct host_things things;
 
     (void)err;
-    list_things(a, s, plan, &things);
+    host_things_find(a, outside, TW_COUNT_OF(outside), s, plan, &things);
     host_layout_add(a, &l, root, s->data_dir);
     host_layout_add(a, &l, root, s->config_file);
-    for (size_t i = 0; i < s->files.count; i++)
-        if (!strstr(s->files.items[i].path, "/systemd/"))
-            host_layout_add(a, &l, root, s->files.items[i].path);
-    for (size_t i = 0; i < things.files.count; i++)
-        host_layout_add(a, &l, root, things.files.items[i]);
-    for (size_t i = 0; i < things.dirs.count; i++)
-        host_layout_add(a, &l, root, things.dirs.items[i]);
+    host_things_layout(a, &things, s, root, &l);
     for (size_t i = 0; i < s->endpoints.count; i++)
         if (*s->endpoints.items[i].address != '/')
             host_layout_address(a, &l, s->endpoints.items[i].address);
