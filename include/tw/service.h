@@ -13,6 +13,8 @@
 
 #include "tw/spec.h"
 
+struct tw_pg;
+
 /* What a process of the service looks like: given to a sandbox. */
 struct tw_launch {
     TW_ARRAY(const char *) argv, env; /* NULL-terminated too */
@@ -68,6 +70,19 @@ struct tw_service_limits {
     double shared_memory_bytes;  /* as it computes it itself */
     double sort_memory_bytes;    /* one sort or hash of one session may take this much */
     double written_pages;        /* pages of the tables that the target writes to */
+};
+/* What a session of a twin gets for one question; both arms are asked the same, in the same order. */
+struct tw_answer {
+    const char *question, *words; /* the answer, or why there is none */
+    bool failed;
+    /* When the other arm answers otherwise: */
+    enum tw_answer_rule { TW_ANSWER_SAME, TW_ANSWER_WORKS, TW_ANSWER_HOLDS, TW_ANSWER_REFUSED } rule;
+    const char *code, *title, *remedy;
+    enum tw_severity severity;
+    enum tw_verdict at_least;
+};
+struct tw_answers {
+    TW_ARRAY(struct tw_answer) list;
 };
 enum tw_ready { TW_NOT_YET, TW_READY, TW_REFUSED };
 /* What a service holds, counted: "keys in db0" 648. Compared across a restart. */
@@ -196,6 +211,8 @@ struct tw_service_kind {
     /* NULL: it says nothing of its bounds. */
     int (*limits)(struct tw_arena *a, const struct tw_access *access,
                   struct tw_service_limits *ret, struct tw_err *err);
+    /* What sessions get for an answer and may do, over a session of ours. NULL: nothing is asked. */
+    int (*answers)(struct tw_arena *a, struct tw_pg *pg, struct tw_answers *ret, struct tw_err *err);
     /* What may run out, as it stands now. probe: what a twin would only show later is provoked (a
      * segment of the journal is archived). NULL: it tells nothing. */
     int (*standing)(struct tw_arena *a, const struct tw_access *access, bool probe,

@@ -70,6 +70,7 @@ struct run_variant {
     struct tw_load_plans plans[TW_ARM_COUNT];
     double *tries[TW_ARM_COUNT]; /* seconds per item; NULL: not tried */
     bool plans_worse;            /* clearly: no load is needed to know */
+    struct tw_answers answers[TW_ARM_COUNT];
     const char *entry_refused;   /* what the candidate says to the session that the load begins with */
     const char *plans_fail;      /* what the candidate says to a statement that has a plan today */
     TW_ARRAY(struct tw_statement_effect) statements;
@@ -329,6 +330,10 @@ void run_deploy_facts(struct run *r, struct tw_impact_facts *f);
 void run_deploy_told(struct run *r);
 bool run_deploy_serves(const struct run *r); /* it is one, and the new version answers */
 int run_clients(struct run *r, struct tw_err *err);
+/* Questions about sessions (answers.c). */
+void run_answers_ask(struct run *r, enum tw_arm arm, struct tw_arena *a, struct tw_pg *pg);
+bool run_answer_is_worse(const struct tw_answer *before, const struct tw_answer *after);
+void run_answers_tell(struct run *r);
 int run_plans(struct run *r, struct tw_err *err);
 int run_judge(struct run *r, struct tw_err *err);
 int run_trial(struct run *r, struct tw_err *err);

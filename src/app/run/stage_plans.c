@@ -39,6 +39,7 @@ static int explain(struct run *r, enum tw_arm arm, struct tw_arena *a, struct tw
         return tw_wrap(err, rc, "entering the %s", tw_arm_names[arm]);
     }
     rc = tw_load_explain(a, &r->mix, pg, &r->v.plans[arm], &why);
+    run_answers_ask(r, arm, a, pg);
     tw_pg_close(pg);
     if (rc < 0 && arm == TW_CANDIDATE) {
         /* the server's answer to a statement, not an error of ours */
@@ -193,6 +194,8 @@ int run_plans(struct run *r, struct tw_err *err)
     double weight = 0;
     int rc = run_each_arm(r, r->kind->conninfo ? explain : ask_limits, err);
 
+    if (rc == 0)
+        run_answers_tell(r);
     if (rc == 0 && r->v.entry_refused) {
         tell_refused(r);
         return 0;

@@ -163,6 +163,8 @@ int kind_pg_settle(struct tw_arena *a, const struct tw_access *access,
                    struct tw_issues *differences, struct tw_err *err);
 int kind_pg_complete(struct tw_arena *a, const struct tw_access *access,
                      struct tw_snapshot *s, struct tw_err *err);
+int kind_pg_answers(struct tw_arena *a, struct tw_pg *pg, struct tw_answers *ret,
+                    struct tw_err *err);
 int kind_pg_limits(struct tw_arena *a, const struct tw_access *access,
                    struct tw_service_limits *ret, struct tw_err *err);
 int kind_pg_standing(struct tw_arena *a, const struct tw_access *access, bool probe,

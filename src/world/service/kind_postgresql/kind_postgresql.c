@@ -39,6 +39,7 @@ const struct tw_service_kind kind_postgresql = {
     .settle = kind_pg_settle,
     .complete = kind_pg_complete,
     .limits = kind_pg_limits,
+    .answers = kind_pg_answers,
     .standing = kind_pg_standing,
     .requests = kind_pg_requests,
     .certificates = kind_pg_certificates,
