@@ -10,6 +10,7 @@
 
 #include "tw/service.h"
 
+#include <glob.h>
 #include <sys/types.h>
 
 /* ---- processes ---- */
@@ -183,5 +184,8 @@ const char *host_how_it_ended(struct tw_arena *a, int wait_status);
 void host_judge_dead(struct tw_arena *a, const struct tw_access *access, size_t log_from,
                      host_clean_fn *clean, const struct host_words *rows, size_t n,
                      int wait_status, struct tw_issues *issues);
+
+/* ---- pattern.c ---- */
+int host_glob(const char *pattern, glob_t *ret); /* as glob(); a pattern of any length */
 
 #endif

@@ -262,7 +262,7 @@ static void read_drop_ins(struct tw_arena *a, const char *root, const char *dir,
     tw_auto_free char *pattern = tw_strf("%s%s/%s.d/*.conf", root, dir, name);
     glob_t found;
 
-    if (glob(pattern, 0, NULL, &found) != 0)
+    if (host_glob(pattern, &found) != 0)
         return;
     for (size_t i = 0; i < found.gl_pathc; i++)
         (void)read_unit_file(a, root, found.gl_pathv[i] + strlen(root), u);

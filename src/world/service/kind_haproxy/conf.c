@@ -98,7 +98,7 @@ static void read_dir(struct tw_arena *a, const char *root, const char *path,
     tw_auto_free char *pattern = tw_strf("%s%s/*.cfg", root, path);
     glob_t found;
 
-    if (glob(pattern, 0, NULL, &found) != 0)
+    if (host_glob(pattern, &found) != 0)
         return;
     for (size_t i = 0; i < found.gl_pathc; i++)
         read_file(a, root, tw_arena_strdup(a, found.gl_pathv[i] + strlen(root)), ret);

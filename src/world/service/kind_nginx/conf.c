@@ -107,7 +107,7 @@ static void include(struct reader *r, size_t index, int depth)
             missing(r, path, &d);
         return;
     }
-    if (glob(pattern, 0, NULL, &found) != 0)
+    if (host_glob(pattern, &found) != 0)
         return; /* a pattern that matches nothing is fine to nginx */
     for (size_t i = 0; i < found.gl_pathc; i++)
         read_file(r, tw_arena_strdup(r->a, found.gl_pathv[i] + strlen(r->root)), d.parent,

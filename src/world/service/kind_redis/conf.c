@@ -103,7 +103,7 @@ static void include(const struct reading *r, const char *pattern, const char *fr
     tw_auto_free char *host = tw_strf("%s%s", r->root, whole);
     glob_t found;
 
-    if (glob(host, 0, NULL, &found) != 0) {
+    if (host_glob(host, &found) != 0) {
         if (!strpbrk(whole, "*?["))
             read_file(r, whole, depth);
         return;
