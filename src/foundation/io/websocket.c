@@ -3,6 +3,8 @@
 #include "http_internal.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/evp.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -25,10 +27,11 @@
     (32 << 10) /* what the kernel may keep for a client that does not read */
 #define TICK_MS 250
 
+/* A whole frame, made once for all clients: what a server sends is not masked, so it is the same for each. */
 struct tw_ws_message {
     unsigned refs; /* atomic */
     size_t len;
-    char text[];
+    unsigned char frame[];
 };
 
 struct slot {
@@ -46,6 +49,7 @@ struct tw_ws {
     size_t early_len, early_at;
     struct slot *queue; /* a ring */
     unsigned first, count;
+    size_t head_sent; /* bytes of the first one that are on their way: it is finished before anything else */
     int fd;
     bool opened, dead, wants_out, broken;
     int64_t progress_ns, heard_ns, pinged_ns, closing_ns;
@@ -80,12 +84,17 @@ static void count_up(uint64_t *counter, int64_t by)
 
 struct tw_ws_message *tw_ws_message_new(const char *text, size_t len)
 {
-    struct tw_ws_message *m = tw_alloc(sizeof(*m) + len + 1);
+    size_t bytes = len < 126 ? 0 : len <= UINT16_MAX ? 2 : 8; /* of its length: RFC 6455 §5.2 */
+    struct tw_ws_message *m = tw_alloc(sizeof(*m) + 2 + bytes + len);
 
     m->refs = 1;
-    m->len = len;
+    m->len = 2 + bytes + len;
+    m->frame[0] = 0x80 | WSLAY_TEXT_FRAME;
+    m->frame[1] = (unsigned char)(bytes == 0 ? len : bytes == 2 ? 126 : 127);
+    for (size_t i = 0; i < bytes; i++)
+        m->frame[2 + i] = (unsigned char)(len >> 8 * (bytes - 1 - i));
     if (len) /* an empty message may have no text at all */
-        memcpy(m->text, text, len);
+        memcpy(m->frame + 2 + bytes, text, len);
     return m;
 }
 
@@ -118,7 +127,7 @@ static void queue_drop(struct tw_ws *c, unsigned i)
 /* Room for one more: the oldest live message goes; false: there is none. */
 static bool queue_shed(struct tw_ws *c)
 {
-    for (unsigned i = 0; i < c->count; i++)
+    for (unsigned i = c->head_sent ? 1 : 0; i < c->count; i++)
         if (slot_at(c, i)->live) {
             queue_drop(c, i);
             count_up(&c->hub->shed, 1);
@@ -154,24 +163,32 @@ static ssize_t on_recv(wslay_event_context_ptr ctx, uint8_t *buf, size_t len, in
     return -1;
 }
 
+/* Bytes that the socket took; -1: none now, or it is broken. */
+static ssize_t put(struct tw_ws *c, const void *data, size_t len)
+{
+    ssize_t n;
+
+    do
+        n = send(c->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    if (n > 0)
+        c->progress_ns = tw_now_ns();
+    else
+        c->broken |= errno != EAGAIN && errno != EWOULDBLOCK;
+    return n > 0 ? n : -1;
+}
+
 static ssize_t on_send(wslay_event_context_ptr ctx, const uint8_t *data, size_t len,
                        int flags, void *arg)
 {
     struct tw_ws *c = arg;
-    ssize_t n;
+    ssize_t n = put(c, data, len);
 
     (void)flags;
-    do
-        n = send(c->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-    while (n < 0 && errno == EINTR);
-    if (n > 0) {
-        c->progress_ns = tw_now_ns();
-        return n;
-    }
-    c->broken |= errno != EAGAIN && errno != EWOULDBLOCK;
-    wslay_event_set_error(ctx,
-                          c->broken ? WSLAY_ERR_CALLBACK_FAILURE : WSLAY_ERR_WOULDBLOCK);
-    return -1;
+    if (n < 0)
+        wslay_event_set_error(ctx, c->broken ? WSLAY_ERR_CALLBACK_FAILURE
+                                             : WSLAY_ERR_WOULDBLOCK);
+    return n;
 }
 
 static void on_message(wslay_event_context_ptr ctx,
@@ -198,29 +215,37 @@ static void watch(struct tw_ws *c, bool out)
     (void)epoll_ctl(c->hub->epoll_fd, EPOLL_CTL_MOD, c->fd, &e);
 }
 
-/* As much as the socket takes; wslay holds one message at a time. */
+/* The first message, or what is left of it. false: the socket is full. */
+static bool put_head(struct tw_ws *c)
+{
+    struct tw_ws_message *m = slot_at(c, 0)->message;
+    ssize_t n = put(c, m->frame + c->head_sent, m->len - c->head_sent);
+
+    c->head_sent += n > 0 ? (size_t)n : 0;
+    if (c->head_sent < m->len)
+        return n > 0 && put_head(c);
+    tw_ws_message_unref(m);
+    c->head_sent = 0;
+    c->first = (c->first + 1) % c->hub->o.queue;
+    c->count--;
+    count_up(&c->hub->sent, 1);
+    return true;
+}
+
+/* As much as the socket takes. Control frames are wslay's, and go between two messages. */
 static void pump(struct tw_ws *c)
 {
     while (!c->broken) {
-        if (!wslay_event_want_write(c->wslay)) {
-            struct wslay_event_msg msg = {.opcode = WSLAY_TEXT_FRAME};
-
-            if (!c->count || c->closing_ns)
-                break;
-            msg.msg = (const uint8_t *)slot_at(c, 0)->message->text;
-            msg.msg_length = slot_at(c, 0)->message->len;
-            c->broken |= wslay_event_queue_msg(c->wslay, &msg) != 0;
-            tw_ws_message_unref(slot_at(c, 0)->message);
-            c->first = (c->first + 1) % c->hub->o.queue;
-            c->count--;
-            count_up(&c->hub->sent, 1);
+        if (!c->head_sent && wslay_event_want_write(c->wslay)) {
+            c->broken |= wslay_event_send(c->wslay) != 0;
+            if (wslay_event_want_write(c->wslay))
+                break; /* the socket is full */
         }
-        if (wslay_event_send(c->wslay) != 0)
-            c->broken = true;
-        if (wslay_event_want_write(c->wslay))
-            break; /* the socket is full */
+        if (!c->count || (c->closing_ns && !c->head_sent) || !put_head(c))
+            break;
     }
-    watch(c, !c->broken && wslay_event_want_write(c->wslay));
+    watch(c, !c->broken && ((c->count && !c->closing_ns) || c->head_sent ||
+                            wslay_event_want_write(c->wslay)));
 }
 
 void tw_ws_send(struct tw_ws *c, struct tw_ws_message *m, bool live)
@@ -323,12 +348,13 @@ static int arrive(struct tw_ws *c)
                                                                on_message};
     struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
     struct tw_ws_hub *h = c->hub;
-    int size = SEND_BUFFER;
+    int size = SEND_BUFFER, on = 1;
 
     c->queue = tw_alloc(h->o.queue * sizeof(*c->queue));
     c->progress_ns = c->heard_ns = c->pinged_ns = tw_now_ns();
     (void)fcntl(c->fd, F_SETFL, fcntl(c->fd, F_GETFL) | O_NONBLOCK);
     (void)setsockopt(c->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+    (void)setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     if (wslay_event_context_server_init(&c->wslay, &callbacks, c) != 0 ||
         epoll_ctl(h->epoll_fd, EPOLL_CTL_ADD, c->fd, &e) < 0)
         return -ENOMEM;
