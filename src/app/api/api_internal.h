@@ -239,4 +239,15 @@ API_HANDLER(api_metrics);
 API_HANDLER(api_openapi);
 API_HANDLER(api_stream);
 
+/* ---- effect.c: log ratios of a metric, with the ends of their 90 % intervals ---- */
+struct api_effect {
+    double value, low, high; /* low, high NaN: not known */
+};
+double api_effect_sd(const struct api_effect *e);
+/* Two of them differ by more than their noise explains. */
+bool api_effects_disagree(const struct api_effect *runs, size_t n);
+struct api_effect api_effect_pool(const struct api_effect *runs, size_t n); /* n at least 1 */
+/* What is expected of it, since it was measured with noise. */
+struct api_effect api_effect_told(struct api_effect e);
+
 #endif

@@ -128,6 +128,18 @@ static bool changed_since(const struct knowledge *k, const char *name,
     return false;
 }
 
+/* None of what it changed has another value now than when it ran. */
+static bool still_holds(const struct knowledge *k, const struct past *p)
+{
+    const char *name;
+    json_t *value;
+
+    json_object_foreach ((json_t *)(uintptr_t)p->change, name, value)
+        if (changed_since(k, name, p))
+            return false;
+    return true;
+}
+
 /* Bodies are long (a day's timeline) and never change once they have ended: what predictions need of
  * them is kept. */
 #define CACHED 256
@@ -266,15 +278,12 @@ static const json_t *alone(const struct past *p, const char *name)
     return json_object_size(p->change) == 1 ? json_object_get(p->change, name) : NULL;
 }
 
-/* Log ratio of a metric with its interval, from one run or between two. */
-struct effect {
-    double value, low, high;
-};
 struct source {
     const struct past *below, *above; /* the same one: it was tried itself */
     double weight;                    /* of above */
     double
         reach; /* beyond what was tried: how far, in steps from now to it; 0: between */
+    const struct knowledge *known;
 };
 
 /* Where the target stands is known without a simulation: nothing changes there. It bounds an interpolation
@@ -337,10 +346,10 @@ static struct source find_source(const struct knowledge *k, const char *name,
     const json_t *current_value = json_object_get(setting, "value");
     double wanted = number_of(value, setting), low = -INFINITY, high = INFINITY;
     double now = current_value ? number_of(current_value, setting) : NAN;
-    struct source s = {0};
+    struct source s = {.known = k};
 
     if (current_value && (json_equal(current_value, value) || now == wanted))
-        return (struct source){.below = &as_it_is, .above = &as_it_is};
+        return (struct source){&as_it_is, &as_it_is, 0, 0, k};
     for (size_t i = 0; i < k->count; i++) {
         const json_t *tried = alone(&k->past[i], name);
         double at = tried ? number_of(tried, setting) : NAN;
@@ -350,7 +359,7 @@ static struct source find_source(const struct knowledge *k, const char *name,
             continue;
 
         if (tried && (json_equal(tried, value) || at == wanted))
-            return (struct source){.below = &k->past[i], .above = &k->past[i]};
+            return (struct source){&k->past[i], &k->past[i], 0, 0, k};
         if (at > 0 && at < wanted && at > low) {
             low = at;
             s.below = &k->past[i];
@@ -380,32 +389,73 @@ static double log_of(const struct past *p, const char *metric, const char *which
                : NAN;
 }
 
-static struct effect effect_beyond(const struct source *s, const char *metric)
+/* All simulations of the same change that still hold: what each says of the metric. */
+static size_t runs_of(const struct knowledge *k, const struct past *p, const char *metric,
+                      struct api_effect ret[LOOK_BACK])
 {
-    double low = log_of(s->above, metric, "low"), high = log_of(s->above, metric, "high");
-    double near = s->reach > 1 ? 1 : 0; /* no further than what was seen */
-    double seen = log_of(s->above, metric, "ratio"), sd = (high - low) / 3.29;
-    /* What is hardly told from noise is not taken further: positive part of James and Stein (1961). */
-    double told = seen != 0 ? fmax(0, 1 - sd * sd / (seen * seen)) : 0;
+    size_t n = 0;
 
-    return (struct effect){
-        s->weight * told * seen,
-        fmin(fmin(near * low, s->reach * low), fmin(near * high, s->reach * high)),
-        fmax(fmax(near * low, s->reach * low), fmax(near * high, s->reach * high))};
+    for (size_t i = 0; i < k->count; i++) {
+        const struct past *one = &k->past[i];
+        const struct api_effect e = {log_of(one, metric, "ratio"), log_of(one, metric, "low"),
+                                     log_of(one, metric, "high")};
+
+        if (json_equal(one->change, p->change) && still_holds(k, one) && isfinite(e.value))
+            ret[n++] = e;
+    }
+    return n;
 }
 
-static struct effect effect_of(const struct source *s, const char *metric)
+static struct api_effect effect_at(const struct knowledge *k, const struct past *p,
+                                   const char *metric)
 {
+    struct api_effect runs[LOOK_BACK];
+    size_t n;
+
+    if (p == &as_it_is)
+        return (struct api_effect){0};
+    n = runs_of(k, p, metric, runs);
+    return n ? api_effect_told(api_effect_pool(runs, n)) : (struct api_effect){NAN, NAN, NAN};
+}
+
+/* Simulations of one change that say different things of it tell that something else decides. */
+static bool is_disputed(const struct knowledge *k, const struct past *p)
+{
+    struct api_effect runs[LOOK_BACK];
+    const char *metric;
+    json_t *row;
+
+    if (p == &as_it_is)
+        return false;
+    json_object_foreach (json_object_get(p->impact, "performance"), metric, row)
+        if (api_effects_disagree(runs, runs_of(k, p, metric, runs)))
+            return true;
+    return false;
+}
+
+static struct api_effect effect_beyond(const struct source *s, const char *metric)
+{
+    struct api_effect seen = effect_at(s->known, s->above, metric);
+    double near = s->reach > 1 ? 1 : 0; /* no further than what was seen */
+
+    return (struct api_effect){s->weight * seen.value,
+                               fmin(fmin(near * seen.low, s->reach * seen.low),
+                                    fmin(near * seen.high, s->reach * seen.high)),
+                               fmax(fmax(near * seen.low, s->reach * seen.low),
+                                    fmax(near * seen.high, s->reach * seen.high))};
+}
+
+static struct api_effect effect_of(const struct source *s, const char *metric)
+{
+    struct api_effect below, above;
     double w = s->weight;
 
     if (s->reach != 0)
         return effect_beyond(s, metric);
-
-    return (struct effect){
-        (1 - w) * log_of(s->below, metric, "ratio") +
-            w * log_of(s->above, metric, "ratio"),
-        fmin(log_of(s->below, metric, "low"), log_of(s->above, metric, "low")),
-        fmax(log_of(s->below, metric, "high"), log_of(s->above, metric, "high"))};
+    below = effect_at(s->known, s->below, metric);
+    above = effect_at(s->known, s->above, metric);
+    return (struct api_effect){(1 - w) * below.value + w * above.value,
+                               fmin(below.low, above.low), fmax(below.high, above.high)};
 }
 
 /* ---- several settings together ---- */
@@ -416,9 +466,13 @@ struct parts {
     json_t *why;     /* owned: of each of them a sentence */
 };
 
-static json_t *why_unknown(const struct knowledge *k, const char *name)
+static json_t *why_unknown(const struct knowledge *k, const char *name,
+                           const struct source *s)
 {
     size_t tried = 0, moved = 0;
+
+    if (s->below && s->above)
+        return json_string("simulations of the same value disagree by more than their noise");
 
     for (size_t i = 0; i < k->count; i++)
         if (alone(&k->past[i], name)) {
@@ -443,11 +497,11 @@ static void find_parts(struct tw_arena *a, const struct knowledge *k,
     json_object_foreach ((json_t *)(uintptr_t)change, name, value) {
         struct source s = find_source(k, name, value);
 
-        if (s.below && s.above)
+        if (s.below && s.above && !is_disputed(k, s.below) && !is_disputed(k, s.above))
             TW_PUSH(a, &ret->list, s);
         else {
             (void)json_array_append_new(ret->unknown, tw_json_text(name));
-            (void)json_object_set_new(ret->why, name, why_unknown(k, name));
+            (void)json_object_set_new(ret->why, name, why_unknown(k, name, &s));
         }
     }
 }
@@ -469,11 +523,11 @@ static const struct past *any_run(const struct parts *parts, const struct knowle
 static json_t *compose_metric(const struct parts *parts, const char *metric,
                               json_t *before)
 {
-    struct effect sum = {0};
+    struct api_effect sum = {0};
     double base = json_number_value(before);
 
     for (size_t i = 0; i < parts->list.count; i++) {
-        struct effect e = effect_of(&parts->list.items[i], metric);
+        struct api_effect e = effect_of(&parts->list.items[i], metric);
 
         sum.value += e.value;
         sum.low += e.low;
@@ -506,7 +560,7 @@ static json_t *compose(const struct parts *parts, const struct past *newest)
 static const struct past *same_change(const struct knowledge *k, const json_t *change)
 {
     for (size_t i = 0; i < k->count; i++)
-        if (json_equal(k->past[i].change, change))
+        if (json_equal(k->past[i].change, change) && still_holds(k, &k->past[i]))
             return &k->past[i];
     return NULL;
 }
@@ -547,6 +601,36 @@ static bool reaches(const struct parts *parts)
     return false;
 }
 
+static void note_all(json_t *ids, int64_t *newest, const struct knowledge *k,
+                     const struct past *p)
+{
+    for (size_t i = 0; i < k->count; i++)
+        if (json_equal(k->past[i].change, p->change) && still_holds(k, &k->past[i]))
+            note(ids, newest, &k->past[i]);
+}
+
+/* Several simulations of it are surer together than the newest alone. */
+static void pool_performance(const struct knowledge *k, const struct past *same, json_t *impact)
+{
+    struct api_effect runs[LOOK_BACK], e;
+    const char *metric;
+    json_t *row;
+
+    json_object_foreach (json_object_get(impact, "performance"), metric, row) {
+        size_t n = runs_of(k, same, metric, runs);
+
+        if (n < 2)
+            continue;
+        e = api_effect_pool(runs, n);
+        (void)json_object_set_new(row, "ratio", tw_json_real(exp(e.value)));
+        (void)json_object_set_new(row, "low", tw_json_real(exp(e.low)));
+        (void)json_object_set_new(row, "high", tw_json_real(exp(e.high)));
+        (void)json_object_set_new(
+            row, "after",
+            tw_json_real(json_number_value(json_object_get(row, "before")) * exp(e.value)));
+    }
+}
+
 static json_t *foretell(struct api_call *c, const struct knowledge *k,
                         const json_t *change)
 {
@@ -556,10 +640,14 @@ static json_t *foretell(struct api_call *c, const struct knowledge *k,
     const char *method = NULL, *error = NULL;
     int64_t newest = 0;
 
-    if (same) {
+    if (same && !is_disputed(k, same)) {
         method = "the same change was simulated";
         impact = json_deep_copy(same->impact);
-        note(ids, &newest, same);
+        pool_performance(k, same, impact);
+        note_all(ids, &newest, k, same);
+    } else if (same) {
+        unknown = json_array();
+        parts.why = json_pack("{s:s}", "change", "simulations of it disagree by more than their noise");
     } else {
         find_parts(c->arena, k, change, &parts);
         unknown = parts.unknown;
