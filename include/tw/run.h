@@ -118,7 +118,7 @@ void tw_queue_add(struct tw_queue *q, const struct tw_job *job); /* copied */
 bool tw_queue_cancel(struct tw_queue *q, const char *id);
 struct tw_queue_counts {
     int waiting, running;
-    int warm;               /* targets whose twins stand ready, or are made so */
+    int warm;               /* targets whose twins stand ready */
     int64_t warmed;         /* simulations that began with such */
 };
 struct tw_queue_counts tw_queue_counts(struct tw_queue *q);

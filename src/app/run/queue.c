@@ -219,8 +219,10 @@ static void read_event(struct tw_queue *q, struct entry *e, const char *line, si
     json_auto_t *event = json_loadb(line, len, 0, NULL);
     const char *name = json_string_value(json_object_get(event, "event"));
 
-    if (queue_is_warm(e))
-        return; /* of no simulation yet */
+    if (queue_is_warm(e)) { /* of no simulation yet */
+        e->heard |= tw_streq(name, "ready");
+        return;
+    }
     e->heard |= tw_streq(name, "taken") || tw_streq(name, "result");
     if (e->handed && !e->heard)
         return; /* of what was made ready */

@@ -32,7 +32,7 @@ struct entry {
     int lost;   /* so often the helper went away beneath it */
     bool timed_out, cancelled;
     bool handed;    /* to a worker that stood ready */
-    bool heard;     /* since it was given its job it has told something */
+    bool heard;     /* it told that it took its job; a warm one, that it is ready */
     bool cold;      /* no twins that stand ready are wanted for it */
     bool let_go;    /* of warm ones: it is not needed any more */
     json_t *body; /* owned */

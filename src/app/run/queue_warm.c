@@ -210,7 +210,7 @@ int queue_warm_count(struct tw_queue *q)
     int n = 0;
 
     for (const struct entry *e = q->active; e; e = e->next)
-        n += queue_is_warm(e);
+        n += queue_is_warm(e) && e->heard;
     return n;
 }
 
