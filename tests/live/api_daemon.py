@@ -314,7 +314,7 @@ def knowledge(d):
         d.post("/api/v1/simulation/run", {**change(end="proceed"), "change": {"work_mem": value}})
     r = d.post("/api/v1/predict/performance", {**CHANGE, "change": {"work_mem": "16MB"}}).json()
     check("between two values it interpolates", r["basis"]["known"] and r["basis"]["runs"] == 2
-          and abs(r["predicted_impact"]["performance"]["p50_ms"]["ratio"] - 1.1) < 1e-6, r)
+          and abs(r["predicted_impact"]["performance"]["p50_ms"]["ratio"] - 1.1) < 1e-3, r)
     r = d.get("/api/v1/predict/failures?target=pg&hours=700").json()
     check("failures so far ahead are not known", r["failures"] is None and "not known" in r["error"], r)
     r = d.post("/api/v1/policy/check", CHANGE).json()

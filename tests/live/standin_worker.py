@@ -71,6 +71,6 @@ if what == "refused":
     end(dict(sim, status="failed", error="'work_mem' takes 64 to 2147483647",
              problem={"code": -22, "pointer": "/change/work_mem", "text": "'work_mem' takes 64 to 2147483647"}), True)
 score = {"proceed": 10, "review": 60, "block": 90}[what]
-row = {"before": 1.0, "after": 1.1, "ratio": 1.1, "low": 1.0, "high": 1.2, "level": 0.9, "n": 10}
+row = {"before": 1.0, "after": 1.1, "ratio": 1.1, "low": 1.09, "high": 1.11, "level": 0.9, "n": 10}
 impact = {"risk_score": score, "risk_level": "high", "issues": [], "confidence": 0.9, "performance": {"p50_ms": row}}
 end(dict(sim, status="success", error=None, decision=what, predicted_impact=impact, plan_sha256="ab" * 32))
