@@ -475,6 +475,13 @@ static void pg_cancel(struct load_conn *conns, size_t n)
     }
 }
 
+/* A pooler has to find the server of a session for it, and PgBouncer 1.18 and 1.19 die of many that
+ * come while requests end (pgbouncer#822, #801). */
+static bool pg_may_cancel(const void *target)
+{
+    return ((const struct target *)target)->prepare;
+}
+
 const struct load_driver load_driver_postgresql = {
     .name = "postgresql",
     .aim = pg_aim,
@@ -484,5 +491,6 @@ const struct load_driver load_driver_postgresql = {
     .resume = pg_resume,
     .flush = pg_flush,
     .cancel = pg_cancel,
+    .may_cancel = pg_may_cancel,
     .close = pg_close,
 };

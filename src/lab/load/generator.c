@@ -201,8 +201,9 @@ static void handle_one(struct load_generator *g, struct load_slot *s, struct loa
     case LOAD_LOST:
         if (c->requested)
             refused(g, s, c, now_ns);
-        else
+        else if (!c->cancelled) /* else it ended what it was asked to end */
             conn_failure(g, s->arm, c);
+        c->cancelled = false;
         forget_idle(g, c);
         shut(g, c);
         c->lost_ns = now_ns;
@@ -551,7 +552,8 @@ static void give_up(struct load_generator *g, struct load_slot *s)
             end_request(s, &s->arm->conns[i], now);
         }
     abandon(g, s, n);
-    if (load_generator_count(s->arm, n, LOAD_BUSY) > 0) {
+    if (load_generator_count(s->arm, n, LOAD_BUSY) > 0 &&
+        (!g->driver->may_cancel || g->driver->may_cancel(s->arm->target))) {
         for (size_t i = 0; i < n; i++)
             s->arm->conns[i].cancelled = s->arm->conns[i].state == LOAD_BUSY;
         pid = start_cancel(g, s);

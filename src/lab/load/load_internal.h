@@ -248,6 +248,8 @@ struct load_driver {
     /* Asks for the requests of these connections to be given up; may block (it runs in a
      * process of its own). */
     void (*cancel)(struct load_conn *conns, size_t n);
+    /* May requests be cancelled there? Else their connections are closed. NULL: they may. */
+    bool (*may_cancel)(const void *target);
     void (*close)(struct load_conn *c);
 };
 #define TW_LOAD_DECLARE(name) extern const struct load_driver load_driver_##name;
