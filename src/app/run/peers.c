@@ -4,6 +4,8 @@
  * arm, as they do at home. */
 #include "run_internal.h"
 
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define START_NS     (30 * TW_SEC_NS)
@@ -369,6 +371,45 @@ size_t run_peer_boxes(const struct run *r, enum tw_arm arm, struct tw_sandbox **
     return n + run_scale_boxes(r, arm, ret + n, room - n);
 }
 
+static bool is_counted(const struct tw_snapshot *s, const char *kind, const char *name)
+{
+    for (size_t i = 0; i < s->counters.count; i++)
+        if (tw_streq(s->counters.items[i].kind, kind) && tw_streq(s->counters.items[i].name, name))
+            return true;
+    return false;
+}
+
+static double setting_of(const struct tw_snapshot *s, const char *name)
+{
+    const struct tw_setting *one = tw_snapshot_setting(s, name);
+    const char *value = !one ? NULL : one->value ? one->value : one->boot_value;
+
+    return value ? atof(value) : (double)NAN;
+}
+
+/* What a server takes is told to those who call it: their own host may not be able to read it. */
+static void tell_limits(struct run *r)
+{
+    for (size_t i = 0; i < r->peer_count; i++) {
+        const struct tw_neighbour *n = run_member_calls(r, 0, i + 1);
+        const struct tw_snapshot *s = &r->peers[i].snapshot;
+        double reserved = setting_of(s, "superuser_reserved_connections");
+        double most = setting_of(s, "max_connections") - (reserved > 0 ? reserved : 0);
+
+        if (!n || !r->peers[i].of.kind->conninfo || !(most > 0) ||
+            is_counted(&r->snapshot, "server connections", n->name))
+            continue;
+        TW_PUSH(r->arena, &r->snapshot.counters,
+                (struct tw_counter){.kind = "server connections",
+                                    .name = n->name,
+                                    .used = NAN,
+                                    .limit = most,
+                                    .per_s = NAN,
+                                    .per_request = NAN,
+                                    .source = "max_connections of the server"});
+    }
+}
+
 int run_peers(struct run *r, struct tw_err *err)
 {
     int rc = 0;
@@ -376,6 +417,7 @@ int run_peers(struct run *r, struct tw_err *err)
     if (!r->snapshot.neighbours.count && r->targets.targets.count < 2)
         return 0;
     find_members(r);
+    tell_limits(r);
     for (size_t i = 0; i < r->peer_count && rc == 0; i++)
         if (!r->peers[i].of.seed)
             rc = run_take_seed(r, &r->peers[i].of, err);

@@ -255,6 +255,7 @@ int run_trial(struct run *r, struct tw_err *err)
 
     if (rc < 0 && candidate_refuses(r, &why)) {
         r->v.not_measured = "the service with the change refuses what it serves today";
+        judge_logs(r); /* why it does, a pooler tells there */
         run_network_done(r);
         return 0;
     }
