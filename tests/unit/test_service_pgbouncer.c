@@ -134,3 +134,109 @@ Test(service_pgbouncer, no_secret_of_the_target_stays_in_a_clone)
               ini);
     (void)tw_remove_tree(dir, NULL);
 }
+
+/* ---- what its files mean for clients ---- */
+
+struct judged {
+    struct tw_arena *a;
+    char dir[64];
+    struct tw_snapshot s;
+    struct tw_plan plan;
+    struct tw_issues issues;
+};
+
+static void put_at(const char *root, const char *path, const char *text)
+{
+    cr_assert_eq(host_put_file(root, path, text, 0600, getuid(), getgid(), NULL), 0);
+}
+
+static void begin(struct judged *j)
+{
+    *j = (struct judged){.a = tw_arena_new(), .dir = "/tmp/twin-pgb-XXXXXX"};
+    tw_snapshot_init(&j->s);
+    j->s.config_file = "/p.ini";
+    cr_assert(mkdtemp(j->dir));
+}
+
+static void has(struct judged *j, const char *name, const char *value)
+{
+    TW_PUSH(j->a, &j->s.settings,
+            ((struct tw_setting){.name = name, .value = value, .boot_value = value}));
+}
+
+/* The only finding with this code; NULL: none. */
+static const struct tw_issue *judge(struct judged *j, const char *ini, const char *code)
+{
+    struct tw_access x = {.snapshot = &j->s, .root = j->dir};
+
+    j->issues.list.count = 0;
+    put_at(j->dir, "/p.ini", ini);
+    kind_pgb_judge_files(j->a, &x, &j->plan, &j->issues);
+    for (size_t i = 0; i < j->issues.list.count; i++)
+        if (tw_streq(j->issues.list.items[i].code, code))
+            return &j->issues.list.items[i];
+    return NULL;
+}
+
+static void end(struct judged *j)
+{
+    (void)tw_remove_tree(j->dir, NULL);
+    tw_arena_free(j->a);
+}
+
+Test(service_pgbouncer, a_client_that_rests_longer_than_it_may_is_told)
+{
+    struct judged j;
+    const struct tw_issue *one;
+
+    begin(&j);
+    has(&j, "client_idle_timeout", "0");
+    has(&j, "idle_transaction_timeout", "0");
+    cr_expect_null(judge(&j, "[pgbouncer]\nclient_idle_timeout=3600\n", "client.error"));
+    cr_assert_not_null(one = judge(&j, "[pgbouncer]\nclient_idle_timeout=5\n", "client.error"));
+    cr_expect_eq(one->at_least, TW_REVIEW);
+    TW_PUSH(j.a, &j.plan.clients, ((struct tw_client){.name = "app", .think_s = 7}));
+    cr_assert_not_null(one = judge(&j, "[pgbouncer]\nclient_idle_timeout=5\n", "client.error"));
+    cr_expect_eq(one->at_least, TW_BLOCK);
+    cr_expect_null(judge(&j, "[pgbouncer]\nidle_transaction_timeout=5\n", "client.error"));
+    end(&j);
+}
+
+Test(service_pgbouncer, a_session_that_is_not_reset_leaks)
+{
+    struct judged j;
+
+    begin(&j);
+    has(&j, "pool_mode", "session");
+    has(&j, "server_reset_query", "DISCARD ALL");
+    cr_expect_not_null(judge(&j, "[pgbouncer]\nserver_reset_query=\n", "pool.session_state"));
+    cr_expect_null(judge(&j, "[pgbouncer]\nserver_reset_query=DISCARD ALL\n", "pool.session_state"));
+    end(&j);
+    begin(&j);
+    has(&j, "pool_mode", "transaction");
+    has(&j, "server_reset_query", "DISCARD ALL");
+    cr_expect_null(judge(&j, "[pgbouncer]\nserver_reset_query=\n", "pool.session_state"));
+    end(&j);
+}
+
+Test(service_pgbouncer, who_has_another_password_is_told)
+{
+    struct judged j;
+    tw_auto_free char *list = NULL;
+    const struct tw_issue *one;
+
+    begin(&j);
+    put_at(j.dir, "/users", "\"app\" \"old\"\n\"report\" \"same\"\n");
+    list = tw_strf("%s/users", j.dir);
+    has(&j, "auth_file", list);
+    TW_PUSH(j.a, &j.plan.steps,
+            ((struct tw_plan_step){.kind = TW_STEP_FILE,
+                                   .path = list,
+                                   .value = "\"report\" \"same\"\n\"app\" \"new\"\n"}));
+    cr_assert_not_null(one = judge(&j, "[pgbouncer]\n", "access.login"));
+    cr_expect_not_null(strstr(one->title, "'app'"));
+    cr_expect_eq(one->at_least, TW_REVIEW);
+    j.plan.steps.items[0].value = "\"app\" \"old\"\n\"report\" \"same\"\n\"new\" \"one\"\n";
+    cr_expect_null(judge(&j, "[pgbouncer]\n", "access.login"));
+    end(&j);
+}

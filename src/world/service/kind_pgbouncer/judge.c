@@ -82,6 +82,8 @@ static const struct host_words log_words[] = {
      "look at its address and password"},
     {"connect failed", "upstream.unreachable", ASKS, "a server is not reached",
      "look at its address"},
+    {"server refused SSL", "upstream.tls", FORCES, "a server does not speak TLS",
+     "switch TLS on at the server first, or server_tls_sslmode=prefer"},
     {"DNS lookup failed", "upstream.name", FORCES, "the name of a server is not found",
      "use a name that is known, or an address"},
     {"client_idle_timeout", "clients.dropped", ASKS, "idle clients are thrown out",
@@ -357,6 +359,7 @@ static void judge_server(const struct reading *r, const struct tw_neighbour *n)
     double limit = counter(r, "server connections", n->name, true);
     int most = 0, was = 0, old = atoi(before(r, "default_pool_size"));
     int capped = atoi(after(r, "max_db_connections"));
+    int clients = atoi(after(r, "max_client_conn"));
 
     for (size_t i = 0; i < r->s->neighbours.count; i++) {
         const struct tw_neighbour *other = &r->s->neighbours.items[i];
@@ -369,6 +372,8 @@ static void judge_server(const struct reading *r, const struct tw_neighbour *n)
         most += capped > 0 && size * users > capped ? capped : size * users;
         was += old * users;
     }
+    if (clients > 0 && most > clients)
+        most = clients; /* nobody else asks for one */
     if (isnan(limit) || most <= limit || most <= was)
         return;
     tw_issue_add(r->a, r->issues, FORCES, "pool.exceeds_server",
@@ -600,9 +605,152 @@ static void judge_databases(const struct reading *r)
     }
 }
 
+/* ---- clients at rest ---- */
+
+#define USUAL_REST_S 2.0  /* of a transaction, where nothing is known of the clients */
+#define POOLED_REST_S 60.0 /* of a connection that an application keeps */
+
+static const struct {
+    const char *setting;
+    bool open; /* it cuts off those at rest in a transaction */
+    double usual_s;
+} rests[] = {{"client_idle_timeout", false, POOLED_REST_S},
+             {"idle_transaction_timeout", true, USUAL_REST_S}};
+
+/* The first client known to rest longer than this; NULL: none is known. */
+static const struct tw_client *resting(const struct reading *r, double limit_s, bool open)
+{
+    for (size_t i = 0; i < r->plan->clients.count + r->s->clients.count; i++) {
+        const struct tw_client *c = i < r->plan->clients.count
+                                        ? &r->plan->clients.items[i]
+                                        : &r->s->clients.items[i - r->plan->clients.count];
+        bool begins = c->send.count && strncasecmp(c->send.items[0], "begin", 5) == 0;
+
+        if (c->think_s > limit_s && (begins || !open))
+            return c;
+    }
+    return NULL;
+}
+
+static void judge_rests(const struct reading *r)
+{
+    for (size_t i = 0; i < TW_COUNT_OF(rests); i++) {
+        double was = atof(before(r, rests[i].setting)), is = atof(after(r, rests[i].setting));
+        const struct tw_client *c = is > 0 ? resting(r, is, rests[i].open) : NULL;
+
+        if (!(is > 0) || (was > 0 && was <= is) || (!c && is > rests[i].usual_s))
+            continue;
+        tw_issue_add(r->a, r->issues, c ? TW_CRITICAL : TW_HIGH, c ? TW_BLOCK : TW_REVIEW,
+                     "client.error",
+                     rests[i].open ? "clients are cut off while they rest in a transaction"
+                                   : "clients are cut off while they rest",
+                     c ? tw_arena_printf(r->a, "%s=%g s, and %s rests %g s", rests[i].setting, is,
+                                         c->name ? c->name : "a client of the request", c->think_s)
+                       : tw_arena_printf(r->a,
+                                         "%s=%g s now, %g before (0: never); how long clients rest is "
+                                         "not known, %g s is usual",
+                                         rests[i].setting, is, was, rests[i].usual_s),
+                     "let them rest as long as they do, or have them connect anew first");
+    }
+}
+
+/* ---- what one client leaves to the next ---- */
+
+/* The words that take everything back; a list of others takes back what it names. */
+static bool resets_all(const char *query)
+{
+    return strcasestr(query, "discard all") != NULL;
+}
+
+static void judge_reset(const struct reading *r)
+{
+    const char *was = before(r, "server_reset_query"), *is = after(r, "server_reset_query");
+    bool used = strcasecmp(after(r, "pool_mode"), "session") == 0 ||
+                atoi(after(r, "server_reset_query_always")) > 0;
+
+    if (!used || !resets_all(was) || resets_all(is))
+        return;
+    tw_issue_add(r->a, r->issues, ASKS, "pool.session_state",
+                 "what a client sets in its session stays for the next one: SET, prepared "
+                 "statements, LISTEN, advisory locks, temporary tables",
+                 tw_arena_printf(r->a, "server_reset_query '%s' now, '%s' after the change; pool_mode=%s",
+                                 was, is, after(r, "pool_mode")),
+                 "server_reset_query=DISCARD ALL");
+}
+
+/* ---- the list of users ---- */
+
+/* As it stands at the target; "" where that is not at hand. */
+static const char *list_before(const struct reading *r)
+{
+    const char *path = before(r, "auth_file");
+
+    return *path == '/' ? host_text(r->a, "", path) : "";
+}
+
+/* As the change writes it; NULL: it does not. */
+static const char *list_after(const struct reading *r)
+{
+    const char *path = after(r, "auth_file");
+
+    for (size_t i = r->plan->steps.count; i-- > 0;)
+        if (tw_streq(r->plan->steps.items[i].path, path) &&
+            r->plan->steps.items[i].kind == TW_STEP_FILE)
+            return r->plan->steps.items[i].value;
+    return *path == '/' && !tw_streq(path, before(r, "auth_file")) ? host_text(r->a, "", path)
+                                                                   : NULL;
+}
+
+static const char *secret_in(struct tw_arena *a, const char *list, const char *user)
+{
+    char *rest = tw_arena_strdup(a, list);
+
+    for (char *line; (line = strsep(&rest, "\n"));) {
+        const char *name, *secret = pgb_list_entry(a, line, &name);
+
+        if (secret && tw_streq(name, user))
+            return secret;
+    }
+    return NULL;
+}
+
+static bool is_client(const struct reading *r, const char *user)
+{
+    for (size_t i = 0; i < r->plan->clients.count; i++)
+        if (tw_streq(r->plan->clients.items[i].user, user))
+            return true;
+    for (size_t i = 0; i < r->s->clients.count; i++)
+        if (tw_streq(r->s->clients.items[i].user, user))
+            return true;
+    return false;
+}
+
+/* Clones have passwords of ours, so no login of theirs shows that one was changed. */
+static void judge_users(const struct reading *r)
+{
+    const char *is = list_after(r);
+    char *rest = is ? tw_arena_strdup(r->a, list_before(r)) : NULL;
+
+    for (char *line; (line = strsep(&rest, "\n"));) {
+        const char *user, *was = pgb_list_entry(r->a, line, &user);
+        const char *now = was ? secret_in(r->a, is, user) : NULL;
+
+        if (!was || tw_streq(was, now))
+            continue;
+        tw_issue_add(r->a, r->issues, TW_CRITICAL, is_client(r, user) ? TW_BLOCK : TW_REVIEW,
+                     "access.login",
+                     tw_arena_printf(r->a, now ? "user '%s' has another password in auth_file"
+                                               : "user '%s' is not in auth_file any more",
+                                     user),
+                     "whoever logs in with the present one is refused, by the pooler or by the "
+                     "server behind it",
+                     "change it at the server and at the clients together with it");
+    }
+}
+
 static void (*const checks[])(const struct reading *) = {
-    judge_clients, judge_pools,      judge_servers,   judge_mode,
-    judge_doors,   judge_parameters, judge_databases,
+    judge_clients, judge_pools,      judge_servers,   judge_mode,  judge_doors,
+    judge_users,   judge_parameters, judge_databases, judge_rests, judge_reset,
 };
 
 void kind_pgb_judge_files(struct tw_arena *a, const struct tw_access *access,

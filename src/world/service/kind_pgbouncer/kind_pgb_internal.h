@@ -32,6 +32,8 @@ bool pgb_is_entry(const char *name);
 const char *pgb_word(struct tw_arena *a, const char *connstr, const char *key);
 
 /* Secrets in the tree at root become those of clones. */
+/* The secret of a line of auth_file, and whose; NULL: it is no such line. */
+const char *pgb_list_entry(struct tw_arena *a, const char *line, const char **ret_user);
 int pgb_own_secrets(struct tw_arena *a, const char *root, const struct tw_snapshot *s, unsigned uid,
                     unsigned gid, struct tw_err *err);
 

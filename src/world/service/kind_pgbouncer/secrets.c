@@ -39,6 +39,12 @@ static const char *own_secret(struct tw_arena *a, const struct tw_snapshot *s,
                : password;
 }
 
+const char *pgb_list_entry(struct tw_arena *a, const char *line, const char **ret_user)
+{
+    *ret_user = take_quoted(a, &line);
+    return *ret_user ? take_quoted(a, &line) : NULL;
+}
+
 static const char *list_line(struct tw_arena *a, const struct tw_snapshot *s,
                              const char *line)
 {
