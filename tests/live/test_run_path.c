@@ -1,64 +1,16 @@
 /* A path: a change at a web server, judged through the load balancer in front of it. */
-#include "live.h"
-
-static const char web_conf[] = "user www-data;\nworker_processes 1;\npid %1$s/web/nginx.pid;\n"
-                               "error_log %1$s/web/error.log;\n"
-                               "events { worker_connections 512; }\n"
-                               "http { access_log %1$s/web/access.log; server { listen 18088; "
-                               "root %1$s/web/www; location / { } } }\n";
-static const char lb_conf[] =
-    "global\n    maxconn 500\n    log stdout format raw local0\n"
-    "defaults\n    mode http\n    timeout connect 2s\n    timeout client 10s\n"
-    "    timeout server 10s\n    log global\n"
-    "frontend front\n    bind :18080\n    default_backend app\n"
-    "backend app\n    server s1 127.0.0.1:18088 check\n";
+#include "path.h"
 
 static struct live l;
 
-static void write_text(const char *name, const char *text)
-{
-    tw_auto_free char *path = tw_strf("%s/%s", l.top, name);
-
-    cr_assert_eq(tw_write_file(path, text, strlen(text), 0644, NULL), 0, "%s", path);
-}
-
-static void add(const char *name, const char *type, const char *config)
-{
-    tw_auto_free char *path = tw_strf("%s/%s", l.top, config);
-    struct live_answer got;
-
-    live_twin(&l, &got, "env", "add", name, "--type", type, "--config", path);
-    cr_assert_eq(got.exit_code, 0, "%s", got.err);
-    live_answer_done(&got);
-}
-
 static void open_path(void)
 {
-    tw_auto_free char *web = NULL, *dir = NULL;
-
-    /* not below /tmp: a sandbox has one of its own there */
-    strcpy(l.top, "/var/tmp/twin-path-XXXXXX");
-    cr_assert(mkdtemp(l.top));
-    cr_assert_eq(chmod(l.top, 0755), 0);
-    tw_buf_init(&l.ids, 1 << 20);
-    l.state = tw_strf("%s/state", l.top);
-    l.data = tw_strf("%s", l.top);
-    dir = tw_strf("mkdir -p %s/web/www %s/lb", l.top, l.top);
-    cr_assert_eq(system(dir), 0);
-    web = tw_strf(web_conf, l.top);
-    write_text("web/nginx.conf", web);
-    write_text("web/www/index.html", "hello\n");
-    write_text("lb/haproxy.cfg", lb_conf);
-    add("web", "nginx", "web/nginx.conf");
-    add("lb", "haproxy", "lb/haproxy.cfg");
+    path_open(&l, "path", 18080, 18088);
 }
 
 static void close_path(void)
 {
-    tw_buf_done(&l.ids);
-    (void)tw_remove_tree(l.top, NULL);
-    free(l.state);
-    free(l.data);
+    path_dir_close(&l);
 }
 
 /* Neighbours are cloned with the target, load comes in at the front, and what another hop says

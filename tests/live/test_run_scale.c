@@ -1,5 +1,5 @@
 /* Instances behind a balancer: one and two run, as many as asked for are computed. */
-#include "live.h"
+#include "path.h"
 
 #include <signal.h>
 
@@ -15,13 +15,6 @@ static const char lb_conf[] = "global\n    maxconn 500\n    log stdout format ra
 
 static struct live l;
 static pid_t web;
-
-static void write_text(const char *name, const char *text)
-{
-    tw_auto_free char *path = tw_strf("%s/%s", l.top, name);
-
-    cr_assert_eq(tw_write_file(path, text, strlen(text), 0644, NULL), 0, "%s", path);
-}
 
 static void start_web(void)
 {
@@ -46,26 +39,16 @@ static void start_web(void)
 static void open_world(void)
 {
     struct live_answer got;
-    tw_auto_free char *conf = NULL;
 
-    /* not below /tmp: a sandbox has one of its own there */
-    strcpy(l.top, "/var/tmp/twin-scale-XXXXXX");
-    cr_assert(mkdtemp(l.top));
-    cr_assert_eq(chmod(l.top, 0755), 0);
-    tw_buf_init(&l.ids, 1 << 20);
-    l.state = tw_strf("%s/state", l.top);
-    l.data = tw_strf("%s", l.top);
-    write_text("haproxy.cfg", lb_conf);
-    write_text("mix", "GET /\n");
+    path_dir_open(&l, "scale");
+    path_write(&l, "haproxy.cfg", lb_conf);
+    path_write(&l, "mix", "GET /\n");
     start_web();
-    conf = tw_strf("%s/haproxy.cfg", l.top);
     live_twin(&l, &got, "env", "add", "web", "--type", "generic", "--data", "clone", "--dsn",
               "http://127.0.0.1:" WEB_PORT "/", "--cpus", "0.2");
     cr_assert_eq(got.exit_code, 0, "%s", got.err);
     live_answer_done(&got);
-    live_twin(&l, &got, "env", "add", "lb", "--type", "haproxy", "--config", conf);
-    cr_assert_eq(got.exit_code, 0, "%s", got.err);
-    live_answer_done(&got);
+    path_add(&l, "lb", "haproxy", "haproxy.cfg");
 }
 
 static void close_world(void)
@@ -74,10 +57,7 @@ static void close_world(void)
         (void)kill(web, SIGKILL);
         (void)waitpid(web, NULL, 0);
     }
-    tw_buf_done(&l.ids);
-    (void)tw_remove_tree(l.top, NULL);
-    free(l.state);
-    free(l.data);
+    path_dir_close(&l);
 }
 
 Test(run_scale, many_instances_are_computed_from_one_and_two_that_ran, .init = open_world,
