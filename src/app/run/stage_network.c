@@ -264,11 +264,14 @@ static void tell_path(struct run *r, const struct run_path *p)
 static void judge_cut(struct run *r, const struct run_path *p)
 {
     static const char *const met[TW_ROUTE_COUNT] = {
-        [TW_ROUTE_KEPT] = "packets are dropped: who connects waits until his own time-out",
-        [TW_ROUTE_NONE] = "\"network is unreachable\" at once to new connections; those that stand wait for their time-out",
-        [TW_ROUTE_DEAD_GATEWAY] = "\"no route to host\" about 3 s after each attempt, when nobody answered for the "
-                                  "gateway",
-        [TW_ROUTE_ONE_WAY] = "what is sent arrives, no answer ever does: who connects waits until his own time-out"};
+        [TW_ROUTE_KEPT] =
+            "packets are dropped: who connects waits until his own time-out",
+        [TW_ROUTE_NONE] = "\"network is unreachable\" at once to new connections; those "
+                          "that stand wait for their time-out",
+        [TW_ROUTE_DEAD_GATEWAY] =
+            "\"no route to host\" about 3 s after each attempt: no gateway answers",
+        [TW_ROUTE_ONE_WAY] = "what is sent arrives, no answer ever does: who connects "
+                             "waits until his own time-out"};
     struct tw_arena *a = r->v.sim->arena;
 
     if (path_is_cut(&p->asked))
