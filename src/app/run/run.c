@@ -12,60 +12,91 @@ const char *const run_role_names[RUN_ROLE_COUNT] = {"baseline", "candidate", "ju
 struct stage {
     const char *name;
     int (*run)(struct run *r, struct tw_err *err);
-    bool input;     /* its errors may be the user's: bad input, nothing was cloned */
-    bool measuring; /* left out where there is nothing to measure */
+    double
+        done; /* how far the whole is when it begins, for a line of progress: the trial is most of it */
+    enum {
+        ALWAYS,
+        INPUT,     /* its errors may be the user's: bad input, nothing was cloned */
+        MEASURING, /* left out where there is nothing to measure */
+    } kind;
 };
 
-/* For rules of a packet filter there is no service to clone or to load: these stand in the place of
- * taking and trying. */
+/* Once for a command, however many variants it has … */
+static const struct stage opening[] = {
+    {"target", run_target, 0, INPUT},
+    {"snapshot", run_snapshot, 0.01, INPUT},
+};
+/* … for each variant, all of them before anything is cloned … */
+static const struct stage planning[] = {
+    {"plan", run_plan, 0.02, INPUT},
+};
+/* … once again … */
+static const struct stage taking[] = {
+    {"pool", run_pool, 0.03, ALWAYS},
+    {"seed", run_seed, 0.05, ALWAYS},
+};
+/* … and for each variant. */
+static const struct stage trying[] = {
+    {"clone", run_clone, 0.08, ALWAYS},
+    {"sandbox", run_sandbox, 0.09, ALWAYS},
+    {"peers", run_peers, 0.09, ALWAYS},
+    {"start", run_start, 0.1, ALWAYS},
+    {"instances", run_scale_instances, 0.12, MEASURING},
+    {"fronts", run_fronts, 0.13, MEASURING},
+    {"standing", run_standing, 0.14, ALWAYS},
+    {"access", run_access, 0.14, ALWAYS},
+    {"mix", run_mix, 0.15, MEASURING},
+    {"schema", run_schema, 0.16, ALWAYS},
+    {"path", run_network, 0.17, ALWAYS},
+    {"clients", run_clients, 0.17, ALWAYS},
+    {"scan", run_scan, 0.17, ALWAYS},
+    {"plans", run_plans, 0.18, MEASURING},
+    {"trial", run_trial, 0.25, MEASURING},
+    {"faults", run_faults, 0.85, MEASURING},
+    {"judge", run_judge, 0.88, ALWAYS},
+    {"calibrate", run_calibrate, 0.9, MEASURING},
+    {"predict", run_predict, 0.93, MEASURING},
+    {"scale", run_scale_answer, 0.95, MEASURING},
+    {"laws", run_laws, 0.96, ALWAYS},
+    {"impact", run_impact, 0.97, ALWAYS},
+    {"decide", run_decide, 0.99, ALWAYS},
+};
+
+/* For rules of a packet filter there is no service to clone or to load. */
 static const struct stage ruling[] = {
-    {"rules", run_rules, false, false},     {"flows", run_flows, false, false},
-    {"packets", run_packets, false, false}, {"impact", run_impact, false, false},
-    {"decide", run_decide, false, false},
+    {"rules", run_rules, 0.1, ALWAYS},     {"flows", run_flows, 0.4, ALWAYS},
+    {"packets", run_packets, 0.7, ALWAYS}, {"impact", run_impact, 0.97, ALWAYS},
+    {"decide", run_decide, 0.99, ALWAYS},
 };
 
 /* A deployment is no setting of one service: the container as a whole, twice as it is and once as it would
  * be. */
 static const struct stage deploying[] = {
-    {"deploy", run_deploy, false, false},
-    {"impact", run_impact, false, false},
-    {"decide", run_decide, false, false},
+    {"deploy", run_deploy, 0.1, ALWAYS},
+    {"impact", run_impact, 0.97, ALWAYS},
+    {"decide", run_decide, 0.99, ALWAYS},
 };
 
-/* Once for a command, however many variants it has … */
-static const struct stage opening[] = {
-    {"target", run_target, true, false},
-    {"snapshot", run_snapshot, true, false},
+/* The first that fits is how a variant is tried. */
+static const struct course {
+    bool (*fits)(const struct run *r); /* NULL: any */
+    const struct stage *stages;
+    size_t count;
+    bool takes; /* of the target's data, before it */
+} courses[] = {
+    {run_is_rules, ruling, TW_COUNT_OF(ruling), false},
+    {run_is_deployment, deploying, TW_COUNT_OF(deploying), false},
+    {NULL, trying, TW_COUNT_OF(trying), true},
 };
-/* … for each variant, all of them before anything is cloned … */
-static const struct stage planning[] = {
-    {"plan", run_plan, true, false},
-};
-/* … once again … */
-static const struct stage taking[] = {
-    {"pool", run_pool, false, false},
-    {"seed", run_seed, false, false},
-};
-/* … and for each variant. */
-static const struct stage trying[] = {
-    {"clone", run_clone, false, false},    {"sandbox", run_sandbox, false, false},
-    {"peers", run_peers, false, false},
-    {"start", run_start, false, false},    {"instances", run_scale_instances, false, true},
-    {"fronts", run_fronts, false, true},
-    {"standing", run_standing, false, false},
-    {"access", run_access, false, false},
-    {"mix", run_mix, false, true},         {"schema", run_schema, false, false},
-    {"path", run_network, false, false},
-    {"clients", run_clients, false, false}, {"scan", run_scan, false, false},
-    {"plans", run_plans, false, true},     {"trial", run_trial, false, true},
-    {"faults", run_faults, false, true},
-    {"judge", run_judge, false, false},    {"calibrate", run_calibrate, false, true},
-    {"predict", run_predict, false, true},
-    {"scale", run_scale_answer, false, true},
-    {"laws", run_laws, false, false},
-    {"impact", run_impact, false, false},
-    {"decide", run_decide, false, false},
-};
+
+static const struct course *course_of(const struct run *r)
+{
+    const struct course *c = courses;
+
+    while (c->fits && !c->fits(r))
+        c++;
+    return c;
+}
 
 /* ---- small helpers of the stages ---- */
 
@@ -126,32 +157,12 @@ bool run_can_measure(const struct run *r)
     return r->members[RUN_CANDIDATE].started.ready && !r->v.not_measured;
 }
 
-/* How far a stage is in the whole, for a line of progress: the trial is most of it. */
-static double stage_share(const char *stage)
-{
-    static const struct {
-        const char *name;
-        double done;
-    } shares[] = {{"target", 0.0},   {"seed", 0.05},   {"clone", 0.08},
-                  {"start", 0.1},    {"mix", 0.15},    {"schema", 0.16},
-                  {"clients", 0.17}, {"plans", 0.18},
-                  {"rules", 0.1},  {"flows", 0.4}, {"packets", 0.7}, {"deploy", 0.1},
-                  {"faults", 0.85}, {"judge", 0.2},    {"trial", 0.25},  {"calibrate", 0.9},
-                  {"predict", 0.93}, {"impact", 0.97}, {"decide", 0.99}};
-    double done = 0;
-
-    for (size_t i = 0; i < TW_COUNT_OF(shares); i++)
-        if (tw_streq(shares[i].name, stage))
-            done = shares[i].done;
-    return done;
-}
-
 void run_tell(struct run *r, const struct tw_trial_progress *p)
 {
     double elapsed = tw_seconds(tw_now_ns() - r->begun_ns);
     struct tw_run_event e = {.id = r->sims[r->current]->id,
                              .stage = r->stage,
-                             .done = stage_share(r->stage),
+                             .done = r->stage_done,
                              .elapsed_s = elapsed,
                              .left_s = NAN};
 
@@ -234,6 +245,7 @@ static int run_stage(struct run *r, const struct stage *s, struct tw_err *err)
     if (is_cancelled(r))
         return tw_fail(err, -ECANCELED, "cancelled before stage '%s'", s->name);
     r->stage = s->name;
+    r->stage_done = s->done;
     tw_step(begin);
     run_tell(r, NULL);
     rc = s->run(r, err);
@@ -260,11 +272,11 @@ static int run_stages(struct run *r, const struct stage *stages, size_t n,
     for (size_t i = 0; i < n; i++) {
         int rc;
 
-        if (stages[i].measuring && !run_can_measure(r))
+        if (stages[i].kind == MEASURING && !run_can_measure(r))
             continue;
         rc = run_stage(r, &stages[i], err);
         if (rc < 0) {
-            *ret_input = stages[i].input && is_bad_input(rc);
+            *ret_input = stages[i].kind == INPUT && is_bad_input(rc);
             return rc;
         }
     }
@@ -341,14 +353,13 @@ static void try_variant(struct run *r, size_t i)
     struct tw_err err = {0};
     bool unused;
     struct tw_issues planned = r->sims[i]->impact.issues;
+    const struct course *course;
     int rc;
 
     begin_variant(r, i);
     run_add_issues(r, &planned);
-    rc = run_is_rules(r) ? run_stages(r, ruling, TW_COUNT_OF(ruling), &unused, &err)
-         : run_is_deployment(r)
-             ? run_stages(r, deploying, TW_COUNT_OF(deploying), &unused, &err)
-             : run_stages(r, trying, TW_COUNT_OF(trying), &unused, &err);
+    course = course_of(r);
+    rc = run_stages(r, course->stages, course->count, &unused, &err);
     run_rules_done(r);
     if (rc < 0)
         fail_sim(r->sims[i], rc, &err);
@@ -389,8 +400,7 @@ static int prepare(struct run *r, bool *ret_input, struct tw_err *err)
         rc = run_stages(r, planning, TW_COUNT_OF(planning), ret_input, err);
     }
     r->current = 0;
-    if (rc == 0 && !r->options->dry_run && !run_is_rules(r) &&
-        !run_is_deployment(r))
+    if (rc == 0 && !r->options->dry_run && course_of(r)->takes)
         rc = run_stages(r, taking, TW_COUNT_OF(taking), ret_input, err);
     return rc;
 }

@@ -154,6 +154,7 @@ struct run {
     const char *state_dir;
     int64_t begun_ns;
     const char *stage;
+    double stage_done; /* 0..1 of the whole, when it began */
 
     struct tw_target target;
     struct run_inside {           /* the target serves in a container: see inside.c */

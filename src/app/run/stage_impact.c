@@ -236,27 +236,29 @@ static void tell_untried_faults(struct run *r)
                  NULL);
 }
 
-int run_impact(struct run *r, struct tw_err *err)
+/* What the change itself and its twins tell, before anything that was measured. */
+static struct tw_impact_facts first_facts(struct run *r)
 {
-    struct tw_simulation *sim = r->v.sim;
     const struct tw_policy *p = &r->policy;
-    bool rules = run_is_rules(r), deployment = r->v.deployed != NULL,
-         candidate = rules || run_deploy_serves(r) || r->members[RUN_CANDIDATE].started.ready;
-    struct tw_forecast forecast[TW_ARM_COUNT];
-    struct tw_impact_facts f = {
-        .plan = &sim->plan,
+    bool tried = run_is_rules(r) || run_deploy_serves(r);
+
+    return (struct tw_impact_facts){
+        .plan = &r->v.sim->plan,
         .snapshot = &r->snapshot,
         .schema = &r->v.schema,
         .schema_hold_review_s = 1e-3 * p->hold_review_ms,
         .schema_hold_block_s = 1e-3 * p->hold_block_ms,
         .schema_blocked_review = p->blocked_review,
         .connections_free = connections_free(r),
-        .measured = &sim->measured,
+        .measured = &r->v.sim->measured,
         .issues = &r->v.issues,
         .baseline_started = true,
-        .candidate_started = candidate,
-        .candidate_reloaded = r->v.judged.reloaded,
-        .candidate_restarted = r->v.judged.restarted,
+        .candidate_started = tried || r->members[RUN_CANDIDATE].started.ready,
+        .candidate_reloaded = tried || r->v.judged.reloaded,
+        .candidate_restarted = tried || r->v.judged.restarted,
+        .computed = run_is_path_computed(r),
+        .access_tried =
+            run_is_access(r) && r->v.clients_worked > 0 ? r->v.clients_tried : 0,
         .start_s = {r->v.judged.start_s, r->v.judged.restart_s},
         .stop_s = r->v.judged.stop_s,
         .cold_s = NAN,
@@ -271,35 +273,63 @@ int run_impact(struct run *r, struct tw_err *err)
         .margins = {p->margin_throughput, p->margin_p50, p->margin_p95, p->margin_p99,
                     p->margin_effect},
         .detection_sensitivity = RUN_FAILURE_SENSITIVITY};
+}
+
+/* forecast: of both arms, borrowed by the facts. */
+static void add_arms(struct run *r, struct tw_forecast *forecast,
+                     struct tw_impact_facts *f)
+{
+    for (int arm = 0; arm < TW_ARM_COUNT; arm++) {
+        f->cpu_share[arm] = f->throttled_share[arm] = f->temp_bytes_per_request[arm] =
+            f->io_wait_share[arm] = f->forced_checkpoints[arm] = f->full_page_share[arm] =
+                NAN;
+        f->reserved_connections[arm] = r->v.limits[arm].reserved_connections;
+        f->model[arm] = r->v.has_model[arm] ? &r->v.model[arm] : NULL;
+        f->forecast[arm] = r->v.has_forecast[arm] ? &forecast[arm] : NULL;
+        f->failures[arm] = &r->v.failures[arm];
+    }
+    for (size_t i = 0; i < r->v.statements.count; i++)
+        TW_PUSH(r->v.sim->arena, &f->statements, r->v.statements.items[i]);
+}
+
+/* Each course of stages has facts of its own, … */
+static void add_course(struct run *r, struct tw_impact_facts *f)
+{
+    if (run_is_rules(r))
+        run_rules_facts(r, f);
+    else if (r->v.deployed)
+        run_deploy_facts(r, f);
+    else
+        add_differences(r, f);
+}
+
+/* … and its own way to apply a change. */
+static void tell_how(struct run *r)
+{
+    if (run_is_rules(r))
+        run_rules_apply(r);
+    else if (r->v.deployed)
+        run_deploy_told(r);
+    else
+        run_told(r);
+}
+
+int run_impact(struct run *r, struct tw_err *err)
+{
+    struct tw_simulation *sim = r->v.sim;
+    struct tw_forecast forecast[TW_ARM_COUNT];
+    struct tw_impact_facts f;
     int rc;
 
     tell_untried_faults(r);
-    f.computed = run_is_path_computed(r);
-    f.access_tried = run_is_access(r) && r->v.clients_worked > 0 ? r->v.clients_tried : 0;
-    f.candidate_reloaded |= rules || run_deploy_serves(r);
-    f.candidate_restarted |= rules || run_deploy_serves(r);
+    f = first_facts(r);
     run_clear_end(r);
     memcpy(forecast, sim->impact.forecast, sizeof(forecast));
-    for (int arm = 0; arm < TW_ARM_COUNT; arm++) {
-        f.cpu_share[arm] = f.throttled_share[arm] = f.temp_bytes_per_request[arm] =
-            f.io_wait_share[arm] = f.forced_checkpoints[arm] = f.full_page_share[arm] =
-                NAN;
-        f.reserved_connections[arm] = r->v.limits[arm].reserved_connections;
-        f.model[arm] = r->v.has_model[arm] ? &r->v.model[arm] : NULL;
-        f.forecast[arm] = r->v.has_forecast[arm] ? &forecast[arm] : NULL;
-        f.failures[arm] = &r->v.failures[arm];
-    }
-    for (size_t i = 0; i < r->v.statements.count; i++)
-        TW_PUSH(sim->arena, &f.statements, r->v.statements.items[i]);
+    add_arms(r, forecast, &f);
     if (r->v.measured)
         add_measured(r, &f);
     add_tried(r, &f);
-    if (rules)
-        run_rules_facts(r, &f);
-    else if (deployment)
-        run_deploy_facts(r, &f);
-    else
-        add_differences(r, &f);
+    add_course(r, &f);
     run_scale_facts(r, &f);
     sim->measured.host = describe_host(r);
     if (!sim->measured.stopped_because)
@@ -309,12 +339,8 @@ int run_impact(struct run *r, struct tw_err *err)
     sim->impact.faults.items = r->v.faults.items;
     sim->impact.faults.count = r->v.faults.count;
     sim->impact.safer = r->v.safer ? r->v.safer : sim->impact.safer;
-    if (rules && rc == 0)
-        run_rules_apply(r);
-    else if (deployment && rc == 0)
-        run_deploy_told(r);
-    else if (rc == 0)
-        run_told(r);
+    if (rc == 0)
+        tell_how(r);
     sim->has_impact = rc == 0;
     sim->snapshot = r->snapshot;
     return rc;
