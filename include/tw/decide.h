@@ -60,4 +60,15 @@ struct tw_requirement tw_policy_require(const struct tw_policy *p, enum tw_tier 
  * confidence are read; measured->pairs 0 means that nothing was measured. */
 int tw_decide(struct tw_arena *a, const struct tw_policy *policy, struct tw_impact *impact,
               const struct tw_measured *measured, struct tw_decision *ret, struct tw_err *err);
+/* What a decision is made of, and nothing is changed: every row that speaks for a verdict, what forces most
+ * first, then what was shown to be harmless (TW_PROCEED). */
+struct tw_decide_rows {
+    TW_ARRAY(struct tw_decide_row {
+        enum tw_verdict verdict;
+        const char *name, *why; /* name: code of a finding, metric, "confidence" … */
+    }) list;
+    enum tw_verdict verdict;
+};
+void tw_decide_explain(struct tw_arena *a, const struct tw_policy *policy, const struct tw_impact *impact,
+                       const struct tw_measured *measured, struct tw_decide_rows *ret);
 #endif

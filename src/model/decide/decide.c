@@ -13,9 +13,10 @@ struct force {
 struct decision {
     struct tw_arena *a;
     const struct tw_policy *policy;
-    struct tw_impact *impact;
+    const struct tw_impact *impact;
     TW_ARRAY(struct force) forces;
     TW_ARRAY(const char *) inside; /* what was shown to be harmless */
+    enum tw_verdict verdict;
 };
 
 static void force(struct decision *d, enum tw_verdict verdict, const char *name,
@@ -280,9 +281,8 @@ static bool has_part(const struct tw_impact *impact, const char *name)
 
 /* What forces the verdict raises the score, each in equal parts, so that the parts add up to it.
  * What forces something less, or a score that was high enough, stands there with no points. */
-static void tie_score(struct decision *d, enum tw_verdict verdict)
+static void tie_score(struct decision *d, struct tw_impact *impact, enum tw_verdict verdict)
 {
-    struct tw_impact *impact = d->impact;
     double before =
         isnan(impact->risk_score) ? 0 : fmin(fmax(impact->risk_score, 0), 100);
     double score = score_in_band(before, &bands[verdict]), raise = score - before;
@@ -338,24 +338,49 @@ static void give_reasons(struct decision *d, struct tw_decision *ret)
     TW_PUSH(d->a, &ret->reasons, "no finding forbids it and no plan turned bad");
 }
 
+static void judge(struct decision *d, const struct tw_measured *measured)
+{
+    judge_issues(d);
+    judge_plans(d);
+    judge_effects(d, measured);
+    judge_failures(d);
+    judge_confidence(d);
+    for (size_t i = 0; i < d->forces.count; i++)
+        if (d->forces.items[i].verdict > d->verdict)
+            d->verdict = d->forces.items[i].verdict;
+}
+
 int tw_decide(struct tw_arena *a, const struct tw_policy *policy,
               struct tw_impact *impact, const struct tw_measured *measured,
               struct tw_decision *ret, struct tw_err *err)
 {
     struct decision d = {.a = a, .policy = policy, .impact = impact};
-    struct tw_decision decision = {.verdict = TW_PROCEED, .policy = policy->name};
+    struct tw_decision decision = {.policy = policy->name};
 
     (void)err;
-    judge_issues(&d);
-    judge_plans(&d);
-    judge_effects(&d, measured);
-    judge_failures(&d);
-    judge_confidence(&d);
-    for (size_t i = 0; i < d.forces.count; i++)
-        if (d.forces.items[i].verdict > decision.verdict)
-            decision.verdict = d.forces.items[i].verdict;
+    judge(&d, measured);
+    decision.verdict = d.verdict;
     give_reasons(&d, &decision);
-    tie_score(&d, decision.verdict);
+    tie_score(&d, impact, decision.verdict);
     *ret = decision;
     return 0;
+}
+
+void tw_decide_explain(struct tw_arena *a, const struct tw_policy *policy,
+                       const struct tw_impact *impact, const struct tw_measured *measured,
+                       struct tw_decide_rows *ret)
+{
+    struct decision d = {.a = a, .policy = policy, .impact = impact};
+
+    judge(&d, measured);
+    *ret = (struct tw_decide_rows){.verdict = d.verdict};
+    for (int verdict = TW_BLOCK; verdict > TW_PROCEED; verdict--)
+        for (size_t i = 0; i < d.forces.count; i++) {
+            const struct force *f = &d.forces.items[i];
+
+            if ((int)f->verdict == verdict)
+                TW_PUSH(a, &ret->list, (struct tw_decide_row){f->verdict, f->name, f->why});
+        }
+    for (size_t i = 0; i < d.inside.count; i++)
+        TW_PUSH(a, &ret->list, (struct tw_decide_row){TW_PROCEED, "effect", d.inside.items[i]});
 }
