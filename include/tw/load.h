@@ -67,6 +67,9 @@ struct tw_load_mix {
     TW_ARRAY(struct tw_load_item) items;
     TW_ARRAY(const char *) missing; /* statements not reproduced and why */
 };
+/* Is it a built-in mix, or a file that is there ("file.sql@3" with weight)? -EINVAL: neither. What is in
+ * a file is read when the twins stand. */
+int tw_load_mix_there(struct tw_arena *a, const char *spec, struct tw_err *err);
 /* pg: a connection to the baseline twin. mixes: "select-only", "tpcb", "simple-update", paths of
  * pgbench scripts ("file.sql@3" with weight), or none: the target's own mix, from
  * pg_stat_statements of the snapshot, else guessed from the table statistics. */

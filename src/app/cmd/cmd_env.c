@@ -289,8 +289,43 @@ static void print_containers(struct cmd_args *args, const struct tw_snapshot *s)
            tw_show_seconds(args->arena, s->cost.seconds));
 }
 
+struct count {
+    size_t of;
+    const char *name;
+};
+
+/* "27 settings, 3 tables": what there is none of is left out. */
+static void print_counts(const char *what, const struct count *counts, size_t n)
+{
+    const char *before = "";
+
+    printf("  %-9s ", what);
+    for (size_t i = 0; i < n; i++) {
+        if (!counts[i].of)
+            continue;
+        printf("%s%zu %s", before, counts[i].of, counts[i].name);
+        before = ", ";
+    }
+    puts(*before ? "" : "nothing");
+}
+
+static void print_cost(struct cmd_args *args, const struct tw_snapshot *s)
+{
+    printf("  it cost   ");
+    if (s->cost.statements)
+        printf("%d statements, ", s->cost.statements);
+    if (s->cost.bytes)
+        printf("%s, ", tw_show_bytes(args->arena, (double)s->cost.bytes));
+    puts(tw_show_seconds(args->arena, s->cost.seconds));
+}
+
 static void print_snapshot(struct cmd_args *args, const struct tw_snapshot *s)
 {
+    const struct count counts[] = {{s->settings.count, "settings"},
+                                   {s->hba.count, "access rules"},
+                                   {s->tables.count, "tables"},
+                                   {s->statements.count, "statements"}};
+
     if (s->containers.count) {
         print_containers(args, s);
         return;
@@ -302,11 +337,8 @@ static void print_snapshot(struct cmd_args *args, const struct tw_snapshot *s)
     printf("  config    %s, %zu files\n", s->config_file, s->files.count);
     printf("  host      %s, %g cores\n",
            tw_show_bytes(args->arena, (double)s->memory_bytes), s->cpus);
-    printf("  known     %zu settings, %zu hba rules, %zu tables, %zu statements\n",
-           s->settings.count, s->hba.count, s->tables.count, s->statements.count);
-    printf("  it cost   %d statements, %s, %s\n", s->cost.statements,
-           tw_show_bytes(args->arena, (double)s->cost.bytes),
-           tw_show_seconds(args->arena, s->cost.seconds));
+    print_counts("known", counts, TW_COUNT_OF(counts));
+    print_cost(args, s);
 }
 
 /* What the target is now against what was stored of it last, and the newest change that was stored. */

@@ -214,6 +214,7 @@ int run_target(struct run *r, struct tw_err *err);
 int run_snapshot(struct run *r, struct tw_err *err);
 int run_plan(struct run *r, struct tw_err *err);
 int run_recorded(struct run *r, struct tw_err *err); /* of a plan that wants it */
+int run_check_profile(struct run *r, struct tw_err *err); /* before anything is cloned */
 /* The target of a container: from here on its service is the target. */
 int run_enter(struct run *r, struct tw_err *err);
 void run_inside_done(struct run *r);

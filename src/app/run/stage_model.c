@@ -139,9 +139,25 @@ static int read_profile(struct run *r, const char **ret_csv, struct tw_err *err)
     if (!path)
         return 0;
     rc = tw_read_file(AT_FDCWD, path, PROFILE_MAX, &text, NULL, err);
-    if (rc == 0)
-        *ret_csv = tw_arena_strdup(r->v.sim->arena, text);
-    return rc;
+    if (rc < 0)
+        return tw_wrap(err, rc, "the profile of the load");
+    *ret_csv = tw_arena_strdup(r->v.sim->arena, text);
+    return 0;
+}
+
+int run_check_profile(struct run *r, struct tw_err *err)
+{
+    const struct tw_plan *p = &r->v.sim->plan;
+    struct tw_profile unused;
+    const char *csv;
+    int rc;
+
+    if (!p->profile)
+        return 0;
+    rc = read_profile(r, &csv, err);
+    return rc < 0 ? rc
+                  : tw_profile_make(r->v.sim->arena, p->scenario, 1, p->hours, csv,
+                                    &unused, err);
 }
 
 /* ---- the horizon ---- */

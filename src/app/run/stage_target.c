@@ -105,6 +105,10 @@ int run_plan(struct run *r, struct tw_err *err)
     /* A request may have been read before its target was known: its scenario and profile
      * are checked here, before anything is cloned. */
     rc = run_at_target(r, make_plan, &l, err);
+    if (rc == 0)
+        rc = run_check_profile(r, err);
+    for (size_t i = 0; i < sim->plan.mixes.count && rc == 0; i++)
+        rc = tw_load_mix_there(sim->arena, sim->plan.mixes.items[i], err);
     if (rc < 0)
         return rc;
     if (isnan(sim->plan.budget_s))

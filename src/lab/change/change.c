@@ -72,19 +72,31 @@ static void hash(struct tw_plan *plan)
     tw_sha256_hex(text, strlen(text), plan->sha256);
 }
 
+static int unknown_type(const char *name, struct tw_err *err)
+{
+    const char *nearest = NULL;
+    tw_auto_buf all = {0};
+
+    (void)tw_change_type_find(name, &nearest);
+    tw_buf_init(&all, 4096);
+    for (size_t i = 0; i < tw_change_type_count; i++)
+        tw_buf_printf(&all, "%s%s", i ? ", " : "", tw_change_types[i]->name);
+    return tw_fail_at(
+        err, -EINVAL, "/type", "unknown change type '%s'; expected one of %s%s%s%s",
+        name ? name : "", tw_buf_text(&all), nearest ? "; did you mean '" : "",
+        nearest ? nearest : "", nearest ? "'?" : "");
+}
+
 int tw_change_plan(struct tw_arena *a, const struct tw_snapshot *s,
                    const struct tw_request *r, struct tw_plan *ret,
                    struct tw_issues *issues, struct tw_err *err)
 {
-    const char *nearest = NULL;
-    const struct tw_change_type *type = tw_change_type_find(r->type, &nearest);
+    const struct tw_change_type *type = tw_change_type_find(r->type, NULL);
     struct tw_plan plan;
     int rc;
 
     if (!type)
-        return tw_fail_at(err, -EINVAL, "/type", "unknown change type '%s'%s%s%s",
-                          r->type, nearest ? "; did you mean '" : "",
-                          nearest ? nearest : "", nearest ? "'?" : "");
+        return unknown_type(r->type, err);
     fill_plan(a, s, r, &plan);
     rc = type->validate(a, s, r, issues, err);
     if (rc == 0)

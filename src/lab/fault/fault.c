@@ -84,9 +84,11 @@ static int parse_times(const char *text, double *ret)
     return parse_number(text, units, TW_COUNT_OF(units), ret);
 }
 
+/* "20" could be meant as milliseconds or as seconds: the unit has to be said. */
 static int parse_time(const char *text, double *ret)
 {
-    return tw_parse_seconds(text, ret, NULL);
+    return text[strspn(text, "0123456789.+-eE ")] ? tw_parse_seconds(text, ret, NULL)
+                                                  : -EINVAL;
 }
 
 static int parse_clock(const char *text, double *ret)
@@ -94,7 +96,7 @@ static int parse_clock(const char *text, double *ret)
     int moment = tw_name_index(text, tw_fault_moments, tw_fault_moment_count);
 
     if (moment < 0)
-        return tw_parse_seconds(text, ret, NULL);
+        return parse_time(text, ret);
     *ret = TW_FAULT_MOMENT + moment;
     return 0;
 }
@@ -103,13 +105,14 @@ static const struct {
     int (*parse)(const char *text, double *ret);
     const char *expected;
 } units[TW_FAULT_UNIT_COUNT] = {
-    [TW_FAULT_TIME] = {parse_time, "a time, '20ms'"},
+    [TW_FAULT_TIME] = {parse_time, "a time with its unit, '20ms'"},
     [TW_FAULT_SHARE] = {parse_share, "a share, '1%' or '0.01'"},
     [TW_FAULT_BITS] = {parse_bits, "bits a second, '50mbit'"},
     [TW_FAULT_BYTES] = {parse_bytes, "bytes a second, '5MB'"},
     [TW_FAULT_TIMES] = {parse_times, "how many times, '3x'"},
-    [TW_FAULT_CLOCK] = {parse_clock,
-                        "a time, '400d', or day_end, month_end, year_end, certificate, password"},
+    [TW_FAULT_CLOCK] =
+        {parse_clock,
+         "a time, '400d', or day_end, month_end, year_end, certificate, password"},
 };
 
 int tw_fault_strength(const struct tw_fault_kind *kind, const char *text, double *ret,

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SCRIPT_MAX ((size_t)1 << 20)
 
@@ -199,6 +200,16 @@ static char *split_weight(struct tw_arena *a, const char *spec, double *ret_weig
         }
     }
     return tw_arena_strdup(a, spec);
+}
+
+int tw_load_mix_there(struct tw_arena *a, const char *spec, struct tw_err *err)
+{
+    double weight;
+    const char *name = split_weight(a, spec, &weight);
+
+    return find_builtin(name) || access(spec, F_OK) == 0 || access(name, F_OK) == 0
+               ? 0
+               : unknown_mix(name, err);
 }
 
 static int add_script(struct tw_arena *a, const char *spec, int64_t scale,

@@ -373,6 +373,7 @@ int tw_env_snapshot(struct tw_arena *a, const struct tw_target *target,
 {
     const struct tw_service_kind *kind = tw_service_kind_find(target->type, NULL);
     const struct env_source *source = source_of(target->type);
+    int64_t begun = tw_now_ns();
     struct tw_snapshot s;
     int r;
 
@@ -385,6 +386,7 @@ int tw_env_snapshot(struct tw_arena *a, const struct tw_target *target,
     r = kind->snapshot(a, target, &s, err);
     if (r < 0)
         return r;
+    s.cost.seconds = tw_seconds(tw_now_ns() - begun);
     seal(target, &s);
     host_limits(target, &s);
     hash(&s);

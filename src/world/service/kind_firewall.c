@@ -239,15 +239,13 @@ static void read_listeners(struct tw_arena *a, struct tw_snapshot *s)
 static int snapshot(struct tw_arena *a, const struct tw_target *t,
                     struct tw_snapshot *ret, struct tw_err *err)
 {
-    int64_t begun = tw_now_ns();
     int r = t->file ? read_files(a, t, ret, err) : read_live(a, ret, err);
 
     if (r < 0)
-        return r;
+        return tw_wrap(err, r, "the rules of target '%s'", t->name);
     ret->version = "packet filter";
     read_interfaces(a, ret);
     read_listeners(a, ret);
-    ret->cost.seconds = tw_seconds(tw_now_ns() - begun);
     return 0;
 }
 

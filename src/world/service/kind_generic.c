@@ -271,7 +271,6 @@ static void take_neighbours(struct tw_arena *a, const struct found *f, struct tw
 static int snapshot(struct tw_arena *a, const struct tw_target *t,
                     struct tw_snapshot *ret, struct tw_err *err)
 {
-    int64_t begun = tw_now_ns();
     struct place p = {0};
     struct found f;
     int r;
@@ -307,7 +306,6 @@ static int snapshot(struct tw_arena *a, const struct tw_target *t,
         ret->endpoints.items[i].protocol = p.port ? p.protocol : "tcp";
     ret->port = p.port ? p.port : ret->endpoints.count ? ret->endpoints.items[0].port : 0;
     ret->how = f.has_process ? "running" : "stopped";
-    ret->cost.seconds = tw_seconds(tw_now_ns() - begun);
     return r < 0 || ret->port ? r
                               : tw_fail(err, -ENODATA,
                                         "where target '%s' listens is not known while it "

@@ -414,7 +414,10 @@ static int check_setting(struct tw_arena *a, const struct nginx_conf *c,
             tw_arena_printf(a, "%s %s;", spot.name, change->value), &text, err);
     words = r == 0 ? its_words(a, text) : NULL;
     if (r == 0 && words && is_about_value(words))
-        return tw_fail_at(err, -EINVAL, change->pointer, "%s", words);
+        return strstr(words, spot.name)
+                   ? tw_fail_at(err, -EINVAL, change->pointer, "%s", words)
+                   : tw_fail_at(err, -EINVAL, change->pointer, "%s: %s", change->name,
+                                words);
     return r;
 }
 

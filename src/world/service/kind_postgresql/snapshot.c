@@ -270,7 +270,6 @@ int kind_pg_snapshot(struct tw_arena *a, const struct tw_target *t,
 {
     struct kind_pg_place place;
     struct tw_snapshot s = {.connections_used = -1};
-    int64_t begun = tw_now_ns();
     int r = find_place(a, t, &place, &s, err);
 
     if (r < 0)
@@ -294,7 +293,6 @@ int kind_pg_snapshot(struct tw_arena *a, const struct tw_target *t,
         r = look_at_files(a, &place, &s, err);
     if (r < 0)
         return r;
-    s.cost.seconds = tw_seconds(tw_now_ns() - begun);
     *ret = s;
     return 0;
 }
