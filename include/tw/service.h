@@ -117,6 +117,8 @@ struct tw_standing {
     double journal_held_bytes;       /* a holder (slot) keeps no more than this; infinite: all */
     double journal_segment_bytes;
     double archived, archive_failed; /* segments taken, attempts that failed */
+    double archive_waits_s;          /* a finished segment was neither taken nor refused for so long; infinite:
+                                        nothing is there to take it */
     const char *archive_command;     /* NULL: nothing is archived */
     double forced_at[2];             /* age of transaction ids, multixacts, at which a vacuum is forced */
     double pages, pages_per_s;       /* that it reads, and how fast it may */

@@ -332,6 +332,9 @@ void run_deploy_facts(struct run *r, struct tw_impact_facts *f);
 void run_deploy_told(struct run *r);
 bool run_deploy_serves(const struct run *r); /* it is one, and the new version answers */
 int run_clients(struct run *r, struct tw_err *err);
+/* What the change lets pile up (piles.c): a table that no vacuum comes to, WAL that nobody takes. */
+void run_tell_piles(struct run *r);
+bool run_pile_is_new(const struct tw_reclaimed *was, const struct tw_reclaimed *now);
 /* Questions about sessions (answers.c). */
 void run_answers_ask(struct run *r, enum tw_arm arm, struct tw_arena *a, struct tw_pg *pg);
 bool run_answer_is_worse(const struct tw_answer *before, const struct tw_answer *after);

@@ -340,6 +340,32 @@ static bool is_outside(const char *command)
     return false;
 }
 
+/* It may fail for what a twin lacks, or only be slow. */
+static bool is_uncertain(const struct tw_standing *s)
+{
+    return is_outside(s->archive_command) ||
+           (!(s->archive_failed > 0) && isfinite(s->archive_waits_s));
+}
+
+/* Attempts failed and none succeeded, or a finished segment was left lying. */
+static bool takes_nothing(const struct tw_standing *s)
+{
+    return s->archive_command && !(s->archived > 0) &&
+           (s->archive_failed > 0 || s->archive_waits_s > 0);
+}
+
+static const char *what_it_did(struct tw_arena *a, const struct tw_standing *s)
+{
+    if (s->archive_failed > 0)
+        return tw_arena_printf(a, "archive_command '%s': %.0f attempts failed in the twin, %.0f "
+                                  "segments were taken",
+                               s->archive_command, s->archive_failed, s->archived);
+    return isinf(s->archive_waits_s)
+               ? "archive_mode is on, and neither archive_command nor archive_library is set"
+               : tw_arena_printf(a, "'%s' neither took a finished segment nor refused it within %.0f s",
+                                 s->archive_command, s->archive_waits_s);
+}
+
 /* Probability that no archive takes it: seen in the twin where the change brings the command, else as it
  * is at home, whose own command does nothing in a twin. */
 static double archive_fails(const struct standing *s, const char **ret_why)
@@ -358,21 +384,21 @@ static double archive_fails(const struct standing *s, const char **ret_why)
             home->used);
         return 1;
     }
-    if (!(s->after->archive_failed > 0) || s->after->archived > 0)
+    if (!takes_nothing(s->after))
         return 0;
-    *ret_why = tw_arena_printf(s->a,
-                               "archive_command '%s' failed %.0f times while it was "
-                               "measured, and no segment was taken",
-                               s->after->archive_command, s->after->archive_failed);
-    return is_outside(s->after->archive_command) ? ARCHIVE_OUTSIDE : 1;
+    *ret_why = what_it_did(s->a, s->after);
+    return is_uncertain(s->after) ? ARCHIVE_OUTSIDE : 1;
 }
 
+/* Those of the target, and those that the change made in the twin. */
 static double held_by_slots(const struct standing *s, const char **ret_why)
 {
+    size_t home = s->r->snapshot.counters.count;
     double lag = NAN;
 
-    for (size_t i = 0; i < s->r->snapshot.counters.count; i++) {
-        const struct tw_counter *c = &s->r->snapshot.counters.items[i];
+    for (size_t i = 0; i < home + s->after->counters.count; i++) {
+        const struct tw_counter *c =
+            i < home ? &s->r->snapshot.counters.items[i] : &s->after->counters.items[i - home];
 
         if (!tw_streq(c->kind, "slot") || c->cycles || (lag >= c->used))
             continue;
@@ -673,27 +699,32 @@ static int judge_arm(struct run *r, enum tw_arm arm, struct tw_arena *a,
     return 0;
 }
 
+/* The server says of some of it itself, while it is loaded. */
+static bool is_said(const struct run *r, const char *code)
+{
+    for (size_t i = 0; i < r->v.issues.list.count; i++)
+        if (tw_streq(r->v.issues.list.items[i].code, code))
+            return true;
+    return false;
+}
+
 /* Whether or not the disk is full within the horizon: a backup chain is broken at once. */
 static void tell_archive(struct run *r)
 {
     const struct tw_standing *now = &r->v.standing[TW_CANDIDATE][1].of;
     const struct tw_standing *was = &r->v.standing[TW_BASELINE][1].of;
     struct tw_arena *a = r->v.sim->arena;
-    bool outside;
 
-    if (!r->v.standing[TW_CANDIDATE][1].known || !now->archive_command ||
-        !(now->archive_failed > 0) || now->archived > 0 ||
-        tw_streq(now->archive_command, was->archive_command))
+    if (!r->v.standing[TW_CANDIDATE][1].known || !takes_nothing(now) ||
+        tw_streq(now->archive_command, was->archive_command) ||
+        (!(now->archive_failed > 0) && is_said(r, "archive.failing")))
         return;
-    outside = is_outside(now->archive_command);
     tw_issue_add(
-        a, &r->v.issues, outside ? TW_MEDIUM : TW_HIGH, TW_REVIEW, "archive.failing",
+        a, &r->v.issues, is_uncertain(now) ? TW_MEDIUM : TW_HIGH, TW_REVIEW, "archive.failing",
         "no segment of the WAL is archived with the change",
-        tw_arena_printf(a,
-                        "archive_command '%s': %.0f attempts failed in the twin, %.0f "
-                        "segments were taken%s",
-                        now->archive_command, now->archive_failed, now->archived,
-                        outside ? "; it names what a twin does not reach" : ""),
+        tw_arena_printf(a, "%s%s", what_it_did(a, now),
+                        is_outside(now->archive_command) ? "; it names what a twin does not reach"
+                                                         : ""),
         "try the command as the server's user; until it succeeds all WAL is kept, and no "
         "backup can be brought up to date");
 }
@@ -701,10 +732,17 @@ static void tell_archive(struct run *r)
 /* A candidate that does not serve has nothing that runs out. */
 int run_laws(struct run *r, struct tw_err *err)
 {
-    int rc =
-        r->members[RUN_CANDIDATE].started.ready ? run_each_arm(r, judge_arm, err) : 0;
+    int rc;
 
-    if (rc == 0)
+    /* What is made while the service runs was not there before the load, and may need none. */
+    if (run_is_live(r) && !r->v.standing[TW_CANDIDATE][1].known &&
+        r->members[RUN_CANDIDATE].started.ready)
+        run_standing_after(r);
+    rc = r->members[RUN_CANDIDATE].started.ready ? run_each_arm(r, judge_arm, err) : 0;
+
+    if (rc == 0) {
         tell_archive(r);
+        run_tell_piles(r);
+    }
     return rc;
 }

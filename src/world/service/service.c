@@ -78,6 +78,7 @@ void tw_standing_init(struct tw_standing *s)
         .journal_segment_bytes = NAN,
         .archived = NAN,
         .archive_failed = NAN,
+        .archive_waits_s = NAN,
         .forced_at = {NAN, NAN},
         .pages = NAN,
         .pages_per_s = NAN,

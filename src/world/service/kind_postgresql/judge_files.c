@@ -54,6 +54,18 @@ static const struct danger {
      "zero_damaged_pages=on: damaged pages are emptied instead of reported",
      "rows on a page whose checksum fails are lost for good",
      "restore from a backup instead"},
+    {"ignore_checksum_failure", IS_ON, TW_HIGH, TW_REVIEW, "durability.checksums",
+     "ignore_checksum_failure=on: damaged pages are read as if they were whole",
+     "corruption spreads from a page whose checksum fails, into answers and backups",
+     "set it for the one session that rescues data"},
+    {"data_sync_retry", IS_ON, TW_HIGH, TW_REVIEW, "durability.sync_retry",
+     "data_sync_retry=on: after a failed flush data may be lost without a word",
+     "on Linux a second fsync succeeds although the pages of the first were thrown away",
+     "keep it off: the server then recovers from WAL"},
+    {"restart_after_crash", IS_OFF, TW_MEDIUM, TW_REVIEW, "availability.restart",
+     "restart_after_crash=off: one crashed session ends the whole server",
+     "after a backend dies the postmaster ends instead of starting anew",
+     "keep it on, unless a cluster manager decides instead"},
 };
 
 static bool danger_holds(const struct danger *d, const char *value)
@@ -217,7 +229,51 @@ static void judge_memory(struct tw_arena *a, const struct tw_access *x,
                      "run the twin on a host of the target's size");
 }
 
+/* Of one sort, hash, vacuum or session: settings with such names. */
+static const char *const memory_of_one[] = {"_mem", "_buffers"};
+
+static void judge_one_process(struct tw_arena *a, const struct tw_access *x,
+                              const struct kind_pg_conf *conf, struct tw_issues *issues)
+{
+    double has = (double)x->snapshot->memory_bytes;
+
+    for (size_t i = 0; i < x->snapshot->settings.count && has > 0; i++) {
+        const struct tw_setting *s = &x->snapshot->settings.items[i];
+        const char *value = effective(conf, x->snapshot, s->name);
+        bool memory = false;
+
+        for (size_t k = 0; k < TW_COUNT_OF(memory_of_one); k++)
+            memory |= tw_ends_with(s->name, memory_of_one[k]);
+        if (!memory || !s->unit || !value || tw_streq(s->name, "shared_buffers") ||
+            !(kind_pg_bytes(s, value) > has) || (s->value && kind_pg_bytes(s, s->value) > has))
+            continue;
+        tw_issue_add(a, issues, TW_HIGH, TW_REVIEW, "memory.tight",
+                     "one process alone may take more memory than the host has",
+                     tw_arena_printf(a, "%s=%s, the host has %s", s->name, value,
+                                     tw_show_bytes(a, has)),
+                     "a share of the memory that all who take it at once fit in");
+    }
+}
+
 /* ---- who may enter ---- */
+
+/* To connect a process has to be allowed to write to the socket. */
+static void judge_socket(struct tw_arena *a, const struct tw_access *x,
+                         const struct kind_pg_conf *conf, struct tw_issues *issues)
+{
+    const struct kind_pg_entry *e = kind_pg_conf_last(conf, "unix_socket_permissions");
+    const struct tw_setting *known = tw_snapshot_setting(x->snapshot, "unix_socket_permissions");
+    long was = known && known->value ? strtol(known->value, NULL, 8) : 0777;
+    long is = e ? strtol(e->value, NULL, 8) : was;
+
+    if (!(was & ~is & 0022))
+        return;
+    tw_issue_add(a, issues, TW_HIGH, TW_REVIEW, "client.refused",
+                 was & ~is & 0002 ? "processes of other users no longer reach the local socket"
+                                  : "processes of its group no longer reach the local socket",
+                 tw_arena_printf(a, "unix_socket_permissions %04lo now, %04lo after the change", was, is),
+                 "see as which users its clients on this host run, or have them use TCP");
+}
 
 static bool is_everyone(const char *address)
 {
@@ -362,6 +418,8 @@ void kind_pg_judge_files(struct tw_arena *a, const struct tw_access *access,
     }
     judge_pending(a, access->snapshot, plan, issues);
     judge_memory(a, access, issues);
+    judge_one_process(a, access, &conf, issues);
+    judge_socket(a, access, &conf, issues);
     judge_hba(a, access, plan, issues);
     judge_standby(a, access, &conf, issues);
 }

@@ -156,6 +156,29 @@ static int ask_roles(struct tw_pg *pg, struct tw_arena *a, struct tw_standing *s
     return r;
 }
 
+/* Those of the target are dropped in a seed: what a twin has, the change made. One that reserves no WAL yet
+ * keeps none. */
+static int ask_slots(struct tw_pg *pg, struct tw_arena *a, struct tw_standing *s, struct tw_err *err)
+{
+    struct tw_pg_rows rows;
+    int r = tw_pg_query(pg, a,
+                        "SELECT " OURS "slot_name, active, coalesce(plugin, slot_type) FROM "
+                        "pg_replication_slots WHERE restart_lsn IS NOT NULL AND NOT temporary",
+                        0, NULL, &rows, err);
+
+    for (int i = 0; r == 0 && i < rows.rows; i++)
+        TW_PUSH(a, &s->counters,
+                (struct tw_counter){.kind = "slot",
+                                    .name = CELL(0),
+                                    .used = 0,
+                                    .limit = NAN,
+                                    .per_s = NAN,
+                                    .per_request = NAN,
+                                    .cycles = tw_streq(CELL(1), "t") ? "its consumer takes it" : NULL,
+                                    .source = CELL(2)});
+    return r;
+}
+
 int kind_pg_ask_counters(struct tw_pg *pg, struct tw_arena *a, struct tw_standing *ret,
                          struct tw_err *err)
 {
@@ -458,26 +481,33 @@ static double count_files(const struct tw_access *x)
     return n;
 }
 
-#define ARCHIVE_NS (3 * TW_SEC_NS)
+#define ARCHIVE_NS (4 * TW_SEC_NS)
 #define LOOK_NS    (5 * TW_MSEC_NS)
 
 /* A segment is finished now instead of some time later; what becomes of it is known when
- * either count moves. Nothing by the deadline leaves both as they are. */
+ * either count moves. Nothing by the deadline leaves both as they are, and says how long it waited; where
+ * nothing is named to take it there is nothing to wait for. */
 static int probe_archive(struct tw_pg *pg, struct tw_arena *a, struct tw_standing *s,
                          struct tw_err *err)
 {
-    int64_t deadline = tw_now_ns() + ARCHIVE_NS;
+    int64_t begun = tw_now_ns(), deadline = begun + ARCHIVE_NS;
     double archived = s->archived, failed = s->archive_failed;
     int r = 0;
 
     if (!s->archive_command || archived + failed > 0)
         return 0;
-    r = tw_pg_exec(pg, "CREATE TABLE pg_temp.twin_probe (); SELECT pg_switch_wal()", err);
+    if (!*s->archive_command) {
+        s->archive_waits_s = INFINITY;
+        return 0;
+    }
+    r = tw_pg_exec(pg, "CREATE TABLE pg_temp.twin_probe () USING heap; SELECT pg_switch_wal()", err);
     while (r == 0 && s->archived == archived && s->archive_failed == failed &&
            tw_now_ns() < deadline) {
         tw_sleep_ns(LOOK_NS);
         r = ask_journal(pg, a, s, err);
     }
+    if (r == 0 && s->archived == archived && s->archive_failed == failed)
+        s->archive_waits_s = tw_seconds(tw_now_ns() - begun);
     return r;
 }
 
@@ -507,6 +537,8 @@ int kind_pg_standing(struct tw_arena *a, const struct tw_access *access, bool pr
         r = kind_pg_ask_counters(pg, a, &s, err);
     if (r == 0)
         r = ask_tables(pg, a, &s, err);
+    if (r == 0)
+        r = ask_slots(pg, a, &s, err);
     if (r == 0)
         r = ask_journal(pg, a, &s, err);
     if (r == 0 && probe && !kind_pg_is_standby(access))
