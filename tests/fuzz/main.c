@@ -30,7 +30,8 @@ static void tell(const char *what)
     FILE *f = fopen(KEPT_PATH, "w");
 
     if (f) {
-        (void)fwrite(now.data.data, 1, now.data.len, f);
+        if (now.data.len)
+            (void)fwrite(now.data.data, 1, now.data.len, f);
         (void)fclose(f);
     }
     (void)fprintf(

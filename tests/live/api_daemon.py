@@ -6,8 +6,10 @@ import concurrent.futures
 import json
 import os
 import signal
+import socket
 import sqlite3
 import ssl
+import struct
 import subprocess
 import sys
 import time
@@ -304,6 +306,17 @@ def stream(d):
     check("a client that comes late gets the end", len(late) == 1 and late[0]["status"] == "success", late)
 
 
+def gone_before_the_answer(d):
+    """Clients that hang up in the middle of the handshake do not count for ever."""
+    hello = (b"GET /ws/simulation HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+    for _ in range(1000):
+        with socket.create_connection(("127.0.0.1", d.port)) as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            s.sendall(hello)
+    wait_for("nobody counts as a client of the stream", lambda: figure(d, "twin_websocket_clients") == 0)
+
+
 def knowledge(d):
     r = d.post("/api/v1/predict/impact", {**CHANGE, "change": {"wal_level": "logical"}}).json()
     check("what is not known is said to be so", r["predicted_impact"] is None and r["basis"]["known"] is False
@@ -436,6 +449,7 @@ def main():
         states(d, tokens)
         approvals(d, tokens)
         stream(d)
+        gone_before_the_answer(d)
         knowledge(d)
         commands(d)
         tokens_end(d, tokens)

@@ -34,14 +34,17 @@ struct http_request {
     pthread_mutex_t lock;
     bool in_handler, suspended, answered;
     struct MHD_Response *response;
+    void (*abandon)(void *arg); /* the socket was never handed over; NULL: it was, or nobody waits for it */
+    void *abandon_arg;
     int status;
     TW_ARRAY(struct tw_http_pair) headers;
 };
 
 /* Why a request is refused before any handler sees it; true: it may pass. */
 bool http_screen(struct http_request *r, const char *method, const char *version);
-/* The answer is 101: response (taken) hands the socket over. */
-void http_give_upgrade(struct http_request *r, struct MHD_Response *response);
+/* The answer is 101: response (taken) hands the socket over; abandon(arg): the client was gone before. */
+void http_give_upgrade(struct http_request *r, struct MHD_Response *response,
+                       void (*abandon)(void *arg), void *arg);
 /* Target into path and query. */
 bool http_read_target(struct http_request *r);
 

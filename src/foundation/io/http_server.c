@@ -39,6 +39,8 @@ static struct http_request *request_new(struct tw_http_server *s, const char *ta
 
 static void request_free(struct http_request *r)
 {
+    if (r->abandon)
+        r->abandon(r->abandon_arg);
     if (r->response)
         MHD_destroy_response(r->response);
     tw_buf_done(&r->body);
@@ -170,8 +172,11 @@ void tw_http_answer(struct tw_http_request *pub, int status, const char *media_t
     give(r, status, make_response(r, media_type, body, len));
 }
 
-void http_give_upgrade(struct http_request *r, struct MHD_Response *response)
+void http_give_upgrade(struct http_request *r, struct MHD_Response *response,
+                       void (*abandon)(void *arg), void *arg)
 {
+    r->abandon = abandon;
+    r->abandon_arg = arg;
     for (size_t i = 0; i < r->headers.count; i++)
         (void)MHD_add_response_header(response, r->headers.items[i].name,
                                       r->headers.items[i].value);

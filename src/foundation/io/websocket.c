@@ -640,6 +640,7 @@ static void on_upgraded(void *arg, struct MHD_Connection *connection, void *mine
     (void)connection;
     tw_arena_free(r->pub.arena); /* the request is kept until the connection ends */
     r->pub.arena = NULL;
+    r->abandon = NULL;
     c->fd = fd;
     c->upgraded = upgraded;
     if (extra_len) {
@@ -648,6 +649,15 @@ static void on_upgraded(void *arg, struct MHD_Connection *connection, void *mine
         c->early_len = extra_len;
     }
     post(c->hub, (struct visit){.arrival = c});
+}
+
+/* Gone between its request and our answer: else each of them would count as a client for ever. */
+static void on_abandoned(void *arg)
+{
+    struct tw_ws *c = arg;
+
+    count_up(&c->hub->client_count, -1);
+    ws_free(c);
 }
 
 int tw_ws_accept(struct tw_ws_hub *h, struct tw_http_request *pub,
@@ -676,6 +686,6 @@ int tw_ws_accept(struct tw_ws_hub *h, struct tw_http_request *pub,
     (void)MHD_add_response_header(response, "Sec-WebSocket-Accept", (const char *)key);
     if (subprotocol)
         (void)MHD_add_response_header(response, "Sec-WebSocket-Protocol", subprotocol);
-    http_give_upgrade((struct http_request *)pub, response);
+    http_give_upgrade((struct http_request *)pub, response, on_abandoned, c);
     return 0;
 }
