@@ -3,7 +3,9 @@
  * Errors  -ENOENT unknown target (nearest named), -EINVAL a declaration that lacks something
  *         (which), -EEXIST already there, -ENOTUNIQ in several environments (named)
  * Owns    results live in the arena given
- * Where   <state>/environments.json, written as a whole; declarations of twin.yaml come first */
+ * Where   <state>/environments.json, written as a whole; declarations of twin.yaml come first. Passwords of
+ *         connection strings in environments.secrets.json beside it, of the owner alone: whoever may not
+ *         read that gets them redacted */
 #ifndef TW_ENV_H
 #define TW_ENV_H
 
@@ -51,6 +53,9 @@ int tw_env_enter(struct tw_arena *a, const struct tw_target *target, struct tw_e
 json_t *tw_env_drift(const json_t *before, const json_t *after);
 /* In words, at most so many: "work_mem: '4096' is now '8192'; …". owned: free() */
 char *tw_env_drift_text(const json_t *drift, size_t most);
+/* Passwords that still stand in the declarations themselves are taken out of them: before another user reads
+ * them, at the start of a daemon. */
+int tw_env_settle(const char *state_dir, struct tw_err *err);
 /* The targets that a declaration stands for: a Compose project its services, asked of the Engine now; any
  * other itself. */
 int tw_env_targets(struct tw_arena *a, const struct tw_target *target, struct tw_env_list *ret,

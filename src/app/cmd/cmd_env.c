@@ -1,6 +1,7 @@
 #include "remote.h"
 
 #include "tw/env.h"
+#include "tw/redact.h"
 #include "tw/store.h"
 
 #include <math.h>
@@ -191,6 +192,7 @@ static int list(struct cmd_args *args, struct tw_err *err)
     if (cmd_is_json(args)) {
         for (size_t i = 0; i < all.targets.count; i++)
             (void)json_array_append_new(json, tw_target_to_json(&all.targets.items[i]));
+        tw_redact_json(NULL, json);
         return cmd_write_json(args, json, err);
     }
     if (!all.targets.count)
@@ -208,7 +210,7 @@ static int list(struct cmd_args *args, struct tw_err *err)
                : t->config    ? t->config
                : t->project   ? t->project
                : t->container ? t->container
-               : t->dsn       ? t->dsn
+               : t->dsn       ? tw_redact_text(NULL, args->arena, t->dsn)
                : t->file      ? t->file
                               : "this host");
     }

@@ -59,6 +59,8 @@ static int run(struct cmd_args *args, struct tw_err *err)
     if (r == 0)
         r = tw_env_declare(args->state_dir, &c.environments, err);
     if (r == 0)
+        r = tw_env_settle(args->state_dir, err);
+    if (r == 0)
         r = tw_helper_share(args->state_dir, c.api.audit_key, &o.daemon, err);
     if (c.helper_socket)
         o.socket_path = c.helper_socket;

@@ -64,7 +64,10 @@ static int load(struct cmd_args *args, struct cmd_config *c, struct tw_err *err)
     if (!c->helper_socket && geteuid() != 0 && access(TW_HELPER_SOCKET, R_OK | W_OK) == 0)
         c->helper_socket = TW_HELPER_SOCKET;
     /* targets are paths that root reads: a helper of its own user declares them, not we */
-    return c->helper_socket ? 0 : tw_env_declare(args->state_dir, &c->environments, err);
+    if (c->helper_socket)
+        return 0; /* it does that */
+    r = tw_env_declare(args->state_dir, &c->environments, err);
+    return r < 0 ? r : tw_env_settle(args->state_dir, err);
 }
 
 /* ---- the helper, and what is given up once it stands ---- */

@@ -65,6 +65,8 @@ static const struct share_row {
     {"audit.key.head", 0600, true, NULL},
     {"declared.json", 0640, false, "[]\n"},
     {"environments.json", 0640, false, "[]\n"},
+    {"declared.secrets.json", 0600, false, "{}\n"},
+    {"environments.secrets.json", 0600, false, "{}\n"},
     {"measuring.lock", 0600, false, ""},
     {"sandboxd.lock", 0600, false, ""},
 };

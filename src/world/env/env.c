@@ -30,13 +30,22 @@ static char *file_of(const char *state_dir, enum origin origin)
     return tw_strf("%s/%s", state_dir, names[origin]);
 }
 
+static char *secrets_of(const char *state_dir, enum origin origin)
+{
+    static const char *const names[ORIGIN_COUNT] = {"declared.secrets.json",
+                                                    "environments.secrets.json"};
+
+    return tw_strf("%s/%s", state_dir, names[origin]);
+}
+
 static int load_file(struct tw_arena *a, const char *state_dir, enum origin origin,
                      struct tw_env_list *ret, struct tw_err *err)
 {
     tw_auto_free char *path = file_of(state_dir, origin);
+    tw_auto_free char *secrets = secrets_of(state_dir, origin);
     tw_auto_free char *text = NULL;
     json_auto_t *json = NULL;
-    size_t i;
+    size_t i, from = ret->targets.count;
     json_t *item;
     size_t len;
     int r = tw_read_file(AT_FDCWD, path, 8 << 20, &text, &len, err);
@@ -55,6 +64,7 @@ static int load_file(struct tw_arena *a, const char *state_dir, enum origin orig
             return tw_wrap(err, r, "environments of '%s', entry %zu", path, i + 1);
         TW_PUSH(a, &ret->targets, t);
     }
+    env_secrets_join(a, secrets, ret, from);
     return 0;
 }
 
@@ -74,18 +84,22 @@ int tw_env_load(struct tw_arena *a, const char *state_dir, struct tw_env_list *r
 static int save(const char *state_dir, enum origin origin, const struct tw_env_list *list,
                 struct tw_err *err)
 {
+    tw_auto(tw_arena) *a = tw_arena_new();
     tw_auto_free char *path = file_of(state_dir, origin);
+    tw_auto_free char *secrets = secrets_of(state_dir, origin);
     tw_auto_free char *text = NULL;
     json_auto_t *json = json_array();
+    struct tw_env_list shown = {0};
     int r = tw_make_dirs(state_dir, 0750, err);
 
+    if (r == 0)
+        r = env_secrets_part(a, secrets, list, &shown, err);
     if (r < 0)
         return r;
-    for (size_t i = 0; i < list->targets.count; i++)
-        (void)json_array_append_new(json, tw_target_to_json(&list->targets.items[i]));
+    for (size_t i = 0; i < shown.targets.count; i++)
+        (void)json_array_append_new(json, tw_target_to_json(&shown.targets.items[i]));
     text = json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
-    /* A dsn may carry a password: for the owner, and for the group that the daemon's state directory
-     * gives its files. */
+    /* for the group that the daemon's state directory gives its files, too */
     return tw_write_file(path, text, strlen(text), 0640, err);
 }
 
@@ -183,6 +197,15 @@ int tw_env_declare(const char *state_dir, const struct tw_env_list *list,
                                t->name, t->environment);
     }
     return save(state_dir, DECLARED, list, err);
+}
+
+int tw_env_settle(const char *state_dir, struct tw_err *err)
+{
+    tw_auto(tw_arena) *a = tw_arena_new();
+    struct tw_env_list added = {0};
+    int r = load_file(a, state_dir, ADDED, &added, err);
+
+    return r < 0 || !added.targets.count ? r : save(state_dir, ADDED, &added, err);
 }
 
 int tw_env_remove(const char *state_dir, const char *environment, const char *name,

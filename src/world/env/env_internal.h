@@ -59,4 +59,11 @@ bool env_files_read(struct env_files *w);
 /* Rule sets of this host: a socket that the kernel writes to; negative errno where it may not. */
 int env_rules_open(void);
 bool env_rules_read(int fd); /* something changed */
+/* ---- secrets.c ---- */
+/* Whole connection strings for those from this one on, where the file may be read. */
+void env_secrets_join(struct tw_arena *a, const char *path, struct tw_env_list *list, size_t from);
+/* Writes what is secret of them to path; ret_open: the list as everybody may see it. */
+int env_secrets_part(struct tw_arena *a, const char *path, const struct tw_env_list *list,
+                     struct tw_env_list *ret_open, struct tw_err *err);
+
 #endif
