@@ -328,6 +328,12 @@ def knowledge(d):
     r = d.post("/api/v1/predict/performance", {**CHANGE, "change": {"work_mem": "16MB"}}).json()
     check("between two values it interpolates", r["basis"]["known"] and r["basis"]["runs"] == 2
           and abs(r["predicted_impact"]["performance"]["p50_ms"]["ratio"] - 1.1) < 1e-3, r)
+    before = r["predicted_impact"]["performance"]["p50_ms"]["ratio"]
+    d.post("/api/v1/simulation/" + r["basis"]["simulations"][0] + "/outcome",
+           {"applied": True, "performance": {"p50_ms": {"ratio": 1.5}}})
+    r = d.post("/api/v1/predict/performance", {**CHANGE, "change": {"work_mem": "16MB"}}).json()
+    check("what really happened moves what is foretold", r["basis"]["outcomes"] == 1
+          and before < r["predicted_impact"]["performance"]["p50_ms"]["ratio"] < 1.5, r)
     r = d.get("/api/v1/predict/failures?target=pg&hours=700").json()
     check("failures so far ahead are not known", r["failures"] is None and "not known" in r["error"], r)
     r = d.post("/api/v1/policy/check", CHANGE).json()

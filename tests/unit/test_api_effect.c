@@ -51,3 +51,14 @@ Test(api_effect, two_runs_disagree_beyond_their_noise_alone)
     cr_expect(api_effects_disagree(far, 2));
     cr_expect_not(api_effects_disagree(far, 1));
 }
+
+Test(api_effect, outcomes_move_what_is_told_as_far_as_they_weigh)
+{
+    const double told[] = {1.0, -0.5}, half[] = {0.5, -0.25}, tiny[] = {0.01, 0.01}, other[] = {-1, 5};
+
+    cr_expect_float_eq(api_effect_slope(told, told, 0), 1, 1e-12, "nothing is known");
+    cr_expect_float_eq(api_effect_slope(told, told, 2), 1, 1e-12, "it happened as told");
+    cr_expect_float_eq(api_effect_slope(told, half, 2), (0.04 + 0.625) / (0.04 + 1.25), 1e-12);
+    cr_expect(api_effect_slope(tiny, other, 2) < 2.1, "noise of small effects moves little");
+    cr_expect(api_effect_slope(told, other, 2) >= 0, "an effect is not turned round");
+}

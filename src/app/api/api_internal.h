@@ -247,6 +247,10 @@ double api_effect_sd(const struct api_effect *e);
 /* Two of them differ by more than their noise explains. */
 bool api_effects_disagree(const struct api_effect *runs, size_t n);
 struct api_effect api_effect_pool(const struct api_effect *runs, size_t n); /* n at least 1 */
+/* What really happened, as a multiple of what was simulated: real = slope x told, logs of n effects that were
+ * measured after their changes had been made. 1 where nothing is known. */
+double api_effect_slope(const double *told, const double *real, size_t n);
+struct api_effect api_effect_scale(struct api_effect e, double slope);
 /* What is expected of it, since it was measured with noise. */
 struct api_effect api_effect_told(struct api_effect e);
 

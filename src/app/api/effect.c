@@ -42,6 +42,28 @@ struct api_effect api_effect_pool(const struct api_effect *runs, size_t n)
                                sum / weights + Z90 / sqrt(weights)};
 }
 
+/* Ridge regression through no effect (Hoerl and Kennard 1970) towards 1: what was simulated is believed until
+ * outcomes say otherwise, and an effect of 20 % weighs as much as that belief. */
+#define BELIEF    0.04 /* log squared */
+#define MOST_SLOPE 3.0
+
+double api_effect_slope(const double *told, const double *real, size_t n)
+{
+    double xy = BELIEF, xx = BELIEF;
+
+    for (size_t i = 0; i < n; i++)
+        if (isfinite(told[i]) && isfinite(real[i])) {
+            xy += told[i] * real[i];
+            xx += told[i] * told[i];
+        }
+    return fmin(fmax(xy / xx, 0), MOST_SLOPE);
+}
+
+struct api_effect api_effect_scale(struct api_effect e, double slope)
+{
+    return (struct api_effect){slope * e.value, slope * e.low, slope * e.high};
+}
+
 /* Positive part of James and Stein (1961), of one effect: most settings change next to nothing, and what is
  * hardly told from noise is expected to be noise. The interval stays what was measured. */
 struct api_effect api_effect_told(struct api_effect e)

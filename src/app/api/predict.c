@@ -13,6 +13,7 @@ struct past {
     const struct tw_store_simulation *row;
     json_t *body; /* owned */
     const json_t *change, *impact;
+    json_t *outcome; /* owned: what really happened; NULL: nobody told */
 };
 struct knowledge {
     struct past past[LOOK_BACK];
@@ -27,7 +28,7 @@ static const struct past as_it_is;
 static void forget(struct knowledge *k)
 {
     for (size_t i = 0; i < k->count; i++)
-        json_decref(k->past[i].body);
+        json_decref(k->past[i].body), json_decref(k->past[i].outcome);
     json_decref(k->now);
 }
 
@@ -189,6 +190,14 @@ static json_t *load_body(struct tw_store *s, struct tw_arena *a, const char *id)
     return body;
 }
 
+static json_t *load_outcome(struct tw_store *s, struct tw_arena *a, const char *id)
+{
+    const char *text = NULL;
+
+    return tw_store_outcome_get(s, a, id, &text, NULL) == 0 && text ? json_loads(text, 0, NULL)
+                                                                    : NULL;
+}
+
 static int recall(struct api_call *c, const char *environment, const char *target,
                   struct knowledge *k, struct tw_err *err)
 {
@@ -204,8 +213,10 @@ static int recall(struct api_call *c, const char *environment, const char *targe
         p->body = load_body(s, c->arena, p->row->id);
         p->change = json_object_get(json_object_get(p->body, "request"), "change");
         p->impact = json_object_get(p->body, "predicted_impact");
-        if (json_is_object(p->change) && json_is_object(p->impact))
+        if (json_is_object(p->change) && json_is_object(p->impact)) {
+            p->outcome = load_outcome(s, c->arena, p->row->id);
             k->count++;
+        }
         else
             json_decref(p->body);
     }
@@ -418,6 +429,48 @@ static struct api_effect effect_at(const struct knowledge *k, const struct past 
     return n ? api_effect_told(api_effect_pool(runs, n)) : (struct api_effect){NAN, NAN, NAN};
 }
 
+/* ---- what outcomes teach ---- */
+
+/* Log ratio of a metric as it was measured after the change had been made; NaN: nobody told. */
+static double real_of(const struct past *p, const char *metric)
+{
+    const json_t *row = json_object_get(json_object_get(p->outcome, "performance"), metric);
+    const json_t *ratio = json_object_get(row, "ratio");
+
+    return json_is_true(json_object_get(p->outcome, "applied")) && json_is_number(ratio) &&
+                   json_number_value(ratio) > 0
+               ? log(json_number_value(ratio))
+               : NAN;
+}
+
+/* Of all changes of the target: how twins of it stand to the target itself. */
+static double slope_of(const struct knowledge *k, const char *metric)
+{
+    double told[LOOK_BACK], real[LOOK_BACK];
+
+    for (size_t i = 0; i < k->count; i++) {
+        told[i] = log_of(&k->past[i], metric, "ratio");
+        real[i] = real_of(&k->past[i], metric);
+    }
+    return api_effect_slope(told, real, k->count);
+}
+
+static int outcomes_of(const struct knowledge *k)
+{
+    int n = 0;
+
+    for (size_t i = 0; i < k->count; i++) {
+        const char *metric;
+        json_t *row;
+        bool told = false;
+
+        json_object_foreach (json_object_get(k->past[i].outcome, "performance"), metric, row)
+            told |= isfinite(real_of(&k->past[i], metric));
+        n += told;
+    }
+    return n;
+}
+
 /* Simulations of one change that say different things of it tell that something else decides. */
 static bool is_disputed(const struct knowledge *k, const struct past *p)
 {
@@ -533,6 +586,8 @@ static json_t *compose_metric(const struct parts *parts, const char *metric,
         sum.low += e.low;
         sum.high += e.high;
     }
+    if (parts->list.count)
+        sum = api_effect_scale(sum, slope_of(parts->list.items[0].known, metric));
     return json_pack("{s:o, s:o, s:o, s:o, s:o}", "before", tw_json_real(base), "after",
                      tw_json_real(base * exp(sum.value)), "ratio",
                      tw_json_real(exp(sum.value)), "low", tw_json_real(exp(sum.low)),
@@ -619,9 +674,11 @@ static void pool_performance(const struct knowledge *k, const struct past *same,
     json_object_foreach (json_object_get(impact, "performance"), metric, row) {
         size_t n = runs_of(k, same, metric, runs);
 
-        if (n < 2)
+        if (!n)
             continue;
-        e = api_effect_pool(runs, n);
+        if (n < 2 && !outcomes_of(k))
+            continue;
+        e = api_effect_scale(api_effect_pool(runs, n), slope_of(k, metric));
         (void)json_object_set_new(row, "ratio", tw_json_real(exp(e.value)));
         (void)json_object_set_new(row, "low", tw_json_real(exp(e.low)));
         (void)json_object_set_new(row, "high", tw_json_real(exp(e.high)));
@@ -672,6 +729,8 @@ static json_t *foretell(struct api_call *c, const struct knowledge *k,
     json = json_pack(
         "{s:o, s:o, s:s?}", "predicted_impact", impact ? impact : json_null(), "basis",
         basis(c->arena, method, ids, newest, unknown, k->count), "error", error);
+    (void)json_object_set_new(json_object_get(json, "basis"), "outcomes",
+                              json_integer(outcomes_of(k)));
     if (parts.why)
         (void)json_object_set_new(json_object_get(json, "basis"), "why", parts.why);
     return json;
