@@ -16,16 +16,30 @@ static const char *file_of(const struct told *t, const struct tw_plan_step *step
     return step->path ? step->path : config ? config : "its configuration";
 }
 
+/* A second copy would keep what the first step made of it. */
+static bool is_kept(const struct told *t, const char *copy)
+{
+    for (size_t i = 0; i < t->to->commands.count; i++)
+        if (tw_streq(t->to->commands.items[i], copy))
+            return true;
+    return false;
+}
+
 static void tell_file(const struct told *t, const struct tw_plan_step *step)
 {
     const char *path = file_of(t, step);
     const char *from = step->origin ? step->origin : "the new content";
+    const char *copy = tw_arena_printf(t->a, "cp -p %s %s.before", path, path);
 
-    TW_PUSH(t->a, &t->to->commands, tw_arena_printf(t->a, "cp -p %s %s.before", path, path));
+    if (!is_kept(t, copy)) {
+        TW_PUSH(t->a, &t->to->commands, copy);
+        TW_PUSH(t->a, &t->to->undo,
+                tw_arena_printf(t->a, "cp -p %s.before %s", path, path));
+    }
     TW_PUSH(t->a, &t->to->commands,
-            tw_arena_printf(t->a, step->kind == TW_STEP_FILE ? "cp %s %s" : "cat %s >> %s",
+            tw_arena_printf(t->a,
+                            step->kind == TW_STEP_FILE ? "cp %s %s" : "cat %s >> %s",
                             from, path));
-    TW_PUSH(t->a, &t->to->undo, tw_arena_printf(t->a, "cp -p %s.before %s", path, path));
 }
 
 static void tell_step(const struct told *t, const struct tw_plan_step *step)
