@@ -2,7 +2,7 @@
  *
  * Errors  -EINVAL what the configuration lacks (and how to get it), -EADDRINUSE, -EACCES
  * Owns    the texts of the options are borrowed until tw_api_close()
- * Source  SPEC.md §10; the table is in src/app/api/routes.c, docs/API_DOCUMENTATION.md is made from it */
+ * Source  docs/internals/api.md; the table is in src/app/api/routes.c, docs/API_DOCUMENTATION.md is made from it */
 #ifndef TW_API_H
 #define TW_API_H
 

@@ -2,7 +2,7 @@
  *
  * Units   seconds, bytes, requests per second; see struct tw_model
  * Errors  -ENODATA not enough slots to say anything (err says what is missing)
- * Source  PREDICTION.md §8 steps 3, 4, 5, 7 */
+ * Source  docs/internals/calib.md; bootstrap within levels: Efron and Tibshirani 1993 */
 #ifndef TW_CALIB_H
 #define TW_CALIB_H
 

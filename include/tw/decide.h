@@ -2,7 +2,7 @@
  *
  * Errors  -EINVAL with file, line and column of a policy that cannot be read
  * Owns    results live in the arena given
- * Source  SPEC.md §8 and §9 */
+ * Source  policies/default.yaml; codes that force a verdict: docs/FINDINGS.md */
 #ifndef TW_DECIDE_H
 #define TW_DECIDE_H
 

@@ -217,7 +217,7 @@ int tw_flow_zones(struct tw_flow_space *s, struct tw_arena *a, const struct tw_f
                   const struct tw_flow_service *services, size_t service_count,
                   struct tw_flow_matrix *ret, struct tw_err *err);
 
-/* ---- add_rule (SPEC.md §3) ---- */
+/* ---- add_rule ---- */
 
 struct tw_flow_rule {
     const char *source;   /* prefix; NULL: both families */

@@ -5,7 +5,7 @@
  * Owns    results live in the arena given
  * Threads functions that take a store are called inside a transaction of its one writer, or of a command;
  *         tw_lockout locks itself
- * Source  SPEC.md §9; docs/internals/gate.md */
+ * Source  docs/internals/gate.md */
 #ifndef TW_GATE_H
 #define TW_GATE_H
 

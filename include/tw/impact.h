@@ -2,7 +2,7 @@
  *
  * Units   as in struct tw_impact
  * Owns    everything lives in the arena given; inputs are borrowed while it lives
- * Source  SPEC.md §8; coverage table: tests of `make accuracy` */
+ * Source  docs/internals/trial.md "Impact"; coverage table: tests of `make accuracy` */
 #ifndef TW_IMPACT_H
 #define TW_IMPACT_H
 

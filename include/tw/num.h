@@ -75,7 +75,7 @@ double tw_normal_quantile(double p);
 
 /* ---- anytime-valid interval of a mean: may be looked at after every observation ----
  * |mean - mu| <= sqrt((v + rho) / n^2 * log((v + rho) / (rho * alpha^2))), v = sum of
- * squares about the running mean, rho tuned for n = 20 (PREDICTION.md §5). For several
+ * squares about the running mean, rho tuned for n = 20 (docs/internals/trial.md). For several
  * metrics at once give alpha / metrics. Observations are clipped to +-clip. */
 struct tw_cseq {
     double alpha, clip, rho; /* (set) by tw_cseq_init */

@@ -6,7 +6,7 @@
  * Errors  -ENOSPC with the bytes needed and free; -EBUSY another process is building this seed
  * Owns    seeds stay until they are replaced or removed; clones go with tw_pool_clone_remove,
  *         with the pool's close, or with reap
- * Source  SANDBOX.md §3, POSTGRESQL.md "Taking the clone" */
+ * Source  docs/internals/sandbox.md "The pool" */
 #ifndef TW_POOL_H
 #define TW_POOL_H
 

@@ -4,7 +4,7 @@
  * Units   hours for the horizon, seconds for latencies, requests per second for rates
  * Errors  -EINVAL unknown scenario (nearest named), bad CSV line; -ENODATA model too thin
  * Owns    everything returned lives in the arena given
- * Source  PREDICTION.md §7 (laws) and §8 (engines, load map) */
+ * Source  docs/internals/laws.md; engines and load map: docs/internals/sim.md */
 #ifndef TW_PREDICT_H
 #define TW_PREDICT_H
 

@@ -1,16 +1,17 @@
-/* The fixed verbs that need privilege: pool, overlay, cgroup, net, spawn, root, confine,
- * reap. In process for root's command line; later over the helper's socket. The only
+/* The fixed verbs that need privilege: pool, overlay, cgroup, net, spawn, root, confine, reap. In
+ * process for root's command line and for the workers of a daemon's helper (room helper). The only
  * caller of mount, setns, clone3.
  *
  * Intent  before anything is made outside the process, a line is written to the journal
- *         <state>/run/<id>.journal, which stays locked (fcntl) while its owner lives;
- * reap undoes every journal whose lock is free, in reverse, and every start reaps first
- * Mounts  tw_priv_open() gives the process a mount namespace of its own, so mounts die
- * with it: call it before threads are made Threads every verb may be called from any
- * thread; the children are those of a thread that lives as long as the handle, since the
- * death signal follows the thread Errors  negative errno; texts say what is needed and
- * what to do Steps   priv.journal.opened, priv.image.made, priv.pool.mounted, … each
- * intent has its step */
+ *         <state>/run/<id>.journal, which stays locked (fcntl) while its owner lives; reap undoes
+ *         every journal whose lock is free, in reverse, and every start reaps first
+ * Mounts  tw_priv_open() gives the process a mount namespace of its own, so mounts die with it: call
+ *         it before threads are made
+ * Threads every verb may be called from any thread; the children are those of a thread that lives as
+ *         long as the handle, since the death signal follows the thread
+ * Errors  negative errno; texts say what is needed and what to do
+ * Steps   priv.journal.opened, priv.image.made, priv.pool.mounted, … each intent has its step
+ * Source  docs/internals/sandbox.md */
 #ifndef TW_PRIV_H
 #define TW_PRIV_H
 

@@ -1,7 +1,7 @@
 /* Finds and replaces secrets and literals in text, by key, by shape and by exact value. Pure.
  *
  * Owns    results live in the arena given; the input is borrowed
- * Source  RELIABILITY.md §3 "secrets" */
+ * Source  tests/unit/test_redact_*.c: what has to go, by example */
 #ifndef TW_REDACT_H
 #define TW_REDACT_H
 

@@ -2,7 +2,7 @@
  *
  * Units   as named; counters are totals since the twin began
  * Errors  a source that cannot be read leaves NaN
- * Source  SANDBOX.md §12 */
+ * Source  docs/internals/load.md "Counters"; cgroups(7); PostgreSQL documentation, chapter 28 */
 #ifndef TW_SAMPLE_H
 #define TW_SAMPLE_H
 

@@ -7,7 +7,7 @@
  *         -ETIMEDOUT, -ECHILD the init of the sandbox died, -EBUSY it is frozen (start, signal),
  *         -ENOTSUP what this backend has not
  * Owns    a sandbox owns its processes, cgroups and links; closing it kills and removes them all
- * Source  SANDBOX.md §2.3; bubblewrap, nsjail for the order of steps */
+ * Source  docs/internals/sandbox.md; bubblewrap, nsjail for the order of steps */
 #ifndef TW_SANDBOX_H
 #define TW_SANDBOX_H
 

@@ -7,7 +7,7 @@
  *         name), -ENOENT no such cluster or binaries, -EACCES no permission (with the GRANT or line
  *         that mends it), -ESTALE source not consistent
  * Owns    results live in the arena given
- * Source  POSTGRESQL.md */
+ * Source  the manuals of each service; what is asked of a kind: docs/USER_GUIDE.md "Targets" */
 #ifndef TW_SERVICE_H
 #define TW_SERVICE_H
 

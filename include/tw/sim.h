@@ -3,13 +3,12 @@
  * fast queue that does the same for the one shape a calibrated service has, in about a
  * tenth (FCFS) to a third (sharing) of the time.
  *
- * Units   seconds of simulated time, requests per second; loads are offered work in
- * servers Shapes  a replication is a function of (model, seed, stream): same numbers,
- * same answer, bit for bit Errors  misuse is an assert; what has no stationary answer is
- * NaN Owns    histograms given to a function are the caller's; those of a network live as
- * long as it does Source  Lindley 1952; Kiefer & Wolfowitz 1955; Kleinrock 1975,
- * eq. 3.40, 5.63; virtual time of processor sharing: Parekh & Gallager 1993;
- * insensitivity: Kelly 1979, ch. 3 */
+ * Units   seconds of simulated time, requests per second; loads are offered work in servers
+ * Shapes  a replication is a function of (model, seed, stream): same numbers, same answer, bit for bit
+ * Errors  misuse is an assert; what has no stationary answer is NaN
+ * Owns    histograms given to a function are the caller's; those of a network live as long as it does
+ * Source  Lindley 1952; Kiefer & Wolfowitz 1955; Kleinrock 1975, eq. 3.40, 5.63; virtual time of
+ *         processor sharing: Parekh & Gallager 1993; insensitivity: Kelly 1979, ch. 3 */
 #ifndef TW_SIM_H
 #define TW_SIM_H
 

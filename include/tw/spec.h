@@ -100,7 +100,7 @@ void tw_client_from_json(struct tw_arena *a, const json_t *json, struct tw_clien
 int tw_client_from_text(struct tw_arena *a, const char *text, struct tw_client *ret,
                         struct tw_err *err);
 
-/* ---- change request (SPEC.md §3) ---- */
+/* ---- change request (docs/USER_GUIDE.md "Changes") ---- */
 
 struct tw_setting_change {
     const char *name;
@@ -724,7 +724,7 @@ struct tw_deployment {
     double rollback_s;          /* until the old version answered again */
 };
 
-/* ---- impact (SPEC.md §8) ---- */
+/* ---- impact (docs/internals/trial.md "Impact") ---- */
 
 struct tw_effect {              /* one metric before and after */
     const char *metric;         /* "p95_ms": a row of impact's table */
@@ -878,7 +878,7 @@ struct tw_simulation {
 struct tw_simulation *tw_simulation_new(void); /* owned: tw_simulation_free */
 void tw_simulation_free(struct tw_simulation *s);
 TW_AUTO_DEFINE(tw_simulation)
-/* The contract of SPEC.md §10: new reference. Raw series stay out of it. */
+/* The contract of docs/API_DOCUMENTATION.md: new reference. Raw series stay out of it. */
 json_t *tw_simulation_to_json(const struct tw_simulation *s);
 /* Its inverse, so that a stored body can be rendered again. owned: tw_simulation_free */
 int tw_simulation_from_json(const char *json, struct tw_simulation **ret, struct tw_err *err);

@@ -5,7 +5,7 @@
  * Errors  -ECANCELED, -ETIMEDOUT, -ENODATA nothing could be measured (why)
  * Owns    results live in the arena; histograms and starts of slots are freed by
  *         tw_trial_result_done
- * Source  PREDICTION.md §5, §6, §8 steps 1, 2 */
+ * Source  docs/internals/trial.md; intervals: struct tw_cseq in num.h */
 #ifndef TW_TRIAL_H
 #define TW_TRIAL_H
 

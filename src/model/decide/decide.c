@@ -1,5 +1,5 @@
 /* From an impact and a policy to a verdict with its reasons, and the risk score tied to it.
- * Source: SPEC.md §8, §9; non-inferiority: Schuirmann 1987, one of his two one-sided tests. */
+ * Source: policies/default.yaml (what the margins mean); non-inferiority: Schuirmann 1987, one of his two one-sided tests. */
 #include "decide_internal.h"
 
 #include <math.h>

@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-/* Ratio anchoring (PREDICTION.md §8 step 8): the level comes from the baseline's forecast
+/* Ratio anchoring (docs/internals/trial.md "Impact"): the level comes from the baseline's forecast
  * of the horizon, the change from the measured ratio, which is far steadier than either
  * arm's absolute figure. Only where the candidate is overloaded somewhere in the horizon
  * and the baseline is not, a ratio measured below saturation says too little: there the

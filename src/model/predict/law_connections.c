@@ -3,7 +3,7 @@
 #include <math.h>
 
 /* max_connections less the reserved ones: what is used or asked for, what the load needs at
- * its peak, and a leak that uses up the rest (PREDICTION.md §7: l per second, (max -
+ * its peak, and a leak that uses up the rest (docs/internals/laws.md: l per second, (max -
  * reserved - used) / l). */
 
 static double known(double x)

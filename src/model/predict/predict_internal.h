@@ -20,7 +20,7 @@ double predict_load(const struct tw_model *m, double rate_per_s);
 double predict_capacity(const struct tw_model *m);
 /* Inverse of predict_load below 1. */
 double predict_rate_at(const struct tw_model *m, double load);
-/* log(measured/simulated) at the three quantiles, PREDICTION.md §8 step 7. */
+/* log(measured/simulated) at the three quantiles. */
 void predict_residual(const struct tw_model *m, double rate_per_s,
                       double ret_r[PREDICT_QUANTILES]);
 /* The same at any rank. */

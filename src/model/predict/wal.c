@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-/* W(n) = w0 n + 8192 P (1 - exp(-k n / P)) since the last checkpoint (PREDICTION.md §7).
+/* W(n) = w0 n + 8192 P (1 - exp(-k n / P)) since the last checkpoint (docs/internals/laws.md).
  * A checkpoint comes after checkpoint_s, or when that much WAL was written that
  * max_wal_size would not hold: max_wal_size / (1 + checkpoint_completion_target), whose
  * default is 0.9 since version 14. */

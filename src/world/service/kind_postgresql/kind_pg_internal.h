@@ -1,9 +1,9 @@
 /* Shared by the files of the kind "postgresql".
  *
  * Place   where a cluster is and in what state: read from its own files, nothing is asked
- * of it Conf    postgresql.conf and what it includes, in the order in which the server
- * reads it Source  POSTGRESQL.md; PostgreSQL documentation, chapter 20 "Server
- * Configuration" */
+ *         of it
+ * Conf    postgresql.conf and what it includes, in the order in which the server reads it
+ * Source  PostgreSQL documentation, chapters 20 "Server Configuration", 26 "Backup and Restore" */
 #ifndef KIND_PG_INTERNAL_H
 #define KIND_PG_INTERNAL_H
 
