@@ -21,11 +21,15 @@ static struct tw_ws_hub *hub;
 
 static void handle(void *arg, struct tw_http_request *r)
 {
+    size_t len = r->body ? r->body_len : 1;
+    char *echo;
+
     (void)arg;
     if (tw_streq(r->path, "/ws") && tw_ws_accept(hub, r, NULL, NULL, NULL) == 0)
         return;
-    tw_http_answer(r, 200, "text/plain", strdup(r->body ? r->body : "-"),
-                   r->body ? r->body_len : 1);
+    echo = tw_alloc(len + 1); /* a body may hold NUL */
+    memcpy(echo, r->body ? r->body : "-", len);
+    tw_http_answer(r, 200, "text/plain", echo, len);
 }
 
 static void received(void *arg, struct tw_ws *c, const char *text, size_t len)
