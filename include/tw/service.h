@@ -76,7 +76,8 @@ struct tw_answer {
     const char *question, *words; /* the answer, or why there is none */
     bool failed;
     /* When the other arm answers otherwise: */
-    enum tw_answer_rule { TW_ANSWER_SAME, TW_ANSWER_WORKS, TW_ANSWER_HOLDS, TW_ANSWER_REFUSED } rule;
+    enum tw_answer_rule { TW_ANSWER_SAME, TW_ANSWER_WORKS, TW_ANSWER_HOLDS, TW_ANSWER_REFUSED,
+                           TW_ANSWER_COUNT } rule; /* a count that is worse when it grows */
     const char *code, *title, *remedy;
     enum tw_severity severity;
     enum tw_verdict at_least;

@@ -19,6 +19,9 @@ static const struct {
     {TW_ANSWER_HOLDS, false, false, "f", "t", false},
     {TW_ANSWER_HOLDS, false, true, "t", "gone", true},
     {TW_ANSWER_REFUSED, true, false, "violates", "", true},
+    {TW_ANSWER_COUNT, false, false, "1", "2", true},
+    {TW_ANSWER_COUNT, false, false, "2", "1", false},
+    {TW_ANSWER_COUNT, false, false, "-1", "0", true},
     {TW_ANSWER_REFUSED, true, true, "violates", "read-only", false},
 };
 

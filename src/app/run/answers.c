@@ -1,6 +1,8 @@
 /* What sessions of both arms get for the same questions, compared: what nothing fails of. */
 #include "run_internal.h"
 
+#include <stdlib.h>
+
 /* A session that cannot be asked is no finding of its own: whoever measures meets the same. */
 void run_answers_ask(struct run *r, enum tw_arm arm, struct tw_arena *a, struct tw_pg *pg)
 {
@@ -23,6 +25,8 @@ bool run_answer_is_worse(const struct tw_answer *before, const struct tw_answer 
                (after->failed || tw_streq(after->words, "f"));
     case TW_ANSWER_REFUSED:
         return before->failed && !after->failed;
+    case TW_ANSWER_COUNT:
+        return !before->failed && !after->failed && atof(after->words) > atof(before->words);
     }
     return false;
 }

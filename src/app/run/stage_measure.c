@@ -196,6 +196,27 @@ static void keep_measured(struct run *r)
         run_clear_begin(r); /* else the faults are still to come */
 }
 
+#define FAR_LESS 5.0 /* more than a few short steps on a busy host can differ by */
+
+/* An arm so slow that no pair of slots came to an end was still seen in the warm-up: what it serves at
+ * most, against the other. */
+static void judge_capacity(struct run *r)
+{
+    struct tw_arena *a = r->v.sim->arena;
+    const struct tw_measured *m = &r->v.trial.measured;
+    double before = m->capacity_per_s[TW_BASELINE], after = m->capacity_per_s[TW_CANDIDATE];
+
+    if (m->pairs > 0 || !(after > 0) || !(before > FAR_LESS * after))
+        return;
+    tw_issue_add(a, &r->v.issues, TW_HIGH, TW_REVIEW, "performance.regression",
+                 "far fewer requests are served at most",
+                 tw_arena_printf(a,
+                                 "%.4g per s before, %.4g after, in the warm-up with as many clients; it "
+                                 "was too slow for one pair of slots to end within the budget",
+                                 before, after),
+                 "see what its requests wait for");
+}
+
 /* A load of which nothing succeeds even on the unchanged service measures nothing: rates and ratios of
  * failures are no figures of the service. The server's words say what is wrong with the load. */
 static bool nothing_succeeds(struct run *r)
@@ -291,6 +312,7 @@ int run_trial(struct run *r, struct tw_err *err)
     r->v.measured = !nothing_succeeds(r);
     judge_failures(r);
     judge_logs(r);
+    judge_capacity(r);
     keep_measured(r);
     return 0;
 }

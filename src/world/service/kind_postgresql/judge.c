@@ -121,6 +121,7 @@ static const struct pattern patterns[] = {
     {"root certificate", "start.tls", "put the certificate there before the change"},
     {"could not load pg_hba.conf", "start.hba",
      "correct the line; pg_hba_file_rules shows it"},
+    {"pg_ident.conf", "start.hba", "correct the line; pg_ident_file_mappings shows it"},
     {"pg_hba.conf", "start.hba", "correct the line; pg_hba_file_rules shows it"},
     {"could not create any TCP/IP sockets", "start.listen",
      "use an address that this host has, and a port that is free"},
@@ -128,6 +129,7 @@ static const struct pattern patterns[] = {
      "make the directory, writable for the server"},
     {"could not create lock file", "start.listen",
      "make the directory, writable for the server"},
+    {"not supported by this build", "start.value", "use a value that this build knows"},
     {"outside the valid range", "start.value", "use a value within the range"},
     {"invalid value for parameter", "start.value", "use a value that the server takes"},
     {"unrecognized configuration parameter", "start.unknown_setting",
@@ -180,19 +182,21 @@ static bool is_complaint(const struct entry *e)
 {
     return !tw_streq(e->severity, "NOTICE") && !tw_streq(e->severity, "WARNING") &&
            (!tw_streq(e->severity, "LOG") || pattern_of(e->message) ||
-            strstr(e->message, "contains errors") || strstr(e->message, "could not "));
+            strstr(e->message, "contains errors") || strstr(e->message, "was not reloaded") || strstr(e->message, "could not "));
 }
 
 /* Said on every start. */
 static const char *const routine[] = {"starting PostgreSQL", "listening on", "database system",
-                                      "redirecting log", "shutting down", "checkpoint "};
+                                      "redirecting log", "shutting down", "checkpoint ",
+                                      "received SIGHUP", "parameter \""};
 
-/* The last it writes before it gives up is why, whatever severity that has. */
-static bool leads_to_death(const struct entries *log, size_t i)
+/* The last it writes before it gives up (all, or what was changed) is why, whatever severity that has. */
+static bool leads_to_the_end(const struct entries *log, size_t i)
 {
-    const char *next = i + 1 < log->list.count ? log->list.items[i + 1].severity : "";
+    const struct entry *next = i + 1 < log->list.count ? &log->list.items[i + 1] : NULL;
 
-    if (!tw_streq(next, "FATAL") && !tw_streq(next, "PANIC"))
+    if (!next || (!tw_streq(next->severity, "FATAL") && !tw_streq(next->severity, "PANIC") &&
+                  !strstr(next->message, "was not reloaded")))
         return false;
     for (size_t k = 0; k < TW_COUNT_OF(routine); k++)
         if (tw_starts_with(log->list.items[i].message, routine[k]))
@@ -241,7 +245,7 @@ static const char *join_complaints(struct tw_arena *a, const struct tw_plan *pla
         const struct entry *e = &log->list.items[i];
         const char *where;
 
-        if (!is_complaint(e) && !leads_to_death(log, i))
+        if (!is_complaint(e) && !leads_to_the_end(log, i))
             continue;
         if (!*ret_kind)
             *ret_kind = pattern_of(e->message);
@@ -354,7 +358,7 @@ void kind_pg_judge_reload(struct tw_arena *a, const struct tw_access *access,
         else if (strstr(e->message, "unaffected changes were applied") && waits &&
                  bad.list.count == 0)
             continue;
-        else if (is_complaint(e) || strstr(e->message, "was not reloaded"))
+        else if (is_complaint(e) || leads_to_the_end(&log, i))
             TW_PUSH(a, &bad.list, *e);
     }
     if (bad.list.count == 0)

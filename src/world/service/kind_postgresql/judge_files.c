@@ -282,13 +282,77 @@ static bool is_everyone(const char *address)
             tw_streq(address, "all") || tw_starts_with(address, "0.0.0.0/0.0.0.0"));
 }
 
-/* The same words in the target's own file: open already, and so no news. */
+/* However they are set out; what follows a # is no word. */
+static bool same_words(const char *a, const char *b)
+{
+    for (;;) {
+        size_t n, m;
+
+        a += strspn(a, " \t\r");
+        b += strspn(b, " \t\r");
+        n = strcspn(a, " \t\r\n#");
+        m = strcspn(b, " \t\r\n#");
+        if (n != m || strncmp(a, b, n) != 0)
+            return false;
+        if (n == 0)
+            return true;
+        a += n;
+        b += m;
+    }
+}
+
+/* The same words in a line of the target's own file: open already, and so no news. */
 static bool was_open(const struct tw_snapshot *s, const char *line)
 {
-    for (size_t i = 0; i < s->files.count; i++)
-        if (tw_streq(s->files.items[i].path, s->hba_file))
-            return strstr(s->files.items[i].text, line) != NULL;
+    for (size_t i = 0; i < s->files.count; i++) {
+        if (!tw_streq(s->files.items[i].path, s->hba_file))
+            continue;
+        for (const char *at = s->files.items[i].text; at; at = strchr(at, '\n')) {
+            at += *at == '\n';
+            if (same_words(at, line))
+                return true;
+        }
+    }
     return false;
+}
+
+static bool is_loopback(const char *address)
+{
+    return tw_starts_with(address, "127.") || tw_starts_with(address, "::1") ||
+           tw_streq(address, "localhost") || tw_streq(address, "samehost");
+}
+
+/* Method password sends it as it is; what goes over the network without TLS can be read there. */
+static void judge_clear_password(struct tw_arena *a, char *const *word, const char *line, int number,
+                                 const char *file, struct tw_issues *issues)
+{
+    bool clear = tw_streq(word[4], "password") || tw_streq(word[5], "password");
+
+    if (!clear || tw_streq(word[0], "hostssl") || tw_streq(word[0], "hostgssenc") ||
+        is_loopback(word[3]))
+        return;
+    tw_issue_add(a, issues, TW_HIGH, TW_REVIEW, "exposure.clear_password",
+                 "passwords go over the network as they are",
+                 tw_arena_printf(a, "%s line %d: %s", file, number, line),
+                 "scram-sha-256, which never sends one; or hostssl at least");
+}
+
+/* Everybody on earth, a network, or who is on the host anyway: the smaller the circle, the less it
+ * forces. */
+static void judge_trust(struct tw_arena *a, char *const *word, bool local, const char *line, int number,
+                        const char *file, struct tw_issues *issues)
+{
+    bool trust = tw_streq(word[local ? 3 : 4], "trust") || (!local && tw_streq(word[5], "trust"));
+    bool everyone = !local && is_everyone(word[3]);
+
+    if (trust)
+        tw_issue_add(a, issues, everyone ? TW_CRITICAL : TW_HIGH, everyone ? TW_BLOCK : TW_REVIEW,
+                     "exposure.trust",
+                     everyone ? "anyone who reaches the port is let in without a password"
+                     : local  ? "whoever is on the host is let in without a password"
+                              : "whoever is in a network is let in without a password",
+                     tw_arena_printf(a, "%s line %d: %s", file, number, line),
+                     "use scram-sha-256, and the networks that the clients are in");
 }
 
 static void judge_hba_line(struct tw_arena *a, const struct tw_access *x, char *line,
@@ -296,6 +360,7 @@ static void judge_hba_line(struct tw_arena *a, const struct tw_access *x, char *
 {
     char *word[6] = {0};
     char *copy = tw_arena_strdup(a, line);
+    bool local;
 
     for (size_t i = 0; i < TW_COUNT_OF(word) && copy;) {
         char *w = strsep(&copy, " \t");
@@ -303,15 +368,13 @@ static void judge_hba_line(struct tw_arena *a, const struct tw_access *x, char *
         if (*w)
             word[i++] = w;
     }
-    if (!word[4] || !tw_starts_with(word[0], "host") || !is_everyone(word[3]) ||
+    local = tw_streq(word[0], "local");
+    if (!word[local ? 3 : 4] || (!local && !tw_starts_with(word[0], "host")) ||
         was_open(x->snapshot, line))
         return;
-    if (!tw_streq(word[4], "trust") && !tw_streq(word[5], "trust"))
-        return;
-    tw_issue_add(a, issues, TW_CRITICAL, TW_BLOCK, "exposure.trust",
-                 "anyone who reaches the port is let in without a password",
-                 tw_arena_printf(a, "%s line %d: %s", file, number, line),
-                 "use scram-sha-256, and the networks that the clients are in");
+    judge_trust(a, word, local, line, number, file, issues);
+    if (!local)
+        judge_clear_password(a, word, line, number, file, issues);
 }
 
 static void judge_hba(struct tw_arena *a, const struct tw_access *x,

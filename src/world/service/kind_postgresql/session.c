@@ -10,6 +10,7 @@ static const char *const codes[] = {
     [TW_ANSWER_WORKS] = "session.fails",
     [TW_ANSWER_HOLDS] = "capability.gone",
     [TW_ANSWER_REFUSED] = "integrity.unchecked",
+    [TW_ANSWER_COUNT] = "exposure.privileges",
 };
 
 /* Columns that hold a time of day without its zone: what is written to them moves with TimeZone. */
@@ -86,6 +87,20 @@ static const struct question {
      "keep wal_level=replica and some max_wal_senders"},
     {"SELECT current_setting('archive_mode') <> 'off'", NULL, NULL, TW_ANSWER_HOLDS, TW_HIGH, TW_REVIEW,
      "WAL is not archived any more: backups cannot be brought up to date", "keep archive_mode=on"},
+    {"SELECT count(*) FROM pg_roles WHERE rolcanlogin AND (pg_has_role(oid, "
+     "'pg_execute_server_program', 'USAGE') OR pg_has_role(oid, 'pg_write_server_files', 'USAGE') OR "
+     "pg_has_role(oid, 'pg_read_server_files', 'USAGE'))",
+     NULL, NULL, TW_ANSWER_COUNT, TW_HIGH, TW_REVIEW,
+     "another role has the rights of a superuser, or the server's files",
+     "grant what it needs on the objects that it needs"},
+    {"SELECT count(*) FROM pg_class c, aclexplode(c.relacl) x WHERE x.grantee = 0 AND c.oid >= 16384 AND "
+     "NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')",
+     NULL, NULL, TW_ANSWER_COUNT, TW_HIGH, TW_REVIEW,
+     "everybody who can log in has rights on tables that were not everybody's",
+     "grant them to roles instead of PUBLIC"},
+    {"SELECT -count(*) FROM pg_class WHERE relrowsecurity", NULL, NULL, TW_ANSWER_COUNT, TW_HIGH,
+     TW_REVIEW, "rows of a table are not kept apart by its policies any more",
+     "keep row level security on"},
     {"SELECT query <> '' FROM pg_stat_activity WHERE pid = pg_backend_pid()", NULL, NULL, TW_ANSWER_HOLDS,
      TW_MEDIUM, TW_PROCEED, "what sessions do is not seen in pg_stat_activity any more",
      "keep track_activities=on"},
