@@ -41,6 +41,7 @@ struct tw_env_way {
     const char *engine;       /* "unix:///run/docker.sock" */
     bool by_files;            /* its kind looks at files and processes where it stands; else it is asked
                                  over its own loopback */
+    bool begun_by_words;      /* the container's own words begin it, and it may have written over them */
     int pid;                  /* of the process that serves */
     unsigned uid, gid;        /* of it, inside */
     const char *program;      /* of it, inside */

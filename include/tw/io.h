@@ -24,9 +24,18 @@ struct tw_child_result {
 int tw_child_run(const struct tw_child *child, struct tw_child_result *ret, struct tw_err *err);
 void tw_child_result_done(struct tw_child_result *r);
 /* For the calling thread: somebody else runs them from now on (in a container, say); NULL: this host. */
-typedef int tw_child_runner_fn(void *arg, const struct tw_child *child, struct tw_child_result *ret,
-                               struct tw_err *err);
-void tw_child_runner(tw_child_runner_fn *run, void *arg);
+struct tw_child_elsewhere {
+    int (*run)(void *arg, const struct tw_child *child, struct tw_child_result *ret, struct tw_err *err);
+    /* One that goes on while it is asked: what it prints goes to out; it ends with end() at the latest. */
+    int (*begin)(void *arg, const struct tw_child *child, int out, int *ret_handle, struct tw_err *err);
+    bool (*runs)(void *arg, int handle);
+    void (*end)(void *arg, int handle);
+    void *arg;
+    const char *tmp; /* a directory of the same name there and here, for what is handed over */
+};
+void tw_child_elsewhere(const struct tw_child_elsewhere *who); /* borrowed until the next call */
+const struct tw_child_elsewhere *tw_child_where(void);         /* NULL: this host */
+const char *tw_child_tmp(void);                                /* "/tmp", or theirs */
 
 /* ---- trees of files ---- */
 

@@ -88,9 +88,10 @@ int tw_priv_mount_into(struct tw_priv *p, int pidfd, const struct tw_priv_bind *
                        struct tw_err *err);
 /* Runs fn in a thread that sees what the process pidfd sees: its files and its network, the files read-only
  * and none of them a program (so nothing of them is ever run or loaded), and this host's /proc, by whose
- * /proc/self/fd/N what is open here is reached. tmp, a directory of ours, is its /tmp and may be written
- * to (NULL: nothing may). Waits for it. fn is not called when the thread could not get there. Root only. */
-int tw_priv_visit(int pidfd, const char *tmp, int (*fn)(void *arg), void *arg, struct tw_err *err);
+ * /proc/self/fd/N what is open here is reached. tmp, a directory of ours on a place that is there, may be
+ * written to (NULL: nothing may). Waits for it. fn is not called when the thread could not get there. Root only. */
+int tw_priv_visit(int pidfd, const struct tw_priv_bind *tmp, int (*fn)(void *arg), void *arg,
+                  struct tw_err *err);
 /* Is the run of that id alive, this process's own included? */
 bool tw_priv_run_lives(const char *state_dir, const char *id);
 

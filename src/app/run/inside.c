@@ -19,6 +19,8 @@
 #define ASK_NS     (10 * TW_SEC_NS)
 #define ASK_MEMORY (INT64_C(256) << 20)
 #define ANSWER_MAX ((size_t)1 << 20)
+/* Every container has it, and no service keeps anything there: what is handed over hides nothing. */
+#define HANDED "/dev/mqueue"
 
 static int choose_backend(struct run *r, struct tw_err *err)
 {
@@ -101,9 +103,12 @@ static int open_asked(struct run *r, struct tw_err *err)
     in->tmp = tw_arena_printf(r->arena, "%s/%s", tw_priv_state_dir(r->priv), relative);
     if (mkdir(in->tmp, 01777) < 0 || chmod(in->tmp, 01777) < 0)
         return tw_fail_errno(err, errno, "mkdir '%s'", in->tmp);
-    tmp = (struct tw_sandbox_mount){in->tmp, "/tmp", true};
+    tmp = (struct tw_sandbox_mount){in->tmp, HANDED, true};
     TW_PUSH(r->arena, &spec.mounts, tmp);
-    c.own_user = true;
+    /* as whoever serves: an entrypoint that begins as root may have given it up */
+    c.own_user = in->way.uid == 0;
+    spec.uid = in->way.uid;
+    spec.gid = in->way.gid;
     return tw_sandbox_open(r->priv, &spec, &in->asked, err);
 }
 
@@ -169,6 +174,41 @@ static int run_there(void *arg, const struct tw_child *child, struct tw_child_re
     return 0;
 }
 
+/* ---- programs that go on while they are asked ---- */
+
+static int begin_there(void *arg, const struct tw_child *child, int out, int *ret_handle,
+                       struct tw_err *err)
+{
+    const struct run *r = arg;
+    struct tw_process_spec p = {.argv = child->argv,
+                                .env = child->env,
+                                .cwd = child->cwd,
+                                .stdin_fd = -1,
+                                .stdout_fd = out,
+                                .stderr_fd = out};
+
+    return r->inside.asked ? tw_sandbox_start(r->inside.asked, &p, ret_handle, err)
+                           : tw_fail(err, -ENOTSUP, "'%s' cannot be asked in a container",
+                                     child->argv[0]);
+}
+
+static bool runs_there(void *arg, int handle)
+{
+    const struct run *r = arg;
+    int status;
+
+    return tw_sandbox_wait(r->inside.asked, handle, 0, &status, NULL) == -ETIMEDOUT;
+}
+
+static void end_there(void *arg, int handle)
+{
+    const struct run *r = arg;
+    int status;
+
+    if (tw_sandbox_signal(r->inside.asked, handle, SIGKILL, NULL) == 0)
+        (void)tw_sandbox_wait(r->inside.asked, handle, tw_now_ns() + ASK_NS, &status, NULL);
+}
+
 struct standing_there {
     struct run *run;
     int (*fn)(void *arg);
@@ -193,14 +233,20 @@ static struct tw_service_start start_of(struct run *r)
 static int stand_there(void *arg)
 {
     struct standing_there *s = arg;
+    const struct tw_env_way *way = &s->run->inside.way;
     struct tw_service_start start = start_of(s->run);
+    struct tw_child_elsewhere there = {.run = run_there,
+                                       .begin = begin_there,
+                                       .runs = runs_there,
+                                       .end = end_there,
+                                       .arg = s->run,
+                                       .tmp = HANDED};
     int rc;
 
-    tw_service_stand_at(s->run->inside.way.pid,
-                        tw_streq(s->run->inside.way.target.type, "generic") ? &start : NULL);
-    tw_child_runner(run_there, s->run);
+    tw_service_stand_at(way->pid, way->begun_by_words ? &start : NULL);
+    tw_child_elsewhere(&there);
     rc = s->fn(s->arg);
-    tw_child_runner(NULL, NULL);
+    tw_child_elsewhere(NULL);
     tw_service_stand_at(0, NULL);
     return rc;
 }
@@ -208,7 +254,7 @@ static int stand_there(void *arg)
 int run_at_target(struct run *r, int (*fn)(void *arg), void *arg, struct tw_err *err)
 {
     struct standing_there s = {r, fn, arg};
-
+    struct tw_priv_bind tmp = {.to = HANDED, .writable = true};
     int rc;
 
     if (!r->inside.is)
@@ -217,8 +263,9 @@ int run_at_target(struct run *r, int (*fn)(void *arg), void *arg, struct tw_err 
         return tw_priv_netns_run(r->priv, r->inside.netns, fn, arg, err);
     /* of a kind that has a program of its own to ask */
     rc = r->kind->programs && !r->inside.asked ? open_asked(r, err) : 0;
+    tmp.from = r->inside.tmp;
     return rc < 0 ? rc
-                  : tw_priv_visit(r->inside.pidfd, r->inside.tmp, stand_there, &s, err);
+                  : tw_priv_visit(r->inside.pidfd, tmp.from ? &tmp : NULL, stand_there, &s, err);
 }
 
 const char *run_path_at_target(struct run *r, const char *dir, int *ret_fd)

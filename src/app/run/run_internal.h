@@ -164,7 +164,7 @@ struct run {
         const char *backend;      /* of the twins; NULL: the default */
         int netns, pidfd;         /* of the container; owned */
         struct tw_sandbox *asked; /* of its image, where its programs are asked; owned; NULL: none yet */
-        const char *tmp;          /* on this host: /tmp of asked, and of whoever looks around there */
+        const char *tmp;          /* on this host: where asked and whoever looks around there hand over files */
         bool is;
     } inside;
     const struct tw_service_kind *kind;

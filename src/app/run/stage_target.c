@@ -70,7 +70,8 @@ int run_snapshot(struct run *r, struct tw_err *err)
 
     /* in its own image, as its own user; elsewhere by what this host has */
     if (rc == 0 && r->inside.is && tw_streq(r->inside.backend, "docker")) {
-        r->snapshot.program = r->inside.way.program;
+        if (!r->inside.way.by_files || !r->snapshot.program)
+            r->snapshot.program = r->inside.way.program;
         r->snapshot.owner_uid = r->inside.way.uid;
         r->snapshot.owner_gid = r->inside.way.gid;
     }

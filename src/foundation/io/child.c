@@ -221,15 +221,21 @@ static int parent_side(const struct tw_child *c, struct pipes *p, pid_t pid,
     return 0;
 }
 
-static _Thread_local struct {
-    tw_child_runner_fn *run;
-    void *arg;
-} runner;
+static _Thread_local const struct tw_child_elsewhere *elsewhere;
 
-void tw_child_runner(tw_child_runner_fn *run, void *arg)
+void tw_child_elsewhere(const struct tw_child_elsewhere *who)
 {
-    runner.run = run;
-    runner.arg = arg;
+    elsewhere = who;
+}
+
+const struct tw_child_elsewhere *tw_child_where(void)
+{
+    return elsewhere;
+}
+
+const char *tw_child_tmp(void)
+{
+    return elsewhere ? elsewhere->tmp : "/tmp";
 }
 
 static int run_here(const struct tw_child *child, struct tw_child_result *ret,
@@ -262,7 +268,8 @@ static int run_here(const struct tw_child *child, struct tw_child_result *ret,
 int tw_child_run(const struct tw_child *child, struct tw_child_result *ret,
                  struct tw_err *err)
 {
-    return runner.run ? runner.run(runner.arg, child, ret, err) : run_here(child, ret, err);
+    return elsewhere ? elsewhere->run(elsewhere->arg, child, ret, err)
+                     : run_here(child, ret, err);
 }
 
 void tw_child_result_done(struct tw_child_result *r)

@@ -172,7 +172,7 @@ int tw_priv_mount_into(struct tw_priv *p, int pidfd, const struct tw_priv_bind *
 struct visiting {
     int (*fn)(void *arg);
     void *arg;
-    const char *tmp;
+    const struct tw_priv_bind *tmp;
     int pidfd, result;
     struct tw_err *err;
 };
@@ -187,7 +187,7 @@ static int put(int tree, const char *place)
 static int see_as_it_does(const struct visiting *v)
 {
     tw_auto_close int proc = tree_of(AT_FDCWD, "/proc", AT_RECURSIVE), root = -1;
-    tw_auto_close int tmp = v->tmp ? tree_of(AT_FDCWD, v->tmp, 0) : -1;
+    tw_auto_close int tmp = v->tmp ? tree_of(AT_FDCWD, v->tmp->from, 0) : -1;
 
     if (proc < 0 ||
         (v->tmp && (tmp < 0 || set_attributes(tmp, MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSUID,
@@ -201,7 +201,7 @@ static int see_as_it_does(const struct visiting *v)
                        MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSUID |
                            MOUNT_ATTR_NODEV,
                        0, AT_RECURSIVE) < 0 ||
-        put(proc, "/proc") < 0 || (tmp >= 0 && put(tmp, "/tmp") < 0) || chdir("/") < 0)
+        put(proc, "/proc") < 0 || (tmp >= 0 && put(tmp, v->tmp->to) < 0) || chdir("/") < 0)
         return -errno;
     return 0;
 }
@@ -217,8 +217,8 @@ static void *visit_main(void *arg)
     return NULL;
 }
 
-int tw_priv_visit(int pidfd, const char *tmp, int (*fn)(void *arg), void *arg,
-                  struct tw_err *err)
+int tw_priv_visit(int pidfd, const struct tw_priv_bind *tmp, int (*fn)(void *arg),
+                  void *arg, struct tw_err *err)
 {
     struct visiting v = {.fn = fn, .arg = arg, .tmp = tmp, .pidfd = pidfd, .err = err};
     pthread_t thread;

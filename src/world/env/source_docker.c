@@ -4,6 +4,7 @@
 #include "tw/docker.h"
 #include "tw/redact.h"
 
+#include <ctype.h>
 #include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
@@ -504,19 +505,32 @@ static int snapshot(struct tw_arena *a, const struct tw_target *t,
 
 /* ---- the way in ---- */
 
-/* What a program is to us. All others are of a kind that only listens. by_files: looked at from inside. */
+static void enter_postgresql(struct look *k, const struct tw_docker_container *c,
+                             struct tw_env_way *way);
+static void enter_redis(struct look *k, const struct tw_docker_container *c,
+                        struct tw_env_way *way);
+static void enter_pgbouncer(struct look *k, const struct tw_docker_container *c,
+                            struct tw_env_way *way);
+static void enter_any(struct look *k, const struct tw_docker_container *c,
+                      struct tw_env_way *way);
+
+/* What a program is to us, and how its kind is led to it (NULL: it finds the only one there). All others
+ * are of a kind that only listens. */
 static const struct service_row {
     const char *program, *kind;
-    bool by_files;
-    int port;
-    const char *user, *password, *database; /* variables of the usual images */
+    bool by_files;       /* looked at from inside */
+    bool begun_by_words; /* what it shows as its command line is not what it was begun with */
+    void (*lead)(struct look *k, const struct tw_docker_container *c, struct tw_env_way *way);
 } services[] = {
-    {"postgres", "postgresql", false, 5432, "POSTGRES_USER", "POSTGRES_PASSWORD",
-     "POSTGRES_DB"},
-    {"nginx", "nginx", true, 0, NULL, NULL, NULL},
+    {"postgres", "postgresql", false, false, enter_postgresql},
+    {"nginx", "nginx", true, false, NULL},
+    {"haproxy", "haproxy", true, false, NULL},
+    {"redis-server", "redis", true, true, enter_redis},
+    /* what the link redis-server leads to in Debian's packages */
+    {"redis-check-rdb", "redis", true, true, enter_redis},
+    {"pgbouncer", "pgbouncer", true, false, enter_pgbouncer},
 };
-static const struct service_row any_service = {NULL, "generic", true, 0,
-                                               NULL, NULL,      NULL};
+static const struct service_row any_service = {NULL, "generic", true, true, enter_any};
 
 static const char *variable(const struct tw_docker_container *c, const char *name)
 {
@@ -587,22 +601,98 @@ static const char *quoted(struct tw_arena *a, const char *value)
     return text;
 }
 
-/* From inside, over its own loopback. */
-static const char *conninfo(struct tw_arena *a, const struct tw_docker_container *c,
-                            const struct service_row *row)
+/* From inside, over its own loopback; by variables of the usual images. */
+static void enter_postgresql(struct look *k, const struct tw_docker_container *c,
+                             struct tw_env_way *way)
 {
-    const char *user = variable(c, row->user);
-    const char *password = variable(c, row->password);
-    const char *database = variable(c, row->database);
-    const char *text = tw_arena_printf(a, "host=127.0.0.1 port=%d user=%s", row->port,
-                                       quoted(a, user ? user : "postgres"));
+    const char *user = variable(c, "POSTGRES_USER");
+    const char *password = variable(c, "POSTGRES_PASSWORD");
+    const char *database = variable(c, "POSTGRES_DB");
+    const char *text = tw_arena_printf(k->a, "host=127.0.0.1 port=5432 user=%s",
+                                       quoted(k->a, user ? user : "postgres"));
 
     if (password)
-        text = tw_arena_printf(a, "%s password=%s", text, quoted(a, password));
+        text = tw_arena_printf(k->a, "%s password=%s", text, quoted(k->a, password));
     if (database || user)
-        text = tw_arena_printf(a, "%s dbname=%s", text,
-                               quoted(a, database ? database : user));
-    return text;
+        text = tw_arena_printf(k->a, "%s dbname=%s", text,
+                               quoted(k->a, database ? database : user));
+    way->target.dsn = text;
+}
+
+/* Its words, as it was begun or as it shows them now. */
+struct words {
+    TW_ARRAY(const char *) list;
+};
+
+static void words_of_process(struct tw_arena *a, int pid, struct words *ret)
+{
+    tw_auto_free char *path = tw_strf("/proc/%d/cmdline", pid);
+    tw_auto_free char *text = NULL;
+    size_t len = 0;
+
+    *ret = (struct words){0};
+    if (tw_read_file(AT_FDCWD, path, 1 << 20, &text, &len, NULL) < 0)
+        return;
+    for (size_t at = 0; at < len; at += strlen(text + at) + 1)
+        TW_PUSH(a, &ret->list, tw_arena_strdup(a, text + at));
+}
+
+static const char *whole_path(struct tw_arena *a, const char *cwd, const char *path)
+{
+    return *path == '/' ? path : tw_arena_printf(a, "%s/%s", cwd ? cwd : "", path);
+}
+
+/* pgbouncer [-options] FILE */
+static void enter_pgbouncer(struct look *k, const struct tw_docker_container *c,
+                            struct tw_env_way *way)
+{
+    tw_auto_free char *link = tw_strf("/proc/%d/cwd", way->pid);
+    char cwd[4096];
+    ssize_t n = readlink(link, cwd, sizeof cwd - 1);
+    struct words words;
+
+    (void)c;
+    words_of_process(k->a, way->pid, &words);
+    cwd[n > 0 ? n : 0] = '\0';
+    for (size_t i = words.list.count; i-- > 1 && !way->target.config;)
+        if (words.list.items[i][0] != '-')
+            way->target.config = whole_path(k->a, cwd, words.list.items[i]);
+    if (!way->target.config)
+        way->target.config = "/etc/pgbouncer/pgbouncer.ini";
+}
+
+static const char *escaped(struct tw_arena *a, const char *text)
+{
+    const char *out = "";
+
+    for (; *text; text++)
+        out = tw_arena_printf(a, isalnum((unsigned char)*text) ? "%s%c" : "%s%%%02X", out,
+                              (unsigned char)*text);
+    return out;
+}
+
+/* "redis-server 127.0.0.1:6379": it shows where it listens. redis-server [FILE] [--options] began it. */
+static void enter_redis(struct look *k, const struct tw_docker_container *c,
+                        struct tw_env_way *way)
+{
+    struct words shown;
+    const char *title, *colon, *password = NULL;
+    size_t at = 0;
+
+    words_of_process(k->a, way->pid, &shown);
+    title = shown.list.count ? shown.list.items[0] : "";
+    colon = strrchr(title, ':');
+    while (at < c->argv.count && !tw_streq(name_of(c->argv.items[at]), "redis-server"))
+        at++;
+    if (at + 1 < c->argv.count && c->argv.items[at + 1][0] != '-')
+        way->target.config = whole_path(k->a, c->cwd, c->argv.items[at + 1]);
+    for (size_t i = at; i + 1 < c->argv.count; i++)
+        if (tw_streq(c->argv.items[i], "--requirepass"))
+            password = c->argv.items[i + 1];
+    way->target.dsn =
+        tw_arena_printf(k->a, "redis://%s%s%s127.0.0.1:%d", password ? ":" : "",
+                        password ? escaped(k->a, password) : "", password ? "@" : "",
+                        colon && atoi(colon + 1) > 0 ? atoi(colon + 1) : 6379);
 }
 
 /* Where it serves: what others are told to come to first. */
@@ -630,6 +720,13 @@ static const char *data_of(const struct tw_docker_container *c)
         if (c->mounts.items[i].writable && !tw_streq(c->mounts.items[i].type, "tmpfs"))
             return c->mounts.items[i].destination;
     return NULL;
+}
+
+static void enter_any(struct look *k, const struct tw_docker_container *c,
+                      struct tw_env_way *way)
+{
+    way->target.data_dir = data_of(c);
+    way->target.dsn = place_of(k->a, c);
 }
 
 static void own_by(struct tw_env_way *way)
@@ -660,19 +757,16 @@ static int enter(struct look *k, const struct tw_target *t,
     way.pid = find_service(k->a, c->pid, &row);
     way.program = program_of(k->a, way.pid);
     way.by_files = row->by_files;
+    way.begun_by_words = row->begun_by_words;
     way.target.type = row->kind;
-    way.target.dsn = row->port             ? conninfo(k->a, c, row)
-                     : row == &any_service ? place_of(k->a, c)
-                                           : NULL;
-    if (row == &any_service) {
-        way.target.data_dir = data_of(c);
-        if (!way.target.dsn)
-            return tw_fail(err, -EOPNOTSUPP,
-                           "container '%s' of target '%s' says of no TCP port that it "
-                           "serves there (EXPOSE): "
-                           "what it does under load cannot be seen",
-                           c->name, t->name);
-    }
+    way.target.dsn = NULL; /* was the Engine's */
+    if (row->lead)
+        row->lead(k, c, &way);
+    if (row == &any_service && !way.target.dsn)
+        return tw_fail(err, -EOPNOTSUPP,
+                       "container '%s' of target '%s' says of no TCP port that it serves there "
+                       "(EXPOSE): what it does under load cannot be seen",
+                       c->name, t->name);
     way.target.project = way.target.container = NULL;
     /* its process is on this host, so what is not limited is this host's */
     way.target.memory_bytes =

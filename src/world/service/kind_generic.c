@@ -15,7 +15,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define COMMAND  "/.twin-command" /* in the clone: working directory, words, environment */
 #define TREE_MAX (INT64_C(512) << 20) /* of a program's own directory */
 #define ENV      "env."
 
@@ -378,31 +377,25 @@ static int copy_tree(const char *root, const char *path, unsigned uid, unsigned 
     return r < 0 ? r : tw_copy_tree(path, to, uid, gid, NULL, NULL, &bytes, err);
 }
 
-/* One line each: directory, words, an empty line, environment. Words with a line end do not travel. */
-static const char *command_text(struct tw_arena *a, const struct found *f)
+static int keep_command(struct tw_arena *a, const struct found *f, const char *root,
+                        unsigned uid, unsigned gid, struct tw_err *err)
 {
-    const char *text = tw_arena_printf(a, "%s\n",
-                                       f->has_process ? f->process.cwd
-                                       : f->unit.cwd  ? f->unit.cwd
-                                                      : "/");
+    const char *const *argv =
+        f->has_process ? f->process.argv.items : f->unit.argv.items;
+    const char *const *env = f->has_process ? f->process.env.items : f->unit.env.items;
     size_t words = f->has_process ? f->process.argv.count : f->unit.argv.count;
-    size_t env = f->has_process ? f->process.env.count : f->unit.env.count;
+    size_t lines = f->has_process ? f->process.env.count : f->unit.env.count;
+    struct host_command c = {.cwd = f->has_process ? f->process.cwd : f->unit.cwd};
 
     for (size_t i = 0; i < words; i++) {
-        const char *word =
-            f->has_process ? f->process.argv.items[i] : f->unit.argv.items[i];
-
         /* What it is called by may be relative; what it is, is known. */
-        if (i == 0 && f->has_process && !f->process.told)
-            word = f->process.exe;
-        text = tw_arena_printf(a, "%s%s\n", text, word);
+        bool known = i == 0 && f->has_process && !f->process.told;
+
+        TW_PUSH(a, &c.argv, known ? f->process.exe : argv[i]);
     }
-    text = tw_arena_printf(a, "%s\n", text);
-    for (size_t i = 0; i < env; i++)
-        text = tw_arena_printf(a, "%s%s\n", text,
-                               f->has_process ? f->process.env.items[i]
-                                              : f->unit.env.items[i]);
-    return text;
+    for (size_t i = 0; i < lines; i++)
+        TW_PUSH(a, &c.env, env[i]);
+    return host_command_keep(a, root, &c, uid, gid, err);
 }
 
 static int refresh(struct tw_arena *a, const struct tw_target *t,
@@ -424,7 +417,7 @@ static int refresh(struct tw_arena *a, const struct tw_target *t,
     find(a, t, &f);
     if (!f.has_process && !f.has_unit)
         return tw_fail(err, -ESRCH, "target '%s' is gone", t->name);
-    return host_put_file(root, COMMAND, command_text(a, &f), 0600, uid, gid, err);
+    return keep_command(a, &f, root, uid, gid, err);
 }
 
 static int seed_fill(struct tw_arena *a, const struct tw_target *t,
@@ -479,23 +472,18 @@ static int launch(struct tw_arena *a, const struct tw_access *x, enum tw_start_m
                   struct tw_launch *ret, struct tw_err *err)
 {
     struct tw_launch l = {.stop_signal = SIGTERM};
-    char *rest = (char *)host_text(a, x->root, COMMAND);
-    bool words = true;
+    struct host_command c;
 
     if (mode == TW_START_ASK)
         return tw_fail(err, -ENODATA, "a service of unknown kind cannot check itself");
-    l.cwd = strsep(&rest, "\n");
+    host_command_kept(a, x->root, &c);
+    l.cwd = c.cwd ? c.cwd : "/";
     if (!is_of_system(l.cwd) && !there(x->root, l.cwd))
         l.cwd = "/";
-    for (char *line; rest && (line = strsep(&rest, "\n"));) {
-        if (!*line)
-            words = false;
-        else if (words)
-            TW_PUSH(a, &l.argv, line);
-        else if (!tw_starts_with(line, "NOTIFY_SOCKET=") &&
-                 !tw_starts_with(line, "LISTEN_"))
-            TW_PUSH(a, &l.env, line);
-    }
+    for (size_t i = 0; i < c.argv.count; i++)
+        TW_PUSH(a, &l.argv, c.argv.items[i]);
+    for (size_t i = 0; i < c.env.count; i++)
+        TW_PUSH(a, &l.env, c.env.items[i]);
     if (l.argv.count == 0)
         return tw_fail(err, -ENODATA, "the command of target '%s' is not known",
                        x->snapshot->target);
@@ -546,7 +534,7 @@ static const char *with_command(struct tw_arena *a, const char *text, const char
 static int apply(struct tw_arena *a, const struct tw_access *x,
                  const struct tw_plan_step *step, struct tw_err *err)
 {
-    const char *text = host_text(a, x->root, COMMAND);
+    const char *text = host_text(a, x->root, HOST_COMMAND);
     unsigned uid = 0, gid = 0;
     int r = host_owner(x, &uid, &gid, err);
 
@@ -560,7 +548,7 @@ static int apply(struct tw_arena *a, const struct tw_access *x,
     text = tw_starts_with(step->name, ENV)
                ? with_env(a, text, step->name + strlen(ENV), step->value)
                : with_command(a, text, step->value ? step->value : "");
-    return host_put_file(x->root, COMMAND, text, 0600, uid, gid, err);
+    return host_put_file(x->root, HOST_COMMAND, text, 0600, uid, gid, err);
 }
 
 /* ---- at another port ---- */
@@ -605,8 +593,8 @@ static int move_port(struct tw_arena *a, const struct tw_access *x, int from, in
 
     if (r < 0)
         return r;
-    text = with_number(a, host_text(a, x->root, COMMAND), was, is, &count);
-    r = host_put_file(x->root, COMMAND, text, 0600, uid, gid, err);
+    text = with_number(a, host_text(a, x->root, HOST_COMMAND), was, is, &count);
+    r = host_put_file(x->root, HOST_COMMAND, text, 0600, uid, gid, err);
     for (size_t i = 0; i < s->files.count && r == 0 && !count; i++) {
         text = with_number(a, host_text(a, x->root, s->files.items[i].path), was, is, &count);
         if (count)

@@ -9,6 +9,8 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
+#include <time.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -80,34 +82,93 @@ static const char *list_addresses(struct tw_arena *a, const struct addrinfo *lis
     return text;
 }
 
-/* A name server that does not answer keeps getaddrinfo for half a minute: a request that cannot be
- * called back is left behind with its memory, and ends by itself. */
-const char *service_resolve(struct tw_arena *a, const char *name, bool *ret_slow)
+/* One look, by a thread of its own: it stands where the one that asks does (in a container, say), which
+ * those that getaddrinfo_a() keeps need not. */
+struct lookup {
+    pthread_mutex_t lock;
+    pthread_cond_t ended;
+    char *name;
+    struct addrinfo *found;
+    int state;
+    bool done, left; /* left: nobody waits any more */
+};
+
+static void lookup_free(struct lookup *l)
+{
+    if (l->found)
+        freeaddrinfo(l->found);
+    (void)pthread_cond_destroy(&l->ended);
+    (void)pthread_mutex_destroy(&l->lock);
+    free(l->name);
+    free(l);
+}
+
+static void *lookup_main(void *arg)
 {
     static const struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-    struct gaicb *ask = tw_alloc(sizeof *ask);
-    struct gaicb *list[] = {ask};
-    struct timespec within = {LOOKUP_NS / TW_SEC_NS, 0};
-    const char *text = NULL;
-    int state;
+    struct lookup *l = arg;
+    struct addrinfo *found = NULL;
+    int state = getaddrinfo(l->name, NULL, &hints, &found);
+    bool left;
 
-    *ask = (struct gaicb){.ar_name = strdup(name), .ar_request = &hints};
-    *ret_slow = false;
-    if (getaddrinfo_a(GAI_NOWAIT, list, 1, NULL) == 0)
-        (void)gai_suspend((const struct gaicb *const *)list, 1, &within);
-    state = gai_error(ask);
-    if (state == EAI_INPROGRESS) {
-        *ret_slow = true;
-        if (gai_cancel(ask) != EAI_CANCELED)
-            return NULL;
-    } else if (state == 0) {
-        text = list_addresses(a, ask->ar_result);
-        freeaddrinfo(ask->ar_result);
-    } else if (state == EAI_AGAIN) {
-        *ret_slow = true;
+    (void)pthread_mutex_lock(&l->lock);
+    l->found = state == 0 ? found : NULL;
+    l->state = state;
+    l->done = true;
+    left = l->left;
+    (void)pthread_cond_signal(&l->ended);
+    (void)pthread_mutex_unlock(&l->lock);
+    if (left)
+        lookup_free(l);
+    return NULL;
+}
+
+static struct lookup *lookup_begin(const char *name)
+{
+    struct lookup *l = tw_alloc(sizeof *l);
+    pthread_condattr_t clock;
+    pthread_t thread;
+
+    l->name = strdup(name);
+    (void)pthread_mutex_init(&l->lock, NULL);
+    (void)pthread_condattr_init(&clock);
+    (void)pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&l->ended, &clock);
+    (void)pthread_condattr_destroy(&clock);
+    if (pthread_create(&thread, NULL, lookup_main, l) == 0) {
+        (void)pthread_detach(thread);
+        return l;
     }
-    free((char *)(uintptr_t)ask->ar_name);
-    free(ask);
+    lookup_free(l);
+    return NULL;
+}
+
+static bool lookup_wait(struct lookup *l, int64_t until_ns)
+{
+    struct timespec until = {until_ns / TW_SEC_NS, until_ns % TW_SEC_NS};
+    int r = 0;
+
+    (void)pthread_mutex_lock(&l->lock);
+    while (!l->done && r == 0)
+        r = pthread_cond_timedwait(&l->ended, &l->lock, &until);
+    l->left = !l->done;
+    (void)pthread_mutex_unlock(&l->lock);
+    return !l->left;
+}
+
+/* A name server that does not answer keeps getaddrinfo for half a minute: a look that cannot be called
+ * back is left behind with its memory, and ends by itself. */
+const char *service_resolve(struct tw_arena *a, const char *name, bool *ret_slow)
+{
+    struct lookup *l = lookup_begin(name);
+    const char *text;
+
+    *ret_slow = l && !lookup_wait(l, tw_now_ns() + LOOKUP_NS);
+    if (!l || *ret_slow)
+        return NULL;
+    *ret_slow = l->state == EAI_AGAIN;
+    text = list_addresses(a, l->found);
+    lookup_free(l);
     return text;
 }
 

@@ -1,6 +1,7 @@
 /* The table of kinds, from list.h. */
 #include "tw/service.h"
 
+#include "host/host.h"
 #include "list.h"
 
 #include <glob.h>
@@ -37,7 +38,7 @@ static const char *newest_of(struct tw_arena *a, const char *pattern)
     if (glob(pattern, 0, NULL, &found) != 0)
         return NULL;
     for (size_t i = 0; i < found.gl_pathc; i++)
-        if (access(found.gl_pathv[i], X_OK) == 0 &&
+        if (host_is_program(found.gl_pathv[i]) &&
             (!best || strverscmp(found.gl_pathv[i], best) > 0))
             best = found.gl_pathv[i];
     best = tw_arena_strdup(a, best);

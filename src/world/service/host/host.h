@@ -33,6 +33,13 @@ struct host_processes {
 /* -ESRCH: gone, or of another namespace. */
 int host_process_read(struct tw_arena *a, pid_t pid, struct host_process *ret,
                       struct tw_err *err);
+/* Its number here, of what calls itself so where the target stands (in a container); 0: none. */
+pid_t host_process_called(struct tw_arena *a, pid_t number);
+/* Does the target stand elsewhere than on this host (tw_service_stand_at)? */
+bool host_is_away(void);
+/* The process that stands there; false on this host. */
+bool host_process_home(struct tw_arena *a, struct host_process *ret);
+bool host_is_program(const char *path);
 /* All whose program has this name ("redis-server"), without children of one another. */
 void host_process_find(struct tw_arena *a, const char *program, struct host_processes *ret);
 /* The one that listens there (port 0: none); false when nobody of this namespace does. */
@@ -40,6 +47,23 @@ bool host_process_listening(struct tw_arena *a, int port, struct host_process *r
 
 /* Does anybody listen there (port 0: anywhere), in that network namespace? */
 bool host_netns_listens(int netns, int port);
+
+/* ---- how it was begun ---- */
+
+#define HOST_COMMAND "/.twin-command" /* in a clone: directory, words, an empty line, environment */
+struct host_command {
+    const char *cwd; /* NULL: "/" */
+    TW_ARRAY(const char *) argv, env;
+};
+int host_command_keep(struct tw_arena *a, const char *root, const struct host_command *c,
+                      unsigned uid, unsigned gid, struct tw_err *err);
+/* Of the process of a container that we stand in; nothing on this host, where units and files tell. */
+int host_command_keep_home(struct tw_arena *a, const char *root, unsigned uid, unsigned gid,
+                           struct tw_err *err);
+/* Of the target itself where root is "", as kept in a clone elsewhere. */
+void host_command_of(struct tw_arena *a, const char *root, struct host_command *ret);
+/* All empty where nothing was kept. */
+void host_command_kept(struct tw_arena *a, const char *root, struct host_command *ret);
 
 /* ---- units ---- */
 
@@ -146,8 +170,10 @@ void host_count_disk(struct tw_arena *a, const char *path, struct tw_snapshot *s
 
 struct host_scratch {
     const char *dir;     /* of its own, in the arena; its working directory */
-    unsigned uid, gid;   /* never 0 */
-    pid_t pid;           /* 0: does not run */
+    unsigned uid, gid;   /* never 0 on this host */
+    pid_t pid;           /* 0: does not run here */
+    const struct tw_child_elsewhere *there; /* who runs it where the target is; NULL: nobody */
+    int handle;
 };
 int host_scratch_open(struct tw_arena *a, unsigned uid, unsigned gid, struct host_scratch *ret,
                       struct tw_err *err); /* owned: host_scratch_close */

@@ -228,6 +228,52 @@ static void read_sockets(struct tw_arena *a, struct host_process *p)
 
 /* ---- one, some ---- */
 
+/* "NSpid:\t4711\t7": of the innermost namespace last. */
+static pid_t own_number(pid_t pid)
+{
+    tw_auto_free char *text = text_of(pid, "status", NULL);
+    const char *line = text ? strstr(text, "\nNSpid:") : NULL;
+    const char *end = line ? line + 1 + strcspn(line + 1, "\n") : NULL;
+
+    while (end && end > line && isdigit((unsigned char)end[-1]))
+        end--;
+    return end ? atoi(end) : 0;
+}
+
+pid_t host_process_called(struct tw_arena *a, pid_t number)
+{
+    DIR *dir = home ? opendir("/proc") : NULL;
+    pid_t found = home ? 0 : number;
+
+    for (struct dirent *e; dir && !found && (e = readdir(dir));) {
+        pid_t pid = isdigit((unsigned char)*e->d_name) ? atoi(e->d_name) : 0;
+
+        if (pid && is_ours(a, pid) && own_number(pid) == number)
+            found = pid;
+    }
+    if (dir)
+        (void)closedir(dir);
+    return found;
+}
+
+bool host_is_away(void)
+{
+    return home != 0;
+}
+
+bool host_process_home(struct tw_arena *a, struct host_process *ret)
+{
+    return home && host_process_read(a, home, ret, NULL) == 0;
+}
+
+/* Where a target stands in a container nothing of it may be run by us, and access() says so. */
+bool host_is_program(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 0111);
+}
+
 int host_process_read(struct tw_arena *a, pid_t pid, struct host_process *ret,
                       struct tw_err *err)
 {

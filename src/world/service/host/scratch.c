@@ -2,6 +2,8 @@
  * not as root, in a directory of its own, to be asked what it knows. Dies with us. */
 #include "host.h"
 
+#include "tw/io.h"
+
 #include <fcntl.h>
 #include <grp.h>
 #include <signal.h>
@@ -40,9 +42,10 @@ static void become(const struct start *s)
 int host_scratch_open(struct tw_arena *a, unsigned uid, unsigned gid,
                       struct host_scratch *ret, struct tw_err *err)
 {
-    char *dir = tw_arena_strdup(a, "/tmp/twin-scratch-XXXXXX");
+    char *dir = tw_arena_printf(a, "%s/twin-scratch-XXXXXX", tw_child_tmp());
+    bool root = uid == 0 && !tw_child_where(); /* root of a container is one of there only */
 
-    *ret = (struct host_scratch){.uid = uid ? uid : NOBODY, .gid = uid ? gid : NOBODY};
+    *ret = (struct host_scratch){.uid = root ? NOBODY : uid, .gid = root ? NOBODY : gid};
     if (!mkdtemp(dir))
         return tw_fail_errno(err, errno, "mkdtemp '%s'", dir);
     ret->dir = dir;
@@ -51,17 +54,12 @@ int host_scratch_open(struct tw_arena *a, unsigned uid, unsigned gid,
     return 0;
 }
 
-int host_scratch_start(struct host_scratch *s, const char *const *argv,
-                       struct tw_err *err)
+static int start_here(struct host_scratch *s, const char *const *argv, int out,
+                      struct tw_err *err)
 {
-    tw_auto_free char *log = tw_strf("%s/log", s->dir);
-    tw_auto_close int out = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     struct start start = {argv, s->dir, s->uid, s->gid, out};
-    pid_t pid;
+    pid_t pid = fork();
 
-    if (out < 0)
-        return tw_fail_errno(err, errno, "'%s'", log);
-    pid = fork();
     if (pid == 0)
         become(&start);
     if (pid < 0)
@@ -70,10 +68,34 @@ int host_scratch_start(struct host_scratch *s, const char *const *argv,
     return 0;
 }
 
+static int start_there(struct host_scratch *s, const struct tw_child_elsewhere *there,
+                       const char *const *argv, int out, struct tw_err *err)
+{
+    struct tw_child child = {.argv = argv, .cwd = s->dir};
+    int r = there->begin(there->arg, &child, out, &s->handle, err);
+
+    s->there = r == 0 ? there : NULL;
+    return r;
+}
+
+int host_scratch_start(struct host_scratch *s, const char *const *argv,
+                       struct tw_err *err)
+{
+    tw_auto_free char *log = tw_strf("%s/log", s->dir);
+    tw_auto_close int out = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+    if (out < 0)
+        return tw_fail_errno(err, errno, "'%s'", log);
+    return tw_child_where() ? start_there(s, tw_child_where(), argv, out, err)
+                            : start_here(s, argv, out, err);
+}
+
 bool host_scratch_runs(struct host_scratch *s)
 {
     int status;
 
+    if (s->there)
+        return s->there->runs(s->there->arg, s->handle);
     if (s->pid > 0 && waitpid(s->pid, &status, WNOHANG) == s->pid)
         s->pid = 0;
     return s->pid > 0;
@@ -86,6 +108,8 @@ const char *host_scratch_log(struct tw_arena *a, const struct host_scratch *s)
 
 void host_scratch_close(struct host_scratch *s)
 {
+    if (s->there)
+        s->there->end(s->there->arg, s->handle);
     if (s->pid > 0) {
         (void)kill(s->pid, SIGKILL);
         while (waitpid(s->pid, NULL, 0) < 0 && errno == EINTR)

@@ -2,6 +2,8 @@
  * the one line, written where the line stands. */
 #include "kind_haproxy_internal.h"
 
+#include "tw/io.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -183,7 +185,7 @@ static int find_with_value(struct tw_arena *a, const struct haproxy_conf *c,
 static int ask(struct tw_arena *a, const char *program, const char *section,
                const char *line, const char **ret_text, struct tw_err *err)
 {
-    char path[] = "/tmp/twin-haproxy-XXXXXX";
+    char *path = tw_arena_printf(a, "%s/twin-haproxy-XXXXXX", tw_child_tmp());
     int fd = mkstemp(path);
     const char *argv[] = {program, "-c", "-f", path, NULL};
     const char *text = tw_arena_printf(
@@ -192,7 +194,7 @@ static int ask(struct tw_arena *a, const char *program, const char *section,
     int r;
 
     if (fd < 0)
-        return tw_fail_errno(err, errno, "making a file in /tmp");
+        return tw_fail_errno(err, errno, "making a file in %s", tw_child_tmp());
     (void)close(fd);
     r = tw_write_file(path, text, strlen(text), 0600, err);
     if (r == 0)

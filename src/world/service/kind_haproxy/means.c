@@ -3,6 +3,7 @@
 #include "kind_haproxy_internal.h"
 
 #include <stdlib.h>
+#include <ctype.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -165,11 +166,40 @@ static void take_bind(struct tw_arena *a, const struct haproxy_conf *c,
     }
 }
 
+static const char *variable(const struct host_command *begun, const char *name, size_t n)
+{
+    for (size_t i = 0; i < begun->env.count; i++)
+        if (strncmp(begun->env.items[i], name, n) == 0 && begun->env.items[i][n] == '=')
+            return begun->env.items[i] + n + 1;
+    return NULL;
+}
+
+/* "${BACKEND}:8080" as it was begun; with its '$' where the name is not known. */
+static const char *expanded(struct tw_arena *a, const struct host_command *begun,
+                            const char *text)
+{
+    const char *dollar = strchr(text, '$'), *name, *value;
+    size_t n;
+
+    if (!dollar)
+        return text;
+    name = dollar + 1 + (dollar[1] == '{');
+    for (n = 0; isalnum((unsigned char)name[n]) || name[n] == '_';)
+        n++;
+    value = variable(begun, name, n);
+    if (!value || strchr(value, '$'))
+        return text;
+    return expanded(a, begun,
+                    tw_arena_printf(a, "%.*s%s%s", (int)(dollar - text), text, value,
+                                    name + n + (dollar[1] == '{' && name[n] == '}')));
+}
+
 static void take_server(struct tw_arena *a, const struct haproxy_conf *c,
-                        const struct haproxy_line *l, struct service_needs *n)
+                        const struct haproxy_line *l, const struct host_command *begun,
+                        struct service_needs *n)
 {
     const char *section = haproxy_word(&c->list.items[l->section], 1);
-    const char *text = plain_socket(haproxy_word(l, 2));
+    const char *text = expanded(a, begun, plain_socket(haproxy_word(l, 2)));
     bool http = tw_streq(mode_of(c, l->section), "http");
     struct tw_neighbour b = {
         .protocol = http ? has_word(l, "ssl") ? "https" : "http" : "tcp",
@@ -190,8 +220,10 @@ static void take_server(struct tw_arena *a, const struct haproxy_conf *c,
 void haproxy_needs(struct tw_arena *a, const char *root, const struct haproxy_conf *c,
                    const struct tw_snapshot *s, struct service_needs *ret)
 {
-    (void)root;
+    struct host_command begun;
+
     (void)s;
+    host_command_of(a, root, &begun);
     for (size_t i = 0; i < c->files.count; i++)
         SERVICE_ADD_ONCE(a, &ret->files, c->files.items[i]);
     for (size_t i = 0; i < c->list.count; i++) {
@@ -205,7 +237,7 @@ void haproxy_needs(struct tw_arena *a, const char *root, const struct haproxy_co
             take_bind(a, c, l, ret);
         if ((haproxy_is(l, "server", NULL) || haproxy_is(l, "server-template", NULL)) &&
             l->words.count > 2 && haproxy_is_proxy(&c->list.items[l->section]))
-            take_server(a, c, l, ret);
+            take_server(a, c, l, &begun, ret);
     }
 }
 

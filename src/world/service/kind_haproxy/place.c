@@ -60,8 +60,10 @@ int haproxy_refresh(struct tw_arena *a, const struct tw_target *t,
                     const char *root, unsigned uid, unsigned gid,
                     struct tw_issues *differences, struct tw_err *err)
 {
+    int r = copy(a, s, plan, root, uid, gid, differences, err);
+
     (void)t;
-    return copy(a, s, plan, root, uid, gid, differences, err);
+    return r < 0 ? r : host_command_keep_home(a, root, uid, gid, err);
 }
 
 int haproxy_layout(struct tw_arena *a, const struct tw_snapshot *s,
@@ -115,6 +117,18 @@ static void push_files(struct tw_arena *a, const struct tw_snapshot *s,
     }
 }
 
+/* What a configuration in a container takes from there; a master that was reloaded has words of its own. */
+static void push_environment(struct tw_arena *a, const char *root, struct tw_launch *l)
+{
+    struct host_command begun;
+
+    host_command_kept(a, root, &begun);
+    for (size_t i = 0; i < begun.env.count; i++)
+        if (!tw_starts_with(begun.env.items[i], "PATH=") &&
+            !tw_starts_with(begun.env.items[i], "HAPROXY_"))
+            TW_PUSH(a, &l->env, begun.env.items[i]);
+}
+
 int haproxy_launch(struct tw_arena *a, const struct tw_access *access,
                    enum tw_start_mode mode, struct tw_launch *ret, struct tw_err *err)
 {
@@ -147,6 +161,7 @@ int haproxy_launch(struct tw_arena *a, const struct tw_access *access,
     }
     TW_PUSH(a, &l.argv, NULL);
     TW_PUSH(a, &l.env, "PATH=/usr/sbin:/usr/bin:/sbin:/bin");
+    push_environment(a, access->root, &l);
     TW_PUSH(a, &l.env, NULL);
     host_launch_limits(a, access, &l);
     if (r == 0)

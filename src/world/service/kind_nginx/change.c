@@ -151,12 +151,12 @@ static int ask(struct tw_arena *a, const char *program, const char *modules,
                enum context in, const char *line, const char **ret_text,
                struct tw_err *err)
 {
-    char dir[] = "/tmp/twin-nginx-XXXXXX";
+    char *dir = tw_arena_printf(a, "%s/twin-nginx-XXXXXX", tw_child_tmp());
     const char *path, *text = "";
     int status = 0, r;
 
     if (!mkdtemp(dir))
-        return tw_fail_errno(err, errno, "making a directory in /tmp");
+        return tw_fail_errno(err, errno, "making a directory in %s", tw_child_tmp());
     path = tw_arena_printf(a, "%s/nginx.conf", dir);
     text = scratch_conf(a, dir, in, modules, line);
     r = tw_write_file(path, text, strlen(text), 0600, err);
@@ -182,7 +182,7 @@ static const char *its_words(struct tw_arena *a, const char *text)
     at += strlen("[emerg] ");
     if (isdigit((unsigned char)*at) && strstr(at, ": "))
         at = strstr(at, ": ") + 2;
-    end = strstr(at, " in /tmp/twin-nginx-");
+    end = strstr(at, tw_arena_printf(a, " in %s/twin-nginx-", tw_child_tmp()));
     return tw_arena_strndup(a, at, end ? (size_t)(end - at) : strcspn(at, "\n"));
 }
 

@@ -20,28 +20,37 @@ static void push(struct tw_arena *a, struct tw_launch *l, const char *name,
     TW_PUSH(a, &l->argv, value);
 }
 
-/* What its unit says behind the configuration file, which wins over it. */
-static void own_options(struct tw_arena *a, const struct tw_access *x,
-                        struct tw_launch *l)
+static void push_options(struct tw_arena *a, const char *const *argv, size_t n,
+                         struct tw_launch *l)
 {
     static const char *const ours[] = {"--daemonize", "--supervised", "--logfile",
                                        "--pidfile"};
-    struct host_unit u;
     size_t i = 1;
 
-    if (!x->snapshot->unit || !host_unit_read(a, x->root, x->snapshot->unit, &u))
-        return;
-    while (i < u.argv.count && !tw_starts_with(u.argv.items[i], "--"))
+    while (i < n && !tw_starts_with(argv[i], "--"))
         i++;
-    while (i < u.argv.count) {
-        bool skip = tw_name_index(u.argv.items[i], ours, TW_COUNT_OF(ours)) >= 0;
+    while (i < n) {
+        bool skip = tw_name_index(argv[i], ours, TW_COUNT_OF(ours)) >= 0;
 
         do {
             if (!skip)
-                TW_PUSH(a, &l->argv, u.argv.items[i]);
+                TW_PUSH(a, &l->argv, argv[i]);
             i++;
-        } while (i < u.argv.count && !tw_starts_with(u.argv.items[i], "--"));
+        } while (i < n && !tw_starts_with(argv[i], "--"));
     }
+}
+
+/* What its unit, or the Engine, says behind the configuration file, which wins over it. */
+static void own_options(struct tw_arena *a, const struct tw_access *x,
+                        struct tw_launch *l)
+{
+    struct host_command kept;
+    struct host_unit u;
+
+    host_command_kept(a, x->root, &kept);
+    push_options(a, kept.argv.items, kept.argv.count, l);
+    if (x->snapshot->unit && host_unit_read(a, x->root, x->snapshot->unit, &u))
+        push_options(a, (const char *const *)u.argv.items, u.argv.count, l);
 }
 
 /* Its own socket where it has one: a second is not added, so that what is wrong with the first is

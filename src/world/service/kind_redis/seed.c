@@ -249,6 +249,8 @@ int kind_redis_refresh(struct tw_arena *a, const struct tw_target *t,
     r = host_things_copy(&things, s, root, uid, gid, err);
     if (r == 0 && access(s->config_file, F_OK) < 0)
         r = make_config(a, t, s, root, uid, gid, err);
+    if (r == 0)
+        r = host_command_keep_home(a, root, uid, gid, err);
     if (r == 0 && *acl == '/')
         r = add_user(a, root, acl, uid, gid, err);
     if (r == 0 && differences && s->neighbours.count)

@@ -371,7 +371,7 @@ static const char *program_of(struct looking *l)
             : NULL};
 
     for (size_t i = 0; i < TW_COUNT_OF(names); i++)
-        if (names[i] && *names[i] == '/' && access(names[i], X_OK) == 0)
+        if (names[i] && *names[i] == '/' && host_is_program(names[i]))
             return names[i];
     return tw_service_program_find(l->a, &server);
 }
@@ -428,8 +428,10 @@ static int find_process(struct looking *l, struct tw_err *err)
     int r;
 
     if (l->info && !isnan(pid))
-        l->has_process = host_process_read(l->a, (pid_t)pid, &l->process, NULL) == 0 &&
-                         strstr(l->process.exe, "redis");
+        l->has_process =
+            host_process_read(l->a, host_process_called(l->a, (pid_t)pid), &l->process,
+                              NULL) == 0 &&
+            strstr(l->process.exe, "redis");
     if (l->has_process && l->process.unit)
         l->has_unit = host_unit_read(l->a, "", l->process.unit, &l->unit);
     else
@@ -452,7 +454,10 @@ static int find_data(struct looking *l, struct tw_err *err)
 
     if (*text != '/')
         text = tw_arena_printf(l->a, "%s/%s",
-                               l->has_unit && l->unit.cwd ? l->unit.cwd : "/", text);
+                               l->has_unit && l->unit.cwd         ? l->unit.cwd
+                               : host_is_away() && l->process.cwd ? l->process.cwd
+                                                                  : "/",
+                               text);
     if (!realpath(text, real))
         return tw_fail_errno(err, errno,
                              "directory '%s' of target '%s' is not on this host", text,
