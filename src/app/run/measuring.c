@@ -1,6 +1,8 @@
-/* The turn of measuring: a lock on a file of the state directory, given back by the kernel when its holder
- * dies. Waiters are served in the order in which they came, which only a blocking call gives; so it is a
- * thread that blocks, and the run looks whether it was cancelled. */
+/* The turn of measuring: a lock on the directory that stands for this host's cores, so that simulations of
+ * different users and state directories do not measure each other, given back by the kernel when its holder
+ * dies. Where it cannot be opened (a container without it), a file of the state directory stands in. Waiters
+ * are served in the order in which they came, which only a blocking call gives; so it is a thread that
+ * blocks, and the run looks whether it was cancelled. */
 #include "run_internal.h"
 
 #include <fcntl.h>
@@ -9,6 +11,9 @@
 #include <unistd.h>
 
 #define LOOK_NS (5 * TW_MSEC_NS)
+/* Anybody may lock what anybody may read: a holder that never ends keeps nobody from measuring. */
+#define PATIENCE_NS (300 * TW_SEC_NS)
+#define CORES "/sys/devices/system/cpu"
 
 enum { WAITING, TAKEN, FAILED, ABANDONED };
 struct turn {
@@ -39,17 +44,25 @@ static void *wait_main(void *arg)
     return NULL;
 }
 
-static int wait_turn(struct run *r, struct turn *t, struct tw_err *err)
+static bool abandon(struct turn *t)
 {
     int was = WAITING;
 
+    return __atomic_compare_exchange_n(&t->state, &was, ABANDONED, false,
+                                       __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
+static int wait_turn(struct run *r, struct turn *t, struct tw_err *err)
+{
+    int64_t enough = tw_now_ns() + PATIENCE_NS;
+    int was;
+
     while (__atomic_load_n(&t->state, __ATOMIC_ACQUIRE) == WAITING) {
-        if (r->options->cancel && *r->options->cancel &&
-            __atomic_compare_exchange_n(&t->state, &was, ABANDONED, false,
-                                        __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+        if (r->options->cancel && *r->options->cancel && abandon(t))
             return tw_fail(err, -ECANCELED,
                            "cancelled while another simulation measures");
-        was = WAITING;
+        if (tw_now_ns() > enough && abandon(t))
+            return 0;
         tw_sleep_ns(LOOK_NS);
     }
     if (t->state == TAKEN)
@@ -59,18 +72,27 @@ static int wait_turn(struct run *r, struct turn *t, struct tw_err *err)
     return was ? tw_fail_errno(err, was, "the turn of measuring") : 0;
 }
 
-int run_measuring_begin(struct run *r, struct tw_err *err)
+static int open_turn(struct run *r, struct tw_err *err)
 {
     tw_auto_free char *path = tw_strf("%s/measuring.lock", r->state_dir);
+    int fd = open(CORES, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd < 0)
+        fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    return fd < 0 ? tw_fail_errno(err, errno, "'%s'", path) : fd;
+}
+
+int run_measuring_begin(struct run *r, struct tw_err *err)
+{
     struct turn *t;
     pthread_t thread;
     int fd, rc;
 
     if (r->measuring > 0)
         return 0;
-    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    fd = open_turn(r, err);
     if (fd < 0)
-        return tw_fail_errno(err, errno, "'%s'", path);
+        return fd;
     if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
         r->measuring = fd;
         return 0;

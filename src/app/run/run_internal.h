@@ -201,7 +201,7 @@ struct run {
     bool judge_running;
     pthread_t clear_thread;
     bool clearing;
-    int measuring; /* the lock of this state directory's measuring; 0: not held */
+    int measuring; /* the lock of this host's measuring; 0: not held */
     enum tw_disk disk; /* what a write of the pool is just now */
     struct tw_arena *judge_arena; /* owned: the thread's own */
     struct tw_err judge_err;
