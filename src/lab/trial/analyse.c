@@ -577,8 +577,8 @@ static double pooled_level(const struct pairs *p, double level, int *ret_pairs)
     return log_ratio(tw_hist_quantile(before, 0.5), tw_hist_quantile(after, 0.5));
 }
 
-/* The steadiest estimate of the p50 (docs/internals/trial.md): levels weighted by their pairs.
- */
+/* The steadiest estimate of the p50 (docs/internals/trial.md): levels weighted by their pairs, of the loads at
+ * which the pairs are judged. */
 static double pooled_p50(const struct pairs *p)
 {
     double sum = 0, seen[64];
@@ -586,7 +586,7 @@ static double pooled_p50(const struct pairs *p)
 
     for (size_t i = 0; i < p->count && levels < (int)TW_COUNT_OF(seen); i++) {
         double level = p->list[i].slot[TW_BASELINE]->level, ratio;
-        bool known = isnan(level);
+        bool known = isnan(level) || level > TRIAL_JUDGED_LEVEL;
         int n;
 
         for (int k = 0; k < levels; k++)
@@ -644,11 +644,9 @@ static struct tw_effect effect_of(struct tw_arena *a, const struct pairs *p,
                                .noise_floor = MEDIAN_SPREAD * floor_of(p, row) /
                                               sqrt(fmax((double)e.n, 1))};
 
-    if (!isnan(pooled)) {
-        e.value = pooled;
-        e.low = fmin(e.low, pooled);
-        e.high = fmax(e.high, pooled);
-    }
+    /* a few long slots of another's work weigh by their requests here, and by one in the pairs */
+    if (!isnan(pooled))
+        e.value = fmin(fmax(pooled, e.low), e.high);
     if (row->margin == MARGIN(p95) || row->margin == MARGIN(p99))
         effect.tail_share = margin_here(p, row, margins);
     effect.ratio = ratio_of(&e, row);
