@@ -130,6 +130,7 @@ struct run_warm {
     bool running;
     volatile bool stop, done;
     volatile int64_t bytes;
+    bool cut_short; /* the load began before all of it was read */
 };
 
 /* Who clients are where the service of a container is root. */

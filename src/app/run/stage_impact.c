@@ -64,6 +64,12 @@ static void add_differences(struct run *r, struct tw_impact_facts *f)
         "its storage is this host's: absolute commit and read times are the twin's own");
     if (!r->v.measured)
         return;
+    if (r->warm[RUN_BASELINE].cut_short || r->warm[RUN_CANDIDATE].cut_short)
+        differs(r, f,
+                tw_arena_printf(a,
+                                "this host had %s of its data in the page cache when the load "
+                                "began; the rest was read from disk while measuring",
+                                tw_show_bytes(a, (double)r->warm[RUN_BASELINE].bytes)));
     differs(r, f,
             "load enters by a private socket as a superuser of its own, without network, "
             "TLS or login");
