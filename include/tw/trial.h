@@ -37,7 +37,7 @@ struct tw_trial_spec {
     int connections;                   /* of the load, per arm; 0: unknown */
     void (*progress)(void *arg, const struct tw_trial_progress *p);
     /* Before the warm-up goes on: whatever else warms has ended when it returns, and nobody else
-     * measures from then on. Gives the nanoseconds waited for others, which count for no budget; below
+     * measures from then on. Gives the nanoseconds waited meanwhile, which count for no budget; below
      * 0: what was found meanwhile decides already, and the trial ends with -ENODATA. NULL: there is
      * nothing to wait for. */
     int64_t (*prewarmed)(void *arg);

@@ -82,7 +82,7 @@ static void pin_arms(struct run *r)
 static int64_t on_prewarmed(void *arg)
 {
     struct run *r = arg;
-    int64_t begun = tw_now_ns(), ready;
+    int64_t begun = tw_now_ns(), ready, turn;
     int judged;
 
     run_warm_end(r, true);
@@ -98,9 +98,9 @@ static int64_t on_prewarmed(void *arg)
     (void)run_measuring_begin(r, NULL);
     pin_arms(r);
     (void)run_measuring_disk(r, TW_DISK_MEMORY);
-    begun = tw_now_ns();
-    run_stage_time(r, "turn", tw_seconds(begun - ready));
-    return begun - ready;
+    turn = tw_now_ns();
+    run_stage_time(r, "turn", tw_seconds(turn - ready));
+    return turn - begun;
 }
 
 static double writes_so_far(void *arg)

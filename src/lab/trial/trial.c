@@ -502,7 +502,7 @@ static void last_look(struct trial *t, struct trial_analysis *an)
 
 /* Flushes wait for no disk while both arms ask as much of it: what they would wait for is then the same
  * in both, and somebody else's writing does not disturb. Where they do not, the wait is part of the
- * effect: what was measured without it counts no more. */
+ * effect: what was measured without it counts no more, its time neither. */
 static void ask_the_disk(struct trial *t, struct trial_schedule *s)
 {
     if (!trial_writes_differ(&t->writes) || !t->spec->own_disk ||
@@ -512,6 +512,7 @@ static void ask_the_disk(struct trial *t, struct trial_schedule *s)
     for (size_t i = 0; i < t->ret->slots.count; i++)
         t->ret->slots.items[i].pair = -1;
     s->open_pairs = s->closed_pairs = 0;
+    t->begun_ns = tw_now_ns();
 }
 
 static int run_pairs(struct trial *t, struct trial_schedule *s, struct tw_err *err)
