@@ -109,6 +109,8 @@ struct tw_usage {
     double cpu_s, throttled_s, memory_bytes, memory_peak_bytes, anon_bytes, file_bytes,
         shmem_bytes, read_bytes, write_bytes, cpu_pressure_s, io_pressure_s,
         memory_pressure_s;
+    double cpu_starved_s; /* some of it could run and none of it did (PSI, "full"); with several cores
+                           * their mean, weighted by how busy they were; throttling is in it */
     int64_t oom_kills, pids;
 };
 struct tw_priv_cgroup;

@@ -517,6 +517,8 @@ struct tw_slot {
     double generator_cpu_s; /* CPU of the generator, this slot */
     double cpu_s;           /* CPU of the twin's cgroup, this slot */
     double throttled_s;
+    double starved_s;       /* something of the twin could run and nothing of it did, for others had its
+                             * cores; NaN: this host does not tell */
     double wal_bytes, read_bytes, write_bytes, temp_bytes; /* this slot */
     double memory_bytes, anon_bytes; /* at its end */
     double foreign_cpu_s;   /* busy time of the twin's cores that was not the twin's */

@@ -14,5 +14,8 @@ struct tw_twin_page {
     char dns_address[64];        /* that all names have; "": their own; written before the service starts */
     _Atomic int64_t loaded;   /* (set) by the library: processes that have loaded it */
     _Atomic int64_t writes_refused, names_refused, names_changed;
+    _Atomic bool flushes_free; /* (set) by us: a flush waits for nothing, and is counted */
+    _Atomic int64_t flushes;   /* (set) by the library: fsync() and its kin */
+    _Atomic int64_t flushed_blocks; /* of 8 kB, written by the same process before them */
 };
 #endif

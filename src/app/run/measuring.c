@@ -6,6 +6,7 @@
 #include "run_internal.h"
 
 #include <fcntl.h>
+#include <math.h>
 #include <stdlib.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -108,13 +109,57 @@ int run_measuring_begin(struct run *r, struct tw_err *err)
     return wait_turn(r, t, err);
 }
 
+/* Both arms or none: their flushes have to cost the same. */
+static bool are_preloaded(const struct run *r)
+{
+    for (int role = RUN_BASELINE; role <= RUN_CANDIDATE; role++) {
+        struct tw_twin_page *page =
+            r->members[role].twin ? tw_twin_page(r->members[role].twin) : NULL;
+
+        if (!page || atomic_load(&page->loaded) == 0)
+            return false;
+    }
+    return true;
+}
+
+/* A flush of the clones' device is two turns of a kernel thread that has no more right to a core than any
+ * process of the host; the library inside asks for none. */
+static void set_flushes(struct run *r, bool free)
+{
+    r->flushes_free = free && are_preloaded(r);
+    for (int role = RUN_BASELINE; role <= RUN_CANDIDATE; role++) {
+        struct tw_twin_page *page =
+            r->members[role].twin ? tw_twin_page(r->members[role].twin) : NULL;
+
+        if (page)
+            atomic_store(&page->flushes_free, r->flushes_free);
+    }
+}
+
 /* A host that cannot do it has a higher noise floor, and shows it. */
 bool run_measuring_disk(struct run *r, enum tw_disk disk)
 {
     if (r->measuring <= 0 || !r->pool || tw_pool_disk(r->pool, disk, NULL) < 0)
         return false;
+    set_flushes(r, disk == TW_DISK_MEMORY);
     r->disk = disk;
     return true;
+}
+
+double run_measuring_writes(const struct run *r)
+{
+    double writes = 0;
+
+    if (r->disk != TW_DISK_MEMORY)
+        return NAN;
+    if (!r->flushes_free)
+        return tw_pool_writes(r->pool);
+    for (int role = RUN_BASELINE; role <= RUN_CANDIDATE; role++) {
+        struct tw_twin_page *page = tw_twin_page(r->members[role].twin);
+
+        writes += (double)atomic_load(&page->flushes) + (double)atomic_load(&page->flushed_blocks);
+    }
+    return writes;
 }
 
 void run_measuring_end(struct run *r)

@@ -202,6 +202,7 @@ struct run {
     bool judge_running;
     pthread_t clear_thread;
     bool clearing;
+    bool flushes_free; /* flushes of the arms end at once */
     int measuring; /* the lock of this host's measuring; 0: not held */
     enum tw_disk disk; /* what a write of the pool is just now */
     struct tw_arena *judge_arena; /* owned: the thread's own */
@@ -401,6 +402,8 @@ void run_variant_done(struct run *r);
 int run_measuring_begin(struct run *r, struct tw_err *err);
 /* What a write of a clone is from now on, until the measuring ends. */
 bool run_measuring_disk(struct run *r, enum tw_disk disk);
+/* What the arms have asked of a disk so far, in requests of about 8 kB; NaN: it is the disk's own. */
+double run_measuring_writes(const struct run *r);
 void run_measuring_end(struct run *r);
 /* Who connects, tried by a thread of its own; end waits for it. Fine to end twice. */
 int run_clients_begin(struct run *r, struct tw_err *err);

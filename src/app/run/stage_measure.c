@@ -107,7 +107,7 @@ static double writes_so_far(void *arg)
 {
     struct run *r = arg;
 
-    return r->disk == TW_DISK_MEMORY ? tw_pool_writes(r->pool) : NAN;
+    return run_measuring_writes(r);
 }
 
 static bool on_writes_differ(void *arg)

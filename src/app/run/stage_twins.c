@@ -42,6 +42,16 @@ static int64_t host_memory(void)
     return (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
 }
 
+/* Faults of the process itself and names need the library inside; so do flushes that are to wait for no
+ * disk of a busy host. The judge's place is left as the service's own. */
+static bool is_preloaded(const struct run *r, enum run_role role)
+{
+    if (run_is_names(r))
+        return true;
+    return role != RUN_JUDGE &&
+           (run_has_faults(r) || (r->kind->holds_data && !tw_streq(r->inside.backend, "docker")));
+}
+
 /* Each twin in a network of its own, so that all may have the same addresses: production's. */
 static int open_twin(struct run *r, enum run_role role, struct tw_err *err)
 {
@@ -64,7 +74,7 @@ static int open_twin(struct run *r, enum run_role role, struct tw_err *err)
                                 .network = (int)role};
 
     run_twin_made_of(r, &spec);
-    if ((run_has_faults(r) && role != RUN_JUDGE) || run_is_names(r))
+    if (is_preloaded(r, role))
         tw_fault_preload(&spec.preload, &spec.preload_len);
     if (run_has_faults(r) && role != RUN_JUDGE)
         spec.listens_too = spec.address;

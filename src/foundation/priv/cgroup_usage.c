@@ -19,6 +19,7 @@ enum field {
     READ,
     WRITTEN,
     CPU_PRESSURE,
+    CPU_STARVED,
     IO_PRESSURE,
     MEMORY_PRESSURE,
     OOM_KILLS,
@@ -30,6 +31,7 @@ enum shape {
     SINGLE,   /* one number */
     KEYED,    /* "key number" a line */
     PRESSURE, /* the line "some", its total= */
+    STARVED,  /* the line "full", its total=; from 5.13 on */
     BLKIO,    /* "maj:min Read n" and "maj:min Write n" lines */
     IO_STAT   /* "maj:min rbytes=n wbytes=n …" lines */
 };
@@ -62,6 +64,7 @@ static const struct source v1_sources[] = {
     {"", "cpu.pressure", PRESSURE, {{"", CPU_PRESSURE, 1e-6}}},
     {"", "io.pressure", PRESSURE, {{"", IO_PRESSURE, 1e-6}}},
     {"", "memory.pressure", PRESSURE, {{"", MEMORY_PRESSURE, 1e-6}}},
+    {"", "cpu.pressure", STARVED, {{"", CPU_STARVED, 1e-6}}},
 };
 static const struct source v2_sources[] = {
     {"",
@@ -80,6 +83,7 @@ static const struct source v2_sources[] = {
     {"", "cpu.pressure", PRESSURE, {{"", CPU_PRESSURE, 1e-6}}},
     {"", "io.pressure", PRESSURE, {{"", IO_PRESSURE, 1e-6}}},
     {"", "memory.pressure", PRESSURE, {{"", MEMORY_PRESSURE, 1e-6}}},
+    {"", "cpu.pressure", STARVED, {{"", CPU_STARVED, 1e-6}}},
 };
 _Static_assert(TW_COUNT_OF(v1_sources) <= CGROUP_SOURCES, "a descriptor per source");
 _Static_assert(TW_COUNT_OF(v2_sources) <= CGROUP_SOURCES, "a descriptor per source");
@@ -109,9 +113,9 @@ static double keyed(const char *text, const char *key)
     return NAN;
 }
 
-static double pressure(const char *text)
+static double pressure(const char *text, const char *line)
 {
-    const char *some = strstr(text, "some "),
+    const char *some = strstr(text, line),
                *total = some ? strstr(some, "total=") : NULL;
 
     return total ? strtod(total + strlen("total="), NULL) : NAN;
@@ -159,7 +163,10 @@ static void read_source(const struct source *s, const char *text, double *values
             values[s->keys[i].field] = keyed(text, s->keys[i].key) * s->keys[i].scale;
         break;
     case PRESSURE:
-        values[s->keys[0].field] = pressure(text) * s->keys[0].scale;
+        values[s->keys[0].field] = pressure(text, "some ") * s->keys[0].scale;
+        break;
+    case STARVED:
+        values[s->keys[0].field] = pressure(text, "full ") * s->keys[0].scale;
         break;
     case BLKIO:
     case IO_STAT:
@@ -209,6 +216,7 @@ void tw_priv_cgroup_usage(struct tw_priv_cgroup *g, struct tw_usage *ret)
                              .read_bytes = v[READ],
                              .write_bytes = v[WRITTEN],
                              .cpu_pressure_s = v[CPU_PRESSURE],
+                             .cpu_starved_s = v[CPU_STARVED],
                              .io_pressure_s = v[IO_PRESSURE],
                              .memory_pressure_s = v[MEMORY_PRESSURE],
                              .oom_kills = count_or_unknown(v[OOM_KILLS]),

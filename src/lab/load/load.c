@@ -339,6 +339,7 @@ static void unknown_slot(const struct tw_load_order *order, struct tw_slot *slot
         .offered_per_s = order->rate_per_s,
         .cpu_s = NAN,
         .throttled_s = NAN,
+        .starved_s = NAN,
         .wal_bytes = NAN,
         .read_bytes = NAN,
         .write_bytes = NAN,

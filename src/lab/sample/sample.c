@@ -60,6 +60,7 @@ void sample_blank(struct tw_counters *ret)
                   .read_bytes = NAN,
                   .write_bytes = NAN,
                   .cpu_pressure_s = NAN,
+                  .cpu_starved_s = NAN,
                   .io_pressure_s = NAN,
                   .memory_pressure_s = NAN},
         .cpu_unasked_s = NAN,
@@ -122,6 +123,20 @@ double tw_sampler_cost_s(const struct tw_sampler *s)
     return s->cost_s;
 }
 
+/* What its own limit withheld is the service's own; the rest went to others. The readings lie a little
+ * outside the slot: its share of the time between them is its share of this. */
+static double starved(const struct tw_counters *before, const struct tw_counters *after,
+                      double slot_s)
+{
+    double waited = after->usage.cpu_starved_s - before->usage.cpu_starved_s;
+    double throttled = after->usage.throttled_s - before->usage.throttled_s;
+    double share = slot_s / tw_seconds(after->at_ns - before->at_ns);
+
+    return isnan(waited) ? NAN
+                         : fmin(fmax(waited - (throttled > 0 ? throttled : 0), 0) * share,
+                                slot_s);
+}
+
 void tw_sample_slot(const struct tw_counters *before, const struct tw_counters *after,
                     struct tw_slot *slot)
 {
@@ -131,6 +146,7 @@ void tw_sample_slot(const struct tw_counters *before, const struct tw_counters *
      * after a slot before it. */
     slot->cpu_s = after->cpu_unasked_s - before->usage.cpu_s;
     slot->throttled_s = after->usage.throttled_s - before->usage.throttled_s;
+    slot->starved_s = starved(before, after, tw_seconds(slot->length_ns));
     slot->wal_bytes = after->wal_bytes - before->wal_bytes;
     slot->read_bytes = after->usage.read_bytes - before->usage.read_bytes;
     slot->write_bytes = after->usage.write_bytes - before->usage.write_bytes;

@@ -22,13 +22,25 @@
 #define ERRORS_MATTER 0.001 /* share of requests */
 #define Z_CLAIM       3.0   /* an error rate is called different from here on */
 #define Z_LEVEL_90    1.6449
+/* Of a slot's time: with less of it left it says nothing either way. */
+#define OWN_LEAST 0.2
 
 /* ---- one row per metric ---- */
+
+/* The time in which the service could have worked: not that in which something of it was ready to and
+ * others had its cores, on a host that is not ours alone. What it waited for itself (disk, locks,
+ * clients, its own limit) stays in. */
+static double own_seconds(const struct tw_slot *s)
+{
+    double length = tw_seconds(s->length_ns);
+
+    return isnan(s->starved_s) ? length : fmax(length - s->starved_s, OWN_LEAST * length);
+}
 
 static double value_throughput(const struct tw_slot *s)
 {
     /* Nothing answered: less than one, that is, half a request. */
-    return fmax((double)s->done, 0.5) / tw_seconds(s->length_ns);
+    return fmax((double)s->done, 0.5) / own_seconds(s);
 }
 
 /* A slot in which nothing was answered shows at least its own length. */

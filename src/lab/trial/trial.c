@@ -93,7 +93,8 @@ static struct tw_slot blank_slot(void)
                                &s.max_s,           &s.lag99_s,       &s.cpu_s,
                                &s.throttled_s,     &s.wal_bytes,     &s.read_bytes,
                                &s.generator_cpu_s, &s.write_bytes,   &s.temp_bytes,
-                               &s.memory_bytes,    &s.anon_bytes,    &s.foreign_cpu_s};
+                               &s.memory_bytes,    &s.anon_bytes,    &s.foreign_cpu_s,
+                               &s.starved_s};
 
     for (size_t i = 0; i < TW_COUNT_OF(unknown); i++)
         *unknown[i] = NAN;

@@ -1,5 +1,5 @@
 /* Loaded into the processes of a twin by LD_PRELOAD: a wall clock that is somewhere else, a disk without
- * space, names that are not found, each while the page of the twin says so. Without a page it passes
+ * space, names that are not found, flushes that wait for no disk, each while the page of the twin says so. Without a page it passes
  * everything on. Nothing here may allocate or wait: it stands in the middle of somebody else's program. */
 #include "tw/twin_page.h"
 
@@ -114,40 +114,96 @@ static size_t length_of(const struct iovec *parts, int count)
     return len;
 }
 
+/* ---- flushes: what they would ask of a disk is counted ---- */
+
+#define BLOCK 8192
+
+static uint32_t unflushed[1024]; /* bytes by descriptor, of this process; a few too many or few are no harm */
+
+static ssize_t note_written(int fd, ssize_t n)
+{
+    if (n > 0 && page && fd >= 0 && (size_t)fd < sizeof unflushed / sizeof *unflushed)
+        unflushed[fd] += (uint32_t)n;
+    return n;
+}
+
+/* True: it is done. */
+static bool is_flushed(int fd)
+{
+    uint32_t bytes = 0;
+
+    if (!page)
+        return false;
+    if (fd >= 0 && (size_t)fd < sizeof unflushed / sizeof *unflushed) {
+        bytes = unflushed[fd];
+        unflushed[fd] = 0;
+    }
+    atomic_fetch_add_explicit(&page->flushes, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&page->flushed_blocks, (bytes + BLOCK - 1) / BLOCK,
+                              memory_order_relaxed);
+    return atomic_load_explicit(&page->flushes_free, memory_order_relaxed);
+}
+
+int fsync(int fd)
+{
+    NEXT(fsync);
+    return is_flushed(fd) ? 0 : next(fd);
+}
+
+int fdatasync(int fd)
+{
+    NEXT(fdatasync);
+    return is_flushed(fd) ? 0 : next(fd);
+}
+
+/* Only a hint that something be written soon. */
+int sync_file_range(int fd, off64_t at, off64_t len, unsigned flags)
+{
+    NEXT(sync_file_range);
+    if (page && atomic_load_explicit(&page->flushes_free, memory_order_relaxed))
+        return 0;
+    return next(fd, at, len, flags);
+}
+
+/* ---- writes ---- */
+
 ssize_t write(int fd, const void *data, size_t len)
 {
     NEXT(write);
-    return is_full(fd, -1, len) ? -1 : next(fd, data, len);
+    return is_full(fd, -1, len) ? -1 : note_written(fd, next(fd, data, len));
 }
 
 ssize_t writev(int fd, const struct iovec *parts, int count)
 {
     NEXT(writev);
-    return is_full(fd, -1, length_of(parts, count)) ? -1 : next(fd, parts, count);
+    return is_full(fd, -1, length_of(parts, count)) ? -1
+                                                    : note_written(fd, next(fd, parts, count));
 }
 
 ssize_t pwrite(int fd, const void *data, size_t len, off_t at)
 {
     NEXT(pwrite);
-    return is_full(fd, at, len) ? -1 : next(fd, data, len, at);
+    return is_full(fd, at, len) ? -1 : note_written(fd, next(fd, data, len, at));
 }
 
 ssize_t pwrite64(int fd, const void *data, size_t len, off_t at)
 {
     NEXT(pwrite64);
-    return is_full(fd, at, len) ? -1 : next(fd, data, len, at);
+    return is_full(fd, at, len) ? -1 : note_written(fd, next(fd, data, len, at));
 }
 
 ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t at)
 {
     NEXT(pwritev);
-    return is_full(fd, at, length_of(parts, count)) ? -1 : next(fd, parts, count, at);
+    return is_full(fd, at, length_of(parts, count)) ? -1
+                                                    : note_written(fd, next(fd, parts, count, at));
 }
 
 ssize_t pwritev64(int fd, const struct iovec *parts, int count, off_t at)
 {
     NEXT(pwritev64);
-    return is_full(fd, at, length_of(parts, count)) ? -1 : next(fd, parts, count, at);
+    return is_full(fd, at, length_of(parts, count)) ? -1
+                                                    : note_written(fd, next(fd, parts, count, at));
 }
 
 int posix_fallocate(int fd, off_t at, off_t len)
