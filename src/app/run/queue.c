@@ -230,8 +230,9 @@ static void read_event(struct tw_queue *q, struct entry *e, const char *line, si
         json_decref(e->body);
         e->body = json_incref(json_object_get(event, "body"));
         e->refused = json_is_true(json_object_get(event, "refused"));
-    } else if (tw_streq(name, "progress") && q->o.event) {
-        if (json_number_value(json_object_get(event, "done")) >= MEASURED_DONE) {
+    } else if (name && q->o.event && !tw_streq(name, "taken")) {
+        if (tw_streq(name, "progress") &&
+            json_number_value(json_object_get(event, "done")) >= MEASURED_DONE) {
             (void)pthread_mutex_lock(&q->lock);
             weigh(q, e, false);
             (void)pthread_mutex_unlock(&q->lock);
