@@ -28,7 +28,7 @@ Test(run_network, a_longer_path_is_measured_at_the_front, .init = open_path, .fi
 
     live_twin(&l, &got, "run", "--type", "network", "--target", "lb", "--set", "to=web", "--set", "latency=40ms",
               "--rate", "50", "-o", "json", "-q");
-    cr_assert(got.json, "%s", got.err);
+    cr_assert(got.json, "%d %s %s", got.exit_code, got.out, got.err);
     cr_expect(got.exit_code == 3 || got.exit_code == 4, "%d: %s", got.exit_code, got.err);
     cr_expect(live_issue(&got, "path.made"), "%s", got.out);
     cr_expect(!live_issue(&got, "path.timeout"), "%s", got.out);

@@ -734,9 +734,10 @@ int run_laws(struct run *r, struct tw_err *err)
 {
     int rc;
 
-    /* What is made while the service runs was not there before the load, and may need none. */
+    /* What is made while the service runs was not there before the load, and may need none: the arms
+     * stand until a load has ended. */
     if (run_is_live(r) && !r->v.standing[TW_CANDIDATE][1].known &&
-        r->members[RUN_CANDIDATE].started.ready)
+        r->members[RUN_CANDIDATE].started.ready && !r->clearing && !r->v.cleared)
         run_standing_after(r);
     rc = r->members[RUN_CANDIDATE].started.ready ? run_each_arm(r, judge_arm, err) : 0;
 
