@@ -277,6 +277,21 @@ struct tw_service_start {
     const char *cwd; /* NULL: "/" */
 };
 void tw_service_stand_at(int pid, const struct tw_service_start *start);
+
+/* ---- ports ---- */
+
+struct tw_service_port {
+    int port;       /* TCP */
+    const char *by; /* who has it on this host, "/usr/bin/x (process 7) at 127.0.0.1:80" */
+};
+struct tw_service_taken {
+    TW_ARRAY(struct tw_service_port) list;
+    bool home; /* a port of before is listened at here: the service seems to run on this host */
+};
+/* Ports listened at in the network namespace after and not in before, at addresses where somebody of this
+ * host's own network listens already. Nothing where a namespace is -1. */
+void tw_service_ports_taken(struct tw_arena *a, int before_netns, int after_netns,
+                            struct tw_service_taken *ret);
 extern const struct tw_service_kind *const tw_service_kinds[];
 extern const size_t tw_service_kind_count;
 /* Borrowed, or NULL; nearest (may be NULL) gets the nearest name. */

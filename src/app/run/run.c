@@ -41,6 +41,7 @@ static const struct stage trying[] = {
     {"sandbox", run_sandbox, 0.09, ALWAYS},
     {"peers", run_peers, 0.09, ALWAYS},
     {"start", run_start, 0.1, ALWAYS},
+    {"ports", run_ports, 0.11, ALWAYS},
     {"instances", run_scale_instances, 0.12, MEASURING},
     {"fronts", run_fronts, 0.13, MEASURING},
     {"standing", run_standing, 0.14, ALWAYS},

@@ -301,6 +301,7 @@ double run_scale_quota(const struct run *r, enum tw_arm arm, double otherwise);
 double run_scale_cores(const struct run *r, enum tw_arm arm); /* that an instance runs with */
 double run_scale_peer_quota(const struct run *r, const struct run_peer *p);
 int run_scale_front(struct run *r, const struct run_peer *p, enum tw_arm arm, struct tw_err *err);
+int run_ports(struct run *r, struct tw_err *err);
 int run_scale_instances(struct run *r, struct tw_err *err); /* a stage */
 int run_scale_answer(struct run *r, struct tw_err *err);    /* a stage */
 bool run_scale_is_own(const struct run *r); /* measured by run_scale_trial, not in pairs */

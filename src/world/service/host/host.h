@@ -45,6 +45,11 @@ void host_process_find(struct tw_arena *a, const char *program, struct host_proc
 /* The one that listens there (port 0: none); false when nobody of this namespace does. */
 bool host_process_listening(struct tw_arena *a, int port, struct host_process *ret);
 
+/* Every listening socket of TCP in that network namespace; -1: in ours. */
+struct host_endpoints {
+    TW_ARRAY(struct tw_endpoint) list;
+};
+void host_listeners(struct tw_arena *a, int netns, struct host_endpoints *ret);
 /* Does anybody listen there (port 0: anywhere), in that network namespace? */
 bool host_netns_listens(int netns, int port);
 

@@ -382,13 +382,10 @@ static bool stands_in(pid_t pid, const struct stat *netns)
            st.st_dev == netns->st_dev;
 }
 
-/* Sockets of a namespace are shown by any process in it: nobody has to enter. */
-bool host_netns_listens(int netns, int port)
+static pid_t anybody_in(int netns)
 {
-    static const char *const tables[] = {"tcp", "tcp6"};
     struct stat st;
-    DIR *dir = netns >= 0 && fstat(netns, &st) == 0 ? opendir("/proc") : NULL;
-    bool found = false;
+    DIR *dir = fstat(netns, &st) == 0 ? opendir("/proc") : NULL;
     pid_t pid = 0;
 
     for (struct dirent *e; dir && !pid && (e = readdir(dir));)
@@ -396,10 +393,51 @@ bool host_netns_listens(int netns, int port)
             pid = atoi(e->d_name);
     if (dir)
         (void)closedir(dir);
-    for (size_t i = 0; pid && i < TW_COUNT_OF(tables) && !found; i++) {
-        tw_auto_free char *path = tw_strf("/proc/%d/net/%s", (int)pid, tables[i]);
+    return pid;
+}
+
+static const char *const tcp_tables[] = {"tcp", "tcp6"};
+
+/* Sockets of a namespace are shown by any process in it: nobody has to enter. */
+bool host_netns_listens(int netns, int port)
+{
+    pid_t pid = netns >= 0 ? anybody_in(netns) : 0;
+    bool found = false;
+
+    for (size_t i = 0; pid && i < TW_COUNT_OF(tcp_tables) && !found; i++) {
+        tw_auto_free char *path = tw_strf("/proc/%d/net/%s", (int)pid, tcp_tables[i]);
 
         found = listener_of(path, port) != 0;
     }
     return found;
+}
+
+static void add_listeners(struct tw_arena *a, const char *path, struct host_endpoints *ret)
+{
+    FILE *f = fopen(path, "re");
+    struct tcp_line t;
+    char line[512];
+
+    while (f && fgets(line, sizeof(line), f))
+        if (read_tcp_line(line, &t) && t.state == TCP_LISTEN) {
+            struct tw_endpoint e = {
+                .protocol = "tcp", .address = show_address(a, t.address), .port = t.port};
+
+            TW_PUSH(a, &ret->list, e);
+        }
+    if (f)
+        (void)fclose(f);
+}
+
+void host_listeners(struct tw_arena *a, int netns, struct host_endpoints *ret)
+{
+    pid_t pid = netns >= 0 ? anybody_in(netns) : 0;
+
+    for (size_t i = 0; (netns < 0 || pid) && i < TW_COUNT_OF(tcp_tables); i++) {
+        tw_auto_free char *path = netns < 0
+                                      ? tw_strf("/proc/thread-self/net/%s", tcp_tables[i])
+                                      : tw_strf("/proc/%d/net/%s", (int)pid, tcp_tables[i]);
+
+        add_listeners(a, path, ret);
+    }
 }
