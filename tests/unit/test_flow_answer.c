@@ -22,6 +22,9 @@
 #define STATE                                                                                \
     "{\"match\": {\"op\": \"in\", \"left\": {\"ct\": {\"key\": \"state\"}}, \"right\": "            \
     "[\"established\", \"related\"]}}, "
+#define L4(protocols)                                                                        \
+    "{\"match\": {\"op\": \"==\", \"left\": {\"meta\": {\"key\": \"l4proto\"}}, \"right\": "       \
+    "{\"set\": " protocols "}}}, "
 #define ACCEPT "{\"accept\": null}"
 #define DROP   "{\"drop\": null}"
 #define USUAL  HEAD RULE(1, LO ACCEPT) RULE(2, STATE ACCEPT) RULE(3, SADDR("10.0.0.0", 8) DPORT("22") ACCEPT)
@@ -200,6 +203,35 @@ Test(flow_answer, one_port_closed_on_purpose_locks_nobody_out)
               RULE(3, SADDR("10.0.0.0", 8) DPORT("22") ACCEPT) "]}");
     issues = judged(&f);
     cr_assert_null(issue(&issues, "firewall.lockout", ""));
+    end(&f);
+}
+
+/* The kernel tracks neighbour discovery as no connection, and calls path-MTU messages related: a rule for
+ * established connections saves the one never, the other only where it names related. */
+Test(flow_answer, a_rule_for_established_connections_does_not_save_icmp)
+{
+    struct fixture f;
+    struct tw_issues issues;
+
+    begin(&f, USUAL RULE(4, L4("[\"icmp\", \"ipv6-icmp\"]") ACCEPT) "]}", USUAL RULE(4, L4("[\"icmp\"]") ACCEPT) "]}");
+    issues = judged(&f);
+    cr_expect(issue(&issues, "firewall.lockout", "neighbour discovery"));
+    cr_expect_null(issue(&issues, "firewall.lockout", "path-MTU"));
+    end(&f);
+}
+
+Test(flow_answer, many_ports_opened_at_once_are_one_finding)
+{
+    struct fixture f;
+    struct tw_issues issues;
+    int found = 0;
+
+    begin(&f, USUAL "]}", USUAL RULE(4, DPORT("{\"range\": [1, 20000]}") ACCEPT) "]}");
+    issues = judged(&f);
+    for (size_t i = 0; i < issues.list.count; i++)
+        found += strcmp(issues.list.items[i].code, "firewall.exposed") == 0;
+    cr_expect_eq(found, 2, "one for each family, not %d", found);
+    cr_expect(issue(&issues, "firewall.exposed", "PostgreSQL"));
     end(&f);
 }
 

@@ -103,12 +103,16 @@ static const struct lockout {
      true, TW_HIGH, TW_REVIEW},
     {"IPv6 neighbour discovery (ICMPv6 135, 136)",
      "accept ICMPv6 types 133 to 136: without them IPv6 stops within minutes",
-     {{TW_FLOW_TO_HOST, 1, 58, NO, NO, 135, NO, NULL}, {TW_FLOW_TO_HOST, 1, 58, NO, NO, 136, NO, NULL},
-      {TW_FLOW_FROM_HOST, 1, 58, NO, NO, 135, NO, NULL}},
+     /* which the kernel tracks as no connection, so that no rule for established ones lets them in */
+     {{TW_FLOW_TO_HOST, 1, 58, NO, NO, 135, TW_FLOW_UNTRACKED, NULL},
+      {TW_FLOW_TO_HOST, 1, 58, NO, NO, 136, TW_FLOW_UNTRACKED, NULL},
+      {TW_FLOW_FROM_HOST, 1, 58, NO, NO, 135, TW_FLOW_UNTRACKED, NULL}},
      true, TW_HIGH, TW_BLOCK},
     {"path-MTU messages (ICMP 3 and ICMPv6 2)",
      "accept ICMP type 3 and ICMPv6 type 2: without them large packets vanish on some paths",
-     {{TW_FLOW_TO_HOST, 0, 1, NO, NO, 3, NO, NULL}, {TW_FLOW_TO_HOST, 1, 58, NO, NO, 2, NO, NULL}},
+     /* they are about a connection that is known: to the kernel related, never established */
+     {{TW_FLOW_TO_HOST, 0, 1, NO, NO, 3, TW_FLOW_RELATED, NULL},
+      {TW_FLOW_TO_HOST, 1, 58, NO, NO, 2, TW_FLOW_RELATED, NULL}},
      true, TW_MEDIUM, TW_REVIEW},
 };
 
@@ -287,35 +291,70 @@ static uint32_t surely(struct tw_flow_space *s, const struct fate *f, int side)
     return flow_dd_minus(s->dd, f->accept[side], f->drop[side]);
 }
 
-static void say_exposed(struct tw_flow_space *s, struct tw_arena *a, const struct exposed *e, bool v6,
-                        uint32_t set, double before, struct tw_issues *issues)
-{
-    struct tw_flow_packet witness = flow_witness(s, set);
-    bool grave = e->database || e->port == 23 || e->port == 2375;
+struct opened { /* a service that public addresses reach with the change, over one family */
+    const struct exposed *what;
+    struct tw_flow_packet witness;
+    double before; /* share of the public addresses that reached it */
+};
+struct openings {
+    struct opened list[TW_COUNT_OF(services)];
+    size_t count;
+};
 
+static bool is_grave(const struct exposed *e)
+{
+    return e->database || e->port == 23 || e->port == 2375;
+}
+
+static const char *port_text(struct tw_arena *a, const struct exposed *e)
+{
+    return tw_arena_printf(a, "%s (%s port %d)", e->name, e->proto == 6 ? "tcp" : "udp", e->port);
+}
+
+static void say_exposed(struct tw_arena *a, const struct opened *o, const char *names, bool grave, bool v6,
+                        struct tw_issues *issues)
+{
     (void)tw_issue_add(
         a, issues, grave ? TW_CRITICAL : TW_HIGH, grave ? TW_BLOCK : TW_REVIEW, "firewall.exposed",
-        tw_arena_printf(a, "the change opens %s (%s port %d) to everybody over %s", e->name,
-                        e->proto == 6 ? "tcp" : "udp", e->port, v6 ? "IPv6" : "IPv4"),
+        tw_arena_printf(a, "the change opens %s to everybody over %s", names, v6 ? "IPv6" : "IPv4"),
         tw_arena_printf(a, "%.0f %% of the public addresses were accepted before; now for instance: %s",
-                        100 * before, tw_flow_packet_text(a, &witness)),
+                        100 * o->before, tw_flow_packet_text(a, &o->witness)),
         "name the networks that need it as source");
 }
 
-static void check_exposed(struct tw_flow_space *s, struct tw_arena *a, const struct fate *f,
-                          const struct exposed *e, struct tw_issues *issues)
+/* A few are told each; a policy that lets everything in is one finding, not one for each port. */
+#define TOLD_EACH 3
+
+static void say_openings(struct tw_arena *a, const struct openings *all, bool v6, struct tw_issues *issues)
+{
+    const char *names = NULL;
+    bool grave = false;
+
+    for (size_t i = 0; i < all->count; i++) {
+        const struct opened *o = &all->list[i];
+        const char *name = port_text(a, o->what);
+
+        if (all->count <= TOLD_EACH)
+            say_exposed(a, o, name, is_grave(o->what), v6, issues);
+        names = names ? tw_arena_printf(a, "%s, %s", names, name) : name;
+        grave |= is_grave(o->what);
+    }
+    if (all->count > TOLD_EACH)
+        say_exposed(a, &all->list[0], names, grave, v6, issues);
+}
+
+static void check_exposed(struct tw_flow_space *s, const struct fate *f, const struct exposed *e, bool v6,
+                          struct openings *ret)
 {
     struct tw_flow_service v = {e->name, e->proto, e->port};
+    uint32_t ask = flow_dd_and(s->dd, service_set(s, &v), public_set(s, v6));
+    double share[2];
 
-    for (int v6 = 0; v6 < 2; v6++) {
-        uint32_t ask = flow_dd_and(s->dd, service_set(s, &v), public_set(s, v6));
-        double share[2];
-
-        for (int i = 0; i < 2; i++)
-            share[i] = share_of_public(s, flow_dd_and(s->dd, ask, surely(s, f, i)), v6);
-        if (share[1] >= 0.5 && share[0] < 0.5)
-            say_exposed(s, a, e, v6, flow_dd_and(s->dd, ask, surely(s, f, 1)), share[0], issues);
-    }
+    for (int i = 0; i < 2; i++)
+        share[i] = share_of_public(s, flow_dd_and(s->dd, ask, surely(s, f, i)), v6);
+    if (share[1] >= 0.5 && share[0] < 0.5)
+        ret->list[ret->count++] =
+            (struct opened){e, flow_witness(s, flow_dd_and(s->dd, ask, surely(s, f, 1))), share[0]};
 }
 
 /* Destination ports at which every public source is accepted, whatever else is the same. */
@@ -383,8 +422,13 @@ static void check_exposures(struct tw_flow_space *s, struct tw_arena *a,
     if (!ports)
         return;
     fate_of(s, r, TW_FLOW_TO_HOST, public_ask(s, ports), &f);
-    for (size_t i = 0; i < TW_COUNT_OF(services) && !flow_dd_full(s->dd); i++)
-        check_exposed(s, a, &f, &services[i], issues);
+    for (int v6 = 0; v6 < 2; v6++) {
+        struct openings all = {.count = 0};
+
+        for (size_t i = 0; i < TW_COUNT_OF(services) && !flow_dd_full(s->dd); i++)
+            check_exposed(s, &f, &services[i], v6, &all);
+        say_openings(a, &all, v6, issues);
+    }
     check_families(s, a, &f, issues);
     fate_of(s, r, TW_FLOW_TO_HOST, public_ask(s, flow_set_is(s, TW_FLOW_DPORT, REPLY_PORT)), &f);
     if (!open_ports(s, &f, 1, false, 6) && !open_ports(s, &f, 1, true, 6))
