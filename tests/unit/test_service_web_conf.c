@@ -276,3 +276,29 @@ Test(service_web_conf, counters_of_haproxy_tell_of_one_server_that_has_all_the_w
     cr_expect_str_eq(issues.list.items[1].code, "balance.skewed");
     cr_expect_str_eq(issues.list.items[2].code, "queue.waits");
 }
+
+static size_t lost_lines(const char *location, bool stood)
+{
+    static const char around[] = "http { add_header A 1; add_header B 2; server { location / { %s } } }";
+    tw_auto(tw_arena) *a = tw_arena_new();
+    struct nginx_conf before, now;
+    struct tw_issues issues = {0};
+    int block = -1;
+
+    nginx_conf_text(a, "", "/etc/nginx/nginx.conf", tw_arena_printf(a, around, stood ? location : ""), &before);
+    nginx_conf_text(a, "", "/etc/nginx/nginx.conf", tw_arena_printf(a, around, location), &now);
+    for (size_t i = 0; i < now.list.count; i++)
+        if (nginx_is(&now.list.items[i], "location"))
+            block = (int)i;
+    nginx_judge_inherited(a, &before, block, &now, block, &issues);
+    return issues.list.count;
+}
+
+/* One header more in a block ends those around it, unless they are said again or were ended before. */
+Test(service_web_conf, a_header_of_its_own_ends_the_inherited_ones)
+{
+    cr_expect_eq(lost_lines("add_header C 3;", false), 1);
+    cr_expect_eq(lost_lines("add_header a 1; add_header b 2; add_header C 3;", false), 0);
+    cr_expect_eq(lost_lines("add_header C 3;", true), 0);
+    cr_expect_eq(lost_lines("proxy_set_header C 3;", false), 0);
+}

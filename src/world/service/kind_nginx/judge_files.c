@@ -506,6 +506,9 @@ void nginx_judge_files(struct tw_arena *a, const struct tw_access *access,
         if (now.list.items[i].block && (nginx_is(&now.list.items[i], "location") ||
                                         nginx_is(&now.list.items[i], "server"))) {
             judge_place(&j, (int)i);
+            nginx_judge_inherited(a, &before,
+                                  same_block(&j, nginx_context(a, &now, (int)i), now.list.items[i].name),
+                                  &now, (int)i, issues);
             judge_v4(&j, (int)i);
         }
     for (size_t i = 0; i < plan->steps.count; i++)

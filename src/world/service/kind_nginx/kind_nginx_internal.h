@@ -108,6 +108,9 @@ void nginx_judge_reload(struct tw_arena *a, const struct tw_access *access, size
 bool nginx_reload_ended(const struct tw_access *access, size_t log_from);
 void nginx_judge_files(struct tw_arena *a, const struct tw_access *access,
                        const struct tw_plan *plan, struct tw_issues *issues);
+/* judge_inherit.c. old: the block as it stood before; -1: it did not. */
+void nginx_judge_inherited(struct tw_arena *a, const struct nginx_conf *before, int old,
+                           const struct nginx_conf *now, int block, struct tw_issues *issues);
 void nginx_judge_log(struct tw_arena *a, const struct tw_access *access, size_t log_from,
                      struct tw_issues *issues);
 void nginx_judge_certificates(struct tw_arena *a, const struct tw_access *access,
