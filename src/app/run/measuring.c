@@ -164,6 +164,8 @@ double run_measuring_writes(const struct run *r)
 
 void run_measuring_end(struct run *r)
 {
+    if (r->disk == TW_DISK_MEMORY && r->kind->holds_data)
+        r->v.without_disk = true;
     if (r->disk != TW_DISK_SHARED)
         (void)run_measuring_disk(r, TW_DISK_SHARED);
     if (r->measuring > 0)

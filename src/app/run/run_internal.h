@@ -89,6 +89,7 @@ struct run_variant {
     /* Requests as the arms count them, now and the time before; -1 unknown. */
     int64_t counted[TW_ARM_COUNT], counted_before[TW_ARM_COUNT];
     bool cleared;
+    bool without_disk; /* flushes waited for no disk in what was measured, in either arm */
     size_t log_from[TW_ARM_COUNT]; /* of the arms' logs, when the load began */
     struct tw_trial_result trial;
     bool measured;

@@ -70,6 +70,10 @@ static void add_differences(struct run *r, struct tw_impact_facts *f)
                                 "this host had %s of its data in the page cache when the load "
                                 "began; the rest was read from disk while measuring",
                                 tw_show_bytes(a, (double)r->warm[RUN_BASELINE].bytes)));
+    if (r->v.without_disk)
+        differs(r, f,
+                "both arms ask as much of the disk, so flushes waited for none: commits take longer at "
+                "the target, by about as much before and after");
     differs(r, f,
             "load enters by a private socket as a superuser of its own, without network, "
             "TLS or login");
