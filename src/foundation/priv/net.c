@@ -49,7 +49,7 @@ int priv_in_new_netns(int (*fn)(void *arg), void *arg)
     return job.result;
 }
 
-static int open_socket(struct nl_sock **ret)
+int priv_route_socket(struct nl_sock **ret)
 {
     struct nl_sock *sock = nl_socket_alloc();
 
@@ -87,7 +87,7 @@ static int add_bridge(struct tw_priv *p, int network)
 static int make_bridges(void *arg)
 {
     struct tw_priv *p = arg;
-    int r = open_socket(&p->net);
+    int r = priv_route_socket(&p->net);
 
     for (int n = 0; n < TW_NETWORKS && r == 0; n++)
         r = add_bridge(p, n);
@@ -238,7 +238,7 @@ int priv_net_try_qdisc(const char *kind)
 {
     struct nl_sock *sock = NULL;
     struct rtnl_qdisc *qdisc = NULL;
-    int r = open_socket(&sock);
+    int r = priv_route_socket(&sock);
 
     if (r == 0)
         qdisc = rtnl_qdisc_alloc();

@@ -7,6 +7,8 @@
 #include <pthread.h>
 
 struct nl_sock;
+/* net.c: connected to the network configuration of the namespace that we stand in; -EIO. */
+int priv_route_socket(struct nl_sock **ret);
 
 /* A thing that was made, or is about to be. */
 struct priv_record {

@@ -28,18 +28,6 @@
 #define QUEUE_MIN    (32 * 1514)
 #define HELD_MAX     65536
 
-static int open_socket(struct nl_sock **ret)
-{
-    struct nl_sock *sock = nl_socket_alloc();
-
-    if (!sock || nl_connect(sock, NETLINK_ROUTE) < 0) {
-        nl_socket_free(sock);
-        return -EIO;
-    }
-    *ret = sock;
-    return 0;
-}
-
 /* The library's own codes, as far as they mean something else than "it did not work". */
 static int as_errno(int r)
 {
@@ -228,7 +216,7 @@ static int clear_incoming(struct nl_sock *sock, unsigned number, int index)
 int shape_disc_clear(unsigned number, const char *link, enum tw_shape_way way)
 {
     struct nl_sock *sock = NULL;
-    int index = (int)if_nametoindex(link), r = open_socket(&sock);
+    int index = (int)if_nametoindex(link), r = priv_route_socket(&sock);
 
     if (r == 0 && index > 0)
         r = way == TW_SHAPE_OUT ? clear_outgoing(sock, index)
@@ -246,7 +234,7 @@ int shape_disc_set(unsigned number, const char *link, enum tw_shape_way way,
 
     if (r < 0 || !(tools & (SHAPE_NETEM | SHAPE_BUCKET)))
         return r;
-    r = open_socket(&sock);
+    r = priv_route_socket(&sock);
     if (r == 0)
         r = way == TW_SHAPE_OUT ? add_tools(sock, index, tools, v)
                                 : set_incoming(sock, number, index, tools, v);
@@ -272,7 +260,7 @@ int shape_disc_count(const char *link)
     for (size_t i = 0; names && names[i].if_index; i++)
         count += tw_starts_with(names[i].if_name, MIRROR);
     if_freenameindex(names);
-    if (open_socket(&sock) == 0 && rtnl_qdisc_alloc_cache(sock, &cache) == 0) {
+    if (priv_route_socket(&sock) == 0 && rtnl_qdisc_alloc_cache(sock, &cache) == 0) {
         struct rtnl_qdisc *filter = rtnl_qdisc_alloc();
 
         rtnl_tc_set_ifindex(TC_CAST(filter), index);
@@ -303,7 +291,7 @@ int shape_link_mtu(const char *name, int mtu, int *ret_before)
 {
     struct nl_sock *sock = NULL;
     struct rtnl_link *link = NULL, *wanted = rtnl_link_alloc();
-    int r = open_socket(&sock);
+    int r = priv_route_socket(&sock);
 
     if (r == 0)
         r = rtnl_link_get_kernel(sock, 0, name, &link) < 0 ? -ENODEV : 0;

@@ -22,18 +22,6 @@ static const struct family {
     const char *gateway; /* TEST-NET-1, RFC 5737; a link-local address that nobody has */
 } families[] = {{AF_INET, 32, "192.0.2.254"}, {AF_INET6, 128, "fe80::dead:1"}};
 
-static int open_socket(struct nl_sock **ret)
-{
-    struct nl_sock *sock = nl_socket_alloc();
-
-    if (!sock || nl_connect(sock, NETLINK_ROUTE) < 0) {
-        nl_socket_free(sock);
-        return -EIO;
-    }
-    *ret = sock;
-    return 0;
-}
-
 static int ask(struct nl_sock *sock, struct nl_msg *m)
 {
     int r = nl_send_sync(sock, m); /* takes the message */
@@ -110,7 +98,7 @@ int shape_route_set(unsigned number, const struct shape_match *match, enum tw_sh
     int r = shape_route_delete(number);
 
     if (r == 0)
-        r = open_socket(&sock);
+        r = priv_route_socket(&sock);
     for (size_t i = 0; i < TW_COUNT_OF(families) && r == 0; i++) {
         const struct family *f = &families[i];
 
@@ -130,7 +118,7 @@ int shape_route_set(unsigned number, const struct shape_match *match, enum tw_sh
 int shape_route_delete(unsigned number)
 {
     struct nl_sock *sock = NULL;
-    int r = open_socket(&sock);
+    int r = priv_route_socket(&sock);
 
     for (size_t i = 0; i < TW_COUNT_OF(families) && r == 0; i++) {
         r = local_table(sock, &families[i], false);
@@ -155,7 +143,7 @@ int shape_route_count(void)
     const struct fib_rule_hdr head = {.family = AF_UNSPEC};
     struct nl_sock *sock = NULL;
     struct nl_msg *m;
-    int count = 0, r = open_socket(&sock);
+    int count = 0, r = priv_route_socket(&sock);
 
     if (r < 0)
         return 0;
