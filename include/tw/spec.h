@@ -300,6 +300,8 @@ struct tw_endpoint {          /* where a service is reached */
     int port;                 /* 0: a socket */
     const char *name;         /* server_name, frontend, database; NULL */
 };
+/* Of every interface: "0.0.0.0", "::", "*" or none said. */
+bool tw_endpoint_is_any(const char *address);
 struct tw_neighbour {         /* what it calls itself: an upstream, a server, a database */
     const char *protocol, *name, *address; /* address: a name or a number as configured */
     int port;

@@ -28,12 +28,6 @@ static bool is_local(const char *address)
            tw_streq(address, "localhost") || *address == '/';
 }
 
-static bool is_any(const char *address)
-{
-    return !address || tw_streq(address, "0.0.0.0") || tw_streq(address, "::") ||
-           tw_streq(address, "*");
-}
-
 /* Does a neighbour's address lead to this endpoint of a target of this host? */
 static bool leads_to(const struct tw_neighbour *n, const struct tw_endpoint *e)
 {
@@ -45,7 +39,7 @@ static bool leads_to(const struct tw_neighbour *n, const struct tw_endpoint *e)
         return *where == '/' && tw_streq(where, e->address);
     if (n->port != e->port)
         return false;
-    if (is_any(e->address))
+    if (tw_endpoint_is_any(e->address))
         return is_local(where);
     return strstr(where, e->address) || (is_local(where) && is_local(e->address));
 }

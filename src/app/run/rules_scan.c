@@ -145,7 +145,7 @@ void run_rules_scan_begin(struct run *r)
             continue;
         scan->list[scan->count++] =
             (struct listener){.of = *e,
-                              .reached = !rules_is_any(e->address) ? e->address : v6 ? "::1" : "127.0.0.1",
+                              .reached = !tw_endpoint_is_any(e->address) ? e->address : v6 ? "::1" : "127.0.0.1",
                               .handshake.end = TW_CLIENT_UNTRIED};
     }
     r->v.rules->scan = scan;

@@ -52,11 +52,6 @@ static void set_interface(struct run *r, struct tw_flow_packet *p, const char *a
     }
 }
 
-bool rules_is_any(const char *address)
-{
-    return tw_streq(address, "0.0.0.0") || tw_streq(address, "::");
-}
-
 bool rules_is_loopback(const char *address)
 {
     return tw_starts_with(address, "127.") || tw_streq(address, "::1");
@@ -83,12 +78,12 @@ static const char *source_of_lost(struct run *r, const struct tw_endpoint *e)
     for (size_t i = 0; i < TW_COUNT_OF(from); i++) {
         struct tw_flow_packet p;
         bool v6 = strchr(from[i], ':') != NULL, bound6 = strchr(e->address, ':') != NULL;
-        const char *to = !rules_is_any(e->address) ? e->address : v6 ? "fd00:213::1" : "10.213.9.1";
+        const char *to = !tw_endpoint_is_any(e->address) ? e->address : v6 ? "fd00:213::1" : "10.213.9.1";
 
         /* a socket at :: takes both families */
-        if ((v6 && !bound6) || (!rules_is_any(e->address) && v6 != bound6) || !begin(&p, proto, from[i], to, e->port))
+        if ((v6 && !bound6) || (!tw_endpoint_is_any(e->address) && v6 != bound6) || !begin(&p, proto, from[i], to, e->port))
             continue;
-        set_interface(r, &p, rules_is_any(e->address) ? NULL : e->address);
+        set_interface(r, &p, tw_endpoint_is_any(e->address) ? NULL : e->address);
         if (is_lost(rules, &p))
             return tw_flow_packet_text(r->v.sim->arena, &p);
     }
@@ -102,7 +97,7 @@ static const char *lost_inside(struct run *r, const struct tw_endpoint *e)
     const char *own = v6 ? "::1" : "127.0.0.1";
     struct tw_flow_packet p;
 
-    if (!begin(&p, tw_streq(e->protocol, "udp") ? 17 : 6, own, rules_is_any(e->address) ? own : e->address, e->port))
+    if (!begin(&p, tw_streq(e->protocol, "udp") ? 17 : 6, own, tw_endpoint_is_any(e->address) ? own : e->address, e->port))
         return NULL;
     p.field[TW_FLOW_IIF] = tw_flow_name("lo");
     return is_lost(r->v.rules, &p) ? tw_flow_packet_text(r->v.sim->arena, &p) : NULL;

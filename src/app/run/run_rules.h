@@ -37,7 +37,6 @@ void run_rules_in_use(struct run *r);
 void run_rules_scan_begin(struct run *r);
 int run_rules_scan(struct run *r, struct tw_flow_space *s, struct tw_err *err);
 void run_rules_scan_done(struct run *r);
-bool rules_is_any(const char *address);
 bool rules_is_loopback(const char *address);
 /* Commands that make the change and undo it. */
 void run_rules_apply(struct run *r);

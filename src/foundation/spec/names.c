@@ -33,6 +33,12 @@ struct tw_issue *tw_issue_add(struct tw_arena *a, struct tw_issues *issues,
     return &issues->list.items[issues->list.count - 1];
 }
 
+bool tw_endpoint_is_any(const char *address)
+{
+    return !address || tw_streq(address, "0.0.0.0") || tw_streq(address, "::") ||
+           tw_streq(address, "*");
+}
+
 const struct tw_setting *tw_snapshot_setting(const struct tw_snapshot *s,
                                              const char *name)
 {

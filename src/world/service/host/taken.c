@@ -4,11 +4,6 @@
 
 #include <string.h>
 
-static bool is_any(const char *address)
-{
-    return !address || tw_streq(address, "*") || tw_streq(address, "0.0.0.0") || tw_streq(address, "::");
-}
-
 static bool is_v6(const char *address)
 {
     return address && strchr(address, ':');
@@ -21,7 +16,7 @@ static bool collide(const struct tw_endpoint *a, const struct tw_endpoint *b)
 
     if (a->port != b->port || (!both && is_v6(a->address) != is_v6(b->address)))
         return false;
-    return is_any(a->address) || is_any(b->address) || tw_streq(a->address, b->address);
+    return tw_endpoint_is_any(a->address) || tw_endpoint_is_any(b->address) || tw_streq(a->address, b->address);
 }
 
 static bool listens(const struct host_endpoints *list, const struct tw_endpoint *e)
